@@ -1,0 +1,41 @@
+# make study · make test · make lab · make smoke: each sets up .venv first if it is missing.
+# The raw commands behind each target stand in the README, for machines without make.
+SHELL := bash
+PYTHON ?= python3
+STUDY ?=
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PPE_SHARED ?= $(abspath ../shared)
+export PYTHONWARNINGS ?= ignore::FutureWarning
+
+.PHONY: study smoke test lint lab clean
+.DEFAULT_GOAL := study
+
+# Made anew when the dependencies change; the marker is touched last, so that a broken install is not taken for a whole one.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, this is ' + sys.version.split()[0]) if sys.version_info < (3, 11) else None"
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+study: $(BIN)/.installed
+ifeq ($(STUDY),)
+	@python -m ppe.params
+	dvc repro
+	@python -m ppe report
+else
+	python -m ppe study $(STUDY)
+endif
+
+smoke: $(BIN)/.installed
+	python -m ppe study smoke
+
+test: $(BIN)/.installed
+	python -m pytest
+
+lint: $(BIN)/.installed
+	ruff check .
+	ruff format --check .
+
+lab: $(BIN)/.installed
+	jupyter lab notebooks

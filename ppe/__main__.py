@@ -1,0 +1,130 @@
+"""The steps of the study that no notebook tells: ``python -m ppe index|collect|report|study``.
+
+``index`` lists a data set's photos, ``collect`` gathers the runs' rows, ``report`` says what came out and where to look,
+``study`` runs another params file (``studies/<name>.yaml``) in a copy of the project and brings its results back.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+from ppe.params import find_root, find_shared, load_params
+
+
+def index(dataset):
+    """Write the table of a data set's photos."""
+    from ppe.datasets import read_index
+    from ppe.params import save_table
+
+    params = load_params(dataset)
+    settings = params.datasets[dataset]
+    table = read_index(
+        settings.reader,
+        root=params.dataset_root(dataset),
+        min_photos=settings.min_photos,
+        max_photos=settings.max_photos,
+        seed=settings.seed,
+        num_identities=settings.num_identities,
+        num_auxiliary=settings.num_auxiliary,
+        photos_per_identity=settings.photos_per_identity,
+        download_dir=params.download_folder(),
+    )
+    save_table(table, params.index_file(dataset))
+    print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
+
+
+def collect():
+    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
+    from ppe.evaluation import collect_rows, compute_headlines
+    from ppe.params import save_json, save_table
+
+    params = load_params()
+    rows = collect_rows({run: params.rows_file(run) for run in params.runs})
+    save_table(rows, params.results_folder() / "attacks.csv")
+    save_json(compute_headlines(rows, list(params.runs)), params.results_folder() / "metrics.json")
+
+
+def report():
+    """Say in a few lines what the study found and where to look."""
+    import pandas as pd
+
+    from ppe.evaluation import select_headline
+
+    params = load_params()
+    rows = pd.read_csv(params.results_folder() / "attacks.csv")
+    print("\nIdentity AUC on photos that no GAN was shown (0.5 is chance), pooled over two GANs:")
+    for run in params.runs:
+        row = select_headline(rows, run)
+        interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low == row.low else "(too few people for an interval)"
+        print(f"  {run}: {row.value:.2f} {interval}")
+    print(f"Read executed/5_attack-{next(iter(params.runs))}.ipynb, then executed/6_figures.ipynb (make lab opens them);")
+    print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
+
+
+def study(name):
+    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+
+    dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
+    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on.
+    """
+    root = find_root()
+    preset = root / "studies" / f"{name}.yaml"
+    if not preset.is_file():
+        allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
+        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
+    copy, results = root / ".studies" / name, root / "results" / name
+    _mirror(root, copy)
+    shutil.copyfile(preset, copy / "params.yaml")
+    if not (copy / "dvc.lock").exists() and (results / "dvc.lock").exists():
+        shutil.copyfile(results / "dvc.lock", copy / "dvc.lock")
+    for folder in ("rows", "scores"):
+        (copy / "results" / name / folder).mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
+    if not (copy / ".dvc" / "config.local").exists():
+        (copy / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n")
+    for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
+        done = subprocess.run(command, cwd=copy, env=environment)
+        if done.returncode:
+            sys.exit(done.returncode)
+    shutil.copytree(copy / "results" / name, results, dirs_exist_ok=True)
+    for file in ("params.yaml", "dvc.lock"):
+        shutil.copyfile(copy / file, results / file)
+    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+
+
+def _mirror(root, copy):
+    """Copy the working tree (tracked and new files, no ignored ones) and drop from the copy what is gone from the tree."""
+    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, capture_output=True, check=True)
+    names = [n for n in listed.stdout.decode().split("\0") if n and (root / n).is_file()]
+    kept = [n for n in names if n not in ("params.yaml", "dvc.lock") and not n.startswith(("results/", "docs/"))]
+    manifest = copy / ".mirror"
+    before = set(manifest.read_text().split("\n")) if manifest.exists() else set()
+    for name in before - set(kept):
+        (copy / name).unlink(missing_ok=True)
+    for name in kept:
+        target = copy / name
+        if not target.exists() or target.read_bytes() != (root / name).read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, target)
+    manifest.write_text("\n".join(kept))
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m ppe", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("index").add_argument("dataset")
+    commands.add_parser("collect")
+    commands.add_parser("report")
+    commands.add_parser("study").add_argument("name")
+    arguments = vars(parser.parse_args())
+    command = {"index": index, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
+    try:
+        command(**arguments)
+    except (ValueError, OSError) as mistake:
+        sys.exit(str(mistake))
+
+
+if __name__ == "__main__":
+    main()

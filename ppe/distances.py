@@ -1,0 +1,171 @@
+"""Exact nearest neighbours in blocks of the reference: the inner loop of the identity membership attack
+(Webster et al., arXiv 2107.06018) and of the pixel attack beside it (GAN-Leaks, Chen et al., arXiv 1909.03935).
+
+A float32 matrix product is fast, but its last bits change with the shape of the block. So it only proposes: every row
+that rounding could have robbed of the first place is measured again in float64, and the nearest of those is the answer.
+That makes it a function of the two sets alone: not of the block size, the batch or the number of threads.
+"""
+
+import numpy as np
+import torch
+
+UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalising in float32 leaves about 1e-7
+# What a product may round its factors to before it multiplies them (torch.set_float32_matmul_precision): nothing, TF32
+# or bfloat16, whose last bits these are. With less precision more rows are measured again, and the answer stays.
+FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
+
+
+def find_nearest(query, reference, block_size=8192):
+    """Find each query's nearest reference embedding by exact cosine distance.
+
+    Parameters
+    ----------
+    query : Tensor or ndarray [N, D], float32, unit L2 norm.
+    reference : Tensor or ndarray [M, D], float32, unit L2 norm. A numpy memmap is read block by block.
+    block_size : int
+        Reference rows per block; memory grows with N * block_size, the result does not depend on it.
+
+    Returns
+    -------
+    distance : Tensor [N], float32, in [0, 2]. 1 - cosine; small = similar.
+    index : Tensor [N], int64. Row of ``reference``; the lowest one where several are equally near.
+
+    Raises
+    ------
+    ValueError
+        If a shape or dtype is wrong, or a row is not finite or not of unit norm (within 1e-4).
+    """
+    _check_shapes(query, reference, torch.float32, 2, block_size)
+    query = _check_unit(_to_tensor(query), "query", 0)
+    slack = _bound_rounding(query.shape[1]) * (1 + UNIT_TOLERANCE) ** 2
+
+    def propose(block):
+        return 1 - query @ block.T, slack
+
+    def measure(rows, block_rows):
+        # Rounding to float32 before the comparison: equally near means that the returned distances are equal.
+        cosine = (rows.double() * block_rows.double()).sum(1)
+        return (1 - cosine).clamp(0, 2).float().double()
+
+    def prepare(block, start):
+        return _check_unit(block, "reference", start)
+
+    distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
+    return distance.float(), index
+
+
+def find_nearest_pixel(query, reference, block_size=8192):
+    """Find each query's nearest reference face by exact L2 distance of grey levels.
+
+    Parameters
+    ----------
+    query : Tensor or ndarray [N, C, H, W], uint8.
+    reference : Tensor or ndarray [M, C, H, W], uint8. A numpy memmap is read block by block.
+    block_size : int
+        Reference rows per block; memory grows with (N + C * H * W) * block_size, the result does not depend on it.
+
+    Returns
+    -------
+    distance : Tensor [N], float32, in [0, 1]. Root mean square difference over C * H * W grey levels scaled to [0, 1]
+        (the L2 distance divided by 255 * sqrt(C * H * W)); small = similar.
+    index : Tensor [N], int64. Row of ``reference``; the lowest one where several are equally near.
+
+    Raises
+    ------
+    ValueError
+        If a shape or dtype is wrong.
+    """
+    _check_shapes(query, reference, torch.uint8, 4, block_size)
+    query = _to_tensor(query).flatten(1)
+    size = query.shape[1]
+
+    # Centred grey levels have half the norm, and so a quarter of the rounding. Halves are exact in float32.
+    centred = query.float() - 127.5
+    square = (centred**2).sum(1)
+
+    def propose(block):
+        block = block.float() - 127.5
+        block_square = (block**2).sum(1)
+        # |x|^2 - 2 xy + |y|^2: the squares err in proportion to their size, and so does 2 xy <= |x|^2 + |y|^2.
+        slack = 2 * _bound_rounding(size) * (square[:, None] + block_square.max())
+        return square[:, None] + block_square - 2 * centred @ block.T, slack
+
+    def measure(rows, block_rows):
+        return ((rows.int() - block_rows.int()) ** 2).sum(1, dtype=torch.int64).double()  # integers: no rounding at all
+
+    def prepare(block, start):
+        return block.flatten(1)
+
+    distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
+    return ((distance / size).sqrt() / 255).float(), index
+
+
+def _find_in_blocks(query, reference, block_size, prepare, propose, measure):
+    """Walk over the reference once; ``propose`` bounds distances [N, B] from below and above, ``measure`` decides.
+
+    ``propose(block)`` returns (rough [N, B], slack), |rough - exact| <= slack. ``measure(query rows [P, D], block rows
+    [P, D])`` returns the exact float64 [P] of P pairs, and must treat each pair alone.
+    """
+    num_queries, width = query.shape
+    distance = torch.full((num_queries,), torch.inf, dtype=torch.float64, device=query.device)
+    index = torch.zeros(num_queries, dtype=torch.int64, device=query.device)
+    if num_queries == 0:
+        return distance, index
+    for start in range(0, len(reference), block_size):
+        block = prepare(_to_tensor(reference[start : start + block_size]).to(query.device), start)
+        rough, slack = propose(block)
+        limit = torch.minimum(rough.amin(1, keepdim=True) + 2 * slack, distance[:, None] + slack)
+        pairs = (rough <= limit).nonzero()
+
+        # A collapsed generator makes every pair a candidate: measure them in parts that fit a processor's cache.
+        parts = pairs.split(max(1, min(rough.numel(), 2**18) // width))
+        exact = torch.cat([measure(query[part[:, 0]], block[part[:, 1]]) for part in parts])
+        row, column = pairs.unbind(1)
+        nearest = torch.full_like(distance, torch.inf).scatter_reduce_(0, row, exact, "amin")
+        first = torch.full_like(index, len(block))
+        is_nearest = exact == nearest[row]
+        first.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
+
+        is_closer = nearest < distance  # strictly: an equal row of a later block has a higher number
+        distance = torch.where(is_closer, nearest, distance)
+        index = torch.where(is_closer, first + start, index)
+    return distance, index
+
+
+def _to_tensor(rows):
+    return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows  # a copy: torch cannot share read-only arrays
+
+
+def _bound_rounding(num_terms):
+    """Bound the error of a float32 product of unit vectors: n terms summed in any order err by at most n roundoffs
+    (Higham 2002, *Accuracy and Stability of Numerical Algorithms*, eq. 3.5); four to spare for what is done to the sum.
+    """
+    return (num_terms + 4) * 2.0**-24 + 3 * FACTOR_ROUNDOFF[torch.get_float32_matmul_precision()]
+
+
+def _check_shapes(query, reference, dtype, num_dims, block_size):
+    form = {2: "[rows, D]", 4: "[rows, C, H, W]"}[num_dims]
+    for name, rows in (("query", query), ("reference", reference)):
+        got = str(rows.dtype).removeprefix("torch.")
+        allowed = str(dtype).removeprefix("torch.")
+        if rows.ndim != num_dims or got != allowed:
+            raise ValueError(f"{name} is {got} {list(rows.shape)}, but {allowed} {form} is needed")
+    if query.shape[1:] != reference.shape[1:]:
+        raise ValueError(f"query rows are {list(query.shape[1:])} and reference rows are {list(reference.shape[1:])}, "
+                         "but the two must be equal: were they made at one resolution, by one embedder?")
+    if len(reference) == 0:
+        raise ValueError("reference has no rows, so nothing can be nearest: at least one is needed")
+    if block_size < 1:
+        raise ValueError(f"block_size={block_size} is not at least 1")
+
+
+def _check_unit(rows, name, start):
+    norm = torch.linalg.vector_norm(rows.double(), dim=1)
+    is_bad = ~((norm - 1).abs() <= UNIT_TOLERANCE)  # also true for NaN
+    if is_bad.any():
+        row = int(is_bad.nonzero()[0, 0])
+        if not torch.isfinite(rows[row]).all():
+            raise ValueError(f"{name} row {start + row} is not finite: an embedder must return finite numbers")
+        raise ValueError(f"{name} row {start + row} has norm {float(norm[row]):.6g}, but 1 within {UNIT_TOLERANCE:g} "
+                         "is needed: divide each row by its L2 norm")
+    return rows

@@ -1,0 +1,220 @@
+"""Train a small face embedder on auxiliary people, to judge faces at a GAN's resolution.
+
+Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", arXiv 1801.07698; Schroff et al.
+2015 (triplet loss), arXiv 1503.03832. Both losses are pytorch-metric-learning's.
+"""
+
+import math
+
+import torch
+from pytorch_metric_learning import losses, miners
+from torch.nn import functional as F
+
+from ppe.embedders.mobilefacenet import EMBEDDING_SIZE, MobileFaceNet, normalise
+
+PHOTOS_PER_PERSON = 4  # of a batch: a triplet needs at least two
+
+
+def train_embedder(
+    faces,
+    labels,
+    *,
+    input_size=48,
+    width=0.5,
+    loss="arcface",
+    resolutions=(32,),
+    steps,
+    batch_size,
+    learning_rate,
+    seed,
+    device="cpu",
+    progress=None,
+):
+    """Train a MobileFaceNet to tell people apart, from random weights.
+
+    Parameters
+    ----------
+    faces : array or Tensor [N, 3, H, W], uint8
+        Aligned RGB faces of auxiliary people.
+    labels : array or Tensor [N], int64
+        The person of each face; any integers.
+    input_size, width
+        Of :class:`ppe.embedders.mobilefacenet.MobileFaceNet`.
+    loss : {"arcface", "triplet"}
+        ArcFace with the paper's margin 0.5 rad and scale 64, or the triplet loss with margin 0.2 on semi-hard triplets.
+    resolutions : sequence of int, pixels
+        Each face drawn for a batch is first brought down by area to one of these at random, as the faces that the
+        network will judge are.
+    steps, batch_size : int
+    learning_rate : float
+        Of AdamW: reached after a linear warm-up over a tenth of the steps, then brought to zero by a half cosine.
+    seed : int
+        Fixes weights, batches and augmentation: same seed, machine and thread count, same bytes.
+    device : str or torch.device
+    progress : callable or None
+        Called as ``progress(step, steps, loss)`` after each step.
+
+    Returns
+    -------
+    state_dict : dict of str -> Tensor, on the CPU
+        Of ``MobileFaceNet(input_size, width)``.
+    losses : list of float, one a step
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range or the loss stops being finite.
+    """
+    faces, labels = _check_arguments(faces, labels, loss, resolutions, steps, batch_size)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = MobileFaceNet(input_size, width).to(device, memory_format=torch.channels_last).train()
+        criterion = _make_loss(loss, int(labels.max()) + 1).to(device)
+    parameters = [*net.parameters(), *criterion.parameters()]
+    optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, steps))
+    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=is_bfloat16_faster(device))
+
+    history = []
+    batches = draw_batches(labels, batch_size, generator)
+    for step, rows in zip(range(1, steps + 1), batches, strict=False):
+        x = augment(faces[rows].to(device), resolutions, input_size, generator)
+        x = normalise(x).contiguous(memory_format=torch.channels_last)
+        with autocast:
+            embeddings = net(x)
+        value = criterion(embeddings.float(), labels[rows].to(device))
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        schedule.step()
+        history.append(value.item())
+        if not math.isfinite(history[-1]):
+            raise ValueError(f"the loss is {history[-1]} at step {step}: lower learning_rate={learning_rate}")
+        if progress is not None:
+            progress(step, steps, history[-1])
+    return {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}, history
+
+
+def is_bfloat16_faster(device):
+    """Whether the device computes bfloat16 natively; elsewhere a CPU emulates it, slower than float32."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def draw_batches(labels, batch_size, generator):
+    """Yield rows [batch_size] without end: up to four photos a person, people in a fresh random order each round.
+
+    People are seen equally often, whatever their number of photos.
+    """
+    rows_of = [torch.nonzero(labels == person).flatten() for person in labels.unique()]
+    batch = []
+    while True:
+        for person in torch.randperm(len(rows_of), generator=generator).tolist():
+            rows = rows_of[person]
+            batch.extend(rows[torch.randperm(len(rows), generator=generator)[:PHOTOS_PER_PERSON]].tolist())
+            if len(batch) >= batch_size:
+                yield torch.tensor(batch[:batch_size])
+                batch = []
+
+
+def augment(faces, resolutions, input_size, generator):
+    """Mirror, move, recolour and blur faces at random, each drawn for itself.
+
+    Parameters
+    ----------
+    faces : Tensor [B, 3, H, W], uint8
+    resolutions : sequence of int, pixels
+        Each face is averaged by area to one of these, rounded to uint8 levels, and enlarged bilinearly.
+    input_size : int, pixels
+    generator : Generator on the CPU, so that every device draws the same numbers.
+
+    Returns
+    -------
+    Tensor [B, 3, input_size, input_size], float32, in [0, 255]
+    """
+    count = len(faces)
+
+    def draw(*shape, low=-1.0, high=1.0):
+        return torch.rand(*shape, generator=generator).mul_(high - low).add_(low).to(faces.device)
+
+    # Move the face: mirror, up to 6 % of its side of shift, 8 % of scale, 5 degrees of roll.
+    mirror = 1 - 2 * (draw(count) > 0).float()
+    scale, angle, shift = 1 + 0.08 * draw(count), math.radians(5) * draw(count), 0.12 * draw(count, 2)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    affine = torch.stack([mirror * cos, -sin, shift[:, 0], mirror * sin, cos, shift[:, 1]], 1).view(-1, 2, 3)
+    grid = F.affine_grid(affine, list(faces.shape), align_corners=False)
+    x = F.grid_sample(faces.float(), grid, padding_mode="border", align_corners=False)
+
+    # Recolour: brightness, contrast and each channel's gain.
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * (1 + 0.3 * draw(count, 1, 1, 1)) + mean + 30 * draw(count, 1, 1, 1)
+    x = (x * (1 + 0.08 * draw(count, 3, 1, 1))).clamp_(0, 255)
+
+    # Bring each face to its resolution and back.
+    choice = torch.randint(len(resolutions), (count,), generator=generator)
+    out = x.new_empty(count, 3, input_size, input_size)
+    for i in choice.unique().tolist():
+        rows = (choice == i).to(faces.device)
+        small = shrink_by_area(x[rows], resolutions[i]).round_()
+        out[rows] = F.interpolate(small, (input_size, input_size), mode="bilinear", antialias=True)
+    return out
+
+
+def shrink_by_area(images, size):
+    """Average float images [B, C, H, W] over the cells of a size x size grid, pixels weighted by exact overlap."""
+    rows, columns = (_area_matrix(n, size).to(images) for n in images.shape[2:])
+    return rows @ images @ columns.T
+
+
+def _area_matrix(length, size):
+    edges = torch.arange(size + 1, dtype=torch.float64) * (length / size)
+    pixel = torch.arange(length, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)
+    return overlap.clamp(min=0) * (size / length)
+
+
+def _learning_rate_factor(step, steps):
+    warm_up = max(1, steps // 10)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def _check_arguments(faces, labels, loss, resolutions, steps, batch_size):
+    faces, labels = torch.as_tensor(faces), torch.as_tensor(labels)
+    if faces.dtype != torch.uint8 or faces.ndim != 4 or faces.shape[1] != 3 or labels.shape != faces.shape[:1]:
+        raise ValueError(
+            f"faces {faces.dtype} {list(faces.shape)} with labels {list(labels.shape)} are given, "
+            "but uint8 [N, 3, H, W] with [N] are needed"
+        )
+    people, labels = labels.unique(return_inverse=True)
+    if len(people) < 2:
+        raise ValueError(f"an embedder is trained on at least 2 people, but {len(people)} are given")
+    if loss not in ("arcface", "triplet"):
+        raise ValueError(f"loss={loss!r} is not one of ['arcface', 'triplet'] (params.yaml: embedders)")
+    if not resolutions or not all(1 <= r <= min(faces.shape[2:]) for r in resolutions):
+        raise ValueError(
+            f"resolutions={list(resolutions)} are not between 1 and {min(faces.shape[2:])}, the side of the faces "
+            "(params.yaml: embedders)"
+        )
+    if steps < 1 or batch_size < 2:
+        raise ValueError(f"steps={steps} and batch_size={batch_size} are not at least 1 and 2 (params.yaml: embedders)")
+    return faces, labels
+
+
+def _make_loss(loss, num_people):
+    if loss == "arcface":
+        return losses.ArcFaceLoss(num_people, EMBEDDING_SIZE, margin=math.degrees(0.5), scale=64)
+    return _MinedTriplets()
+
+
+class _MinedTriplets(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.loss = losses.TripletMarginLoss(margin=0.2)
+        self.miner = miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard")
+
+    def forward(self, embeddings, labels):
+        return self.loss(embeddings, labels, self.miner(embeddings, labels))

@@ -1,0 +1,115 @@
+"""Split people, never photos, into half a, half b and reference c: in an identity membership attack the person is the
+unit, and a member is recognised by photos that the GAN was never shown (Webster et al., arXiv 2107.06018).
+"""
+
+import hashlib
+
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+GROUPS = "abc"
+
+
+def split_people(table, *, num_identities, train_photos, query_photos, seed):
+    """Draw three groups of people, and each person's train and query photos.
+
+    The order of people, and of each person's photos, is that of a hash of (seed, name). So it depends neither on the
+    order of rows nor on who else is in the table, and sizes are nested: the split of n people a group is the first rows
+    of the split of n + 1.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a usable photo: ``image_id`` (unique), ``identity``, ``role`` (``attacked``, ``auxiliary`` or ``crowd``;
+        one a person), ``duplicate_of`` (the image_id of a photo that shows the same picture; missing or empty: none).
+        Only attacked people are drawn.
+    num_identities : int
+        People in each of the three groups.
+    train_photos, query_photos : int
+        Photos of each person that its group's GAN is shown, and that it never sees. No two of them are one picture.
+    seed : int
+
+    Returns
+    -------
+    split : DataFrame
+        One row a used photo: ``image_id``, ``identity``, ``group`` (a, b or c), ``role`` (train or query).
+        ``split.attrs["num_replaced"]`` counts the queries that were replaced since they show the same picture as a
+        train photo of their person; ``split.attrs["num_two_names"]`` the attacked photos left out since the same
+        picture also stands under another person's name.
+
+    Raises
+    ------
+    ValueError
+        If a number is not at least 1, an image_id stands twice, a person has two roles, or there are too few people.
+    """
+    _check_split(table, num_identities, train_photos, query_photos)
+    photos = table[["image_id", "identity", "role"]].assign(picture=_find_pictures(table))
+
+    # One of the two names is wrong, and a non-member's photo might have been trained on under the other.
+    has_two_names = photos.groupby("picture")["identity"].transform("nunique") > 1
+    is_attacked = photos["role"] == "attacked"
+    photos, num_two_names = photos[is_attacked & ~has_two_names], int((is_attacked & has_two_names).sum())
+
+    num_pictures = photos.groupby("identity")["picture"].nunique()
+    able = num_pictures.index[num_pictures >= train_photos + query_photos]
+    if len(able) < len(GROUPS) * num_identities:
+        raise ValueError(
+            f"the table has {len(able)} identities with at least {train_photos} + {query_photos} photos, but "
+            f"{len(GROUPS)} x {num_identities} are asked for: lower num_identities, train_photos or query_photos"
+        )
+    drawn = sorted(able, key=lambda identity: _hash(seed, identity))[: len(GROUPS) * num_identities]
+
+    rows, num_replaced = [], 0
+    of_person = dict(list(photos[photos["identity"].isin(drawn)].groupby("identity")))
+    for rank, identity in enumerate(drawn):
+        person = of_person[identity]
+        order = person["image_id"].map(lambda image_id, identity=identity: _hash(seed, identity, image_id))
+        used, replaced = _pick_photos(person.loc[order.sort_values().index], train_photos, query_photos)
+        rows += [(image_id, identity, GROUPS[rank % len(GROUPS)], role) for image_id, role in used]
+        num_replaced += replaced
+    split = pd.DataFrame(rows, columns=["image_id", "identity", "group", "role"])
+    split.attrs.update(num_replaced=num_replaced, num_two_names=num_two_names)
+    return split
+
+
+def _pick_photos(person, train_photos, query_photos):
+    """Take photos in order, each picture once: first train, then query; count queries that repeat a train picture."""
+    train, query, num_replaced = {}, {}, 0
+    for image_id, picture in zip(person["image_id"], person["picture"], strict=True):
+        if len(train) < train_photos:
+            train.setdefault(picture, image_id)
+        elif len(query) < query_photos and picture not in train:
+            query.setdefault(picture, image_id)
+        elif len(query) < query_photos:
+            num_replaced += 1
+    return [(i, "train") for i in train.values()] + [(i, "query") for i in query.values()], num_replaced
+
+
+def _find_pictures(table):
+    """Number the sets of near-duplicates: photos that are linked by ``duplicate_of``, directly or through others."""
+    own = table["image_id"].astype(str)
+    other = table["duplicate_of"].astype(object).where(table["duplicate_of"].notna(), "").astype(str)
+    other = other.where(other != "", own)
+    codes, names = pd.factorize(pd.concat([own, other]))  # also a photo that only duplicate_of names links two others
+    links = coo_array(([True] * len(own), (codes[: len(own)], codes[len(own) :])), shape=(len(names), len(names)))
+    return connected_components(links, directed=False)[1][codes[: len(own)]]
+
+
+def _hash(seed, *names):
+    return hashlib.sha256("\0".join(map(str, (seed, *names))).encode()).digest()
+
+
+def _check_split(table, num_identities, train_photos, query_photos):
+    sizes = {"num_identities": num_identities, "train_photos": train_photos, "query_photos": query_photos}
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name}={value} is not at least 1")
+    twice = table["image_id"].duplicated()
+    if twice.any():
+        first = table.loc[twice, "image_id"].iloc[0]
+        raise ValueError(f"image_id {first!r} stands in more than one row, but one row a photo is needed")
+    num_roles = table.groupby("identity")["role"].nunique()
+    if (num_roles > 1).any():
+        raise ValueError(f"identity {num_roles.idxmax()!r} has more than one role, but a whole person is attacked, "
+                         "auxiliary or crowd")

@@ -1,0 +1,356 @@
+"""Everything a reader may change: find the root, load and check ``params.yaml``, name every path, choose the device.
+
+``python -m ppe.params`` checks the file and prints one sentence if something in it is wrong. No other module opens
+``params.yaml`` or knows a path.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "crowd")
+GANS = ("fastgan",)
+NETS = ("mobilefacenet", "facenet")
+SCRATCH_STUDY = "smoke"
+"""The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Resolution = Literal[32, 64, 128, 256]
+
+
+class _Section(pydantic.BaseModel):
+    """A part of params.yaml: unknown keys and wrong types are errors, and nothing changes after loading."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Auxiliary(_Section):
+    """Who is auxiliary, as a function of the data set alone: people with ``photos`` [low, high] photos, or the ``last`` ones."""
+
+    photos: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    last: Count | None = None
+
+
+class Dataset(_Section):
+    """One data set: how it is read, who of it is auxiliary, which nets judge it and at which resolutions."""
+
+    reader: Literal[READERS]
+    root: str | None = None
+    min_photos: Count = 1
+    max_photos: Count | None = None
+    num_identities: Count | None = None
+    num_auxiliary: Annotated[int, Field(ge=0)] = 0
+    photos_per_identity: Count | None = None
+    photo_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    auxiliary: Auxiliary = Auxiliary()
+    resolutions: Annotated[list[Resolution], Field(min_length=1)]
+    embedders: Annotated[list[str], Field(min_length=1)]
+    num_pairs: Count = 2000
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+class Run(_Section):
+    """One line of ``runs``: a split, three GANs, and the attack on them."""
+
+    dataset: str
+    resolution: Resolution
+    gan: Literal[GANS]
+    num_identities: Count
+    train_photos: Count
+    query_photos: Count
+    kimg: Positive
+    num_generated: Count
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Gan(_Section):
+    """How a GAN is built and trained; the same for all runs that name it."""
+
+    latent_dim: Count
+    channel_base: Count
+    channel_base_discriminator: Count
+    channel_max: Count
+    batch_size: Annotated[int, Field(gt=1)]
+    learning_rate: Positive
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    r1_gamma: Annotated[float, Field(ge=0)]
+    r1_interval: Count
+    redraw_weight: Annotated[float, Field(ge=0)]
+    ema_kimg: Positive
+    ema_rampup: Positive
+    flip: bool
+    augment: list[Literal["colour", "translation", "cutout"]]
+    snapshots: Annotated[list[Fraction], Field(min_length=1)]
+    checkpoint_seconds: Positive
+    precision: Literal["auto", "float32", "bfloat16"]
+
+    @pydantic.field_validator("snapshots")
+    @classmethod
+    def _ends_with_the_last(cls, value):
+        if value != sorted(set(value)) or value[-1] != 1:
+            raise ValueError("must rise and end at 1: the last snapshot is the one that is attacked")
+        return value
+
+
+class Embedder(_Section):
+    """A face recognition net: a weights file, or settings to train it on auxiliary people."""
+
+    net: Literal[NETS]
+    weights: str | None = None
+    input_size: Annotated[int, Field(ge=32, le=256)] = 112
+    width: Positive = 1.0
+    loss: Literal["arcface", "triplet"] = "arcface"
+    steps: Count | None = None
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    seed: Annotated[int, Field(ge=0)] = 1
+    overlap: Literal["none", "unknown"] | Annotated[int, Field(ge=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _has_weights_or_is_trained(self):
+        if (self.weights is None) == (self.steps is None):
+            raise ValueError("needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary people)")
+        return self
+
+
+class Attack(_Section):
+    """Constants of the attack and of its statistics."""
+
+    num_resamples: Count
+    num_permutations: Count
+    fpr: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    block_size: Count
+    judged_p: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Params(_Section):
+    """The whole of ``params.yaml``, plus where it was found (``root``) and where its outputs go (``base``)."""
+
+    study: str
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    runs: Annotated[dict[str, Run], Field(min_length=1)]
+    datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    gans: dict[str, Gan]
+    embedders: dict[str, Embedder]
+    attack: Attack
+
+    _file: str = "params.yaml"
+    _root: Path = Path(".")
+    _base: Path = Path(".")
+
+    @pydantic.model_validator(mode="after")
+    def _names_fit(self):
+        for section in ("runs", "datasets", "embedders", "gans"):
+            for name in getattr(self, section):
+                if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+                    raise ValueError(f"{section}: name {name!r}: allowed are lower-case letters, digits and single hyphens")
+        for name, run in self.runs.items():
+            _check_member(f"runs.{name}.dataset", run.dataset, self.datasets)
+            _check_member(f"runs.{name}.gan", run.gan, self.gans)
+            _check_member(f"runs.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
+        for name, dataset in self.datasets.items():
+            for embedder in dataset.embedders:
+                _check_member(f"datasets.{name}.embedders", embedder, self.embedders)
+            if dataset.reader == "synthetic" and None in (dataset.num_identities, dataset.photos_per_identity):
+                raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
+        return self
+
+    @property
+    def root(self):
+        """Folder of the repository (or of a study's copy of it)."""
+        return self._root
+
+    def index_file(self, dataset):
+        """Table of a data set's photos, one row a photo."""
+        return self._base / "data" / "index" / f"{self._dataset(dataset)}.csv"
+
+    def faces_folder(self, dataset):
+        """``faces.npy`` uint8 [N, 3, 112, 112] and ``faces.csv``, N rows each."""
+        return self._base / "data" / "faces" / self._dataset(dataset)
+
+    def embedders_folder(self, dataset):
+        """Trained nets and their verification on people that they never saw."""
+        return self._base / "models" / "embedders" / self._dataset(dataset)
+
+    def gans_folder(self, run):
+        """``split.csv``, ``members.csv``, ``losses.csv`` and the snapshots of GANs a, b and c."""
+        return self._base / "models" / "gans" / self._run(run)
+
+    def generated_folder(self, run):
+        """``a.npy``, ``b.npy``, ``c.npy``: uint8 [M, 3, H, W]."""
+        return self._base / "data" / "generated" / self._run(run)
+
+    def rows_file(self, run):
+        """The run's numbers, one row a number."""
+        return self.results_folder() / "rows" / f"{self._run(run)}.csv"
+
+    def results_folder(self):
+        """The study's tables and figures."""
+        return self._base / "results" / self.study
+
+    def checkpoints_folder(self, run, members):
+        """Where a training keeps what it needs to go on: named by its params, members and code, so that nothing mixes.
+
+        members : str, anything that changes when the training photos do.
+        """
+        settings = self.runs[self._run(run)]
+        code = [(Path(__file__).parent / "gans" / f"{n}.py").read_bytes() for n in (settings.gan, "augment", "losses", "training")]
+        parts = [settings.model_dump_json(exclude={"num_generated"}), self.gans[settings.gan].model_dump_json(), members]
+        digest = hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
+        return self._base / ".checkpoints" / f"{run}-{digest}"
+
+    def dataset_root(self, dataset):
+        """Folder of a data set's photos, or None where its reader draws or downloads them.
+
+        ``$PPE_SHARED`` and ``~`` are expanded; a relative path is relative to the repository. LFW and Olivetti without
+        a root are looked for in ``$PPE_SHARED/data`` first.
+        """
+        settings = self.datasets[self._dataset(dataset)]
+        if settings.root is not None:
+            return self._expand(settings.root)
+        found = find_shared(self._root) / "data" / settings.reader
+        return found if settings.reader in ("lfw", "olivetti") and found.is_dir() else None
+
+    def download_folder(self):
+        """Where readers put what they download."""
+        return self._root / "downloads"
+
+    def weights_file(self, embedder):
+        """Path of an embedder's weights file, or None where it is trained by the study or fetched by its name."""
+        weights = self.embedders[embedder].weights
+        return None if weights is None or weights in ("vggface2", "casia-webface") else self._expand(weights)
+
+    def describe(self, run):
+        """The params that make a run, as JSON text: every artefact of the run carries it."""
+        settings = self.runs[self._run(run)]
+        return json.dumps({"study": self.study, "run": run, **settings.model_dump(), "gan_settings": self.gans[settings.gan].model_dump()})
+
+    def _expand(self, path):
+        os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
+        return self._root / Path(os.path.expandvars(path)).expanduser()
+
+    def _dataset(self, name):
+        _check_member("dataset", name, self.datasets, self._file)
+        return name
+
+    def _run(self, name):
+        _check_member("run", name, self.runs, self._file)
+        return name
+
+
+def _check_member(where, got, allowed, file=None):
+    if got not in allowed:
+        raise ValueError(f"{where}={got!r} is not one of {list(allowed)}" + (f" ({file})" if file else ""))
+
+
+def find_root(start=None):
+    """The nearest folder at or above ``start`` (default: the working folder) that holds params.yaml, dvc.yaml and ppe/."""
+    start = Path(start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file() and (folder / "ppe").is_dir():
+            return folder
+    raise FileNotFoundError(f"no params.yaml with dvc.yaml and ppe/ beside it at or above {start}: open the notebooks inside the project's folder")
+
+
+def find_shared(root):
+    """Folder of data and weights that the repository does not hold: ``$PPE_SHARED``, or ``../shared`` beside the root."""
+    return Path(os.environ.get("PPE_SHARED", Path(root).parent / "shared"))
+
+
+def load_params(name=None, root=None):
+    """Load and check ``params.yaml``.
+
+    Parameters
+    ----------
+    name : str, optional
+        A run, data set or study of the file. ``tiny`` (the notebooks' default), where the file has none, is the smallest
+        run of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
+    root : path, optional
+        The repository; found from the working folder if not given.
+
+    Raises
+    ------
+    ValueError
+        One sentence a mistake: what was got, what is allowed, where to change it.
+    """
+    root = Path(root) if root else find_root()
+    params = _read(root / "params.yaml", root, root)
+    known = {params.study, *params.runs, *params.datasets}
+    if name in (None, *known):
+        return params
+    if name == "tiny":
+        return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
+    raise ValueError(f"{name!r} is not a run, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a notebook")
+
+
+def _read(file, root, base):
+    label = str(file.relative_to(root))
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{label} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{label} holds {type(content).__name__}, not sections: it needs {list(Params.model_fields)}")
+    try:
+        params = Params.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise ValueError("\n".join(_say(e, label) for e in error.errors())) from None
+    params._file, params._root, params._base = label, root, base
+    return params
+
+
+def _say(error, file):
+    """One of pydantic's errors as a sentence."""
+    where = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        return f"{where}={error['input']!r} is not one of [{error['ctx']['expected'].replace(' or ', ', ')}] ({file})"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a known key: remove it or check its spelling ({file})"
+    if error["type"] == "missing":
+        return f"{where} is missing ({file})"
+    got = "" if isinstance(error["input"], (dict, pydantic.BaseModel)) else f"={error['input']!r}"
+    return f"{where}{got}: {message} ({file})" if where else f"{message} ({file})"
+
+
+def save_table(table, path):
+    """Write a DataFrame as CSV without its index, by a temporary name; floats to six significant digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path.with_suffix(".partial"), index=False, float_format="%.6g", lineterminator="\n")
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def save_json(content, path):
+    """Write JSON with sorted keys, by a temporary name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".partial").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def choose_device(device="auto"):
+    """``auto`` is the GPU where there is one; asking for ``cuda`` without one is an error."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch sees no GPU: allowed are 'auto' and 'cpu' (params.yaml)")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+if __name__ == "__main__":
+    try:
+        loaded = load_params()
+    except (ValueError, OSError) as mistake:
+        sys.exit(str(mistake))
+    print(f"{loaded._file}: study {loaded.study!r}, {len(loaded.runs)} runs, {len(loaded.datasets)} data sets")

@@ -1,0 +1,85 @@
+"""Faces out of a trained generator: a function of (snapshot, seeds) alone."""
+
+import os
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from ppe.gans import build
+
+
+def load_generator(path, gan, resolution, settings, device="cpu"):
+    """Load a snapshot's generator, ready to sample.
+
+    Parameters
+    ----------
+    path : path of a ``snapshot-*.safetensors``.
+    gan, resolution, settings : as in ``ppe.gans.build``.
+
+    Returns
+    -------
+    nn.Module in eval mode: latents float [B, latent_dim] -> faces float [B, 3, H, H] in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        If the file is no safetensors file or holds another net.
+    """
+    generator, _ = build(gan, resolution, settings)
+    try:
+        generator.load_state_dict(load_file(path))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} does not hold a {gan} generator of {resolution} px with these settings: {reason}") from None
+    return generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def read_description(path):
+    """The JSON text of the params that made a snapshot."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()["params"]
+
+
+def draw_latents(seeds, latent_dim):
+    """z float32 [B, latent_dim], standard normal; row i is a function of seeds[i] alone."""
+    rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def sample_faces(generator, seeds, batch_size=100):
+    """Generate one face a seed.
+
+    Parameters
+    ----------
+    generator : nn.Module from ``load_generator``.
+    seeds : sequence of int, length M.
+    batch_size : int
+        Faces at a time. It changes no pixel by more than one grey level.
+
+    Yields
+    ------
+    Tensor uint8 [<= batch_size, 3, H, H], RGB, on the CPU, in the order of the seeds: memory does not grow with M.
+    """
+    device = next(generator.parameters()).device
+    for start in range(0, len(seeds), batch_size):
+        z = draw_latents(seeds[start : start + batch_size], generator.latent_dim).to(device)
+        yield ((generator(z).float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().contiguous()
+
+
+def save_faces(blocks, path, count, resolution):
+    """Write blocks of faces to one .npy file uint8 [count, 3, resolution, resolution], by a temporary name."""
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, 3, resolution, resolution))
+    start = 0
+    for block in blocks:
+        out[start : start + len(block)] = block.numpy()
+        start += len(block)
+    if start != count:
+        raise ValueError(f"{count} faces were announced, but {start} came")
+    out.flush()
+    os.replace(partial, path)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from ppe.attacks import ATTACKS, aggregate_scores, score_identity, score_pixel
+from ppe.metrics import compute_auc
+
+
+def on_circle(*degrees):
+    angle = np.deg2rad(degrees)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def faces_of(*grey_levels):
+    return np.stack([np.full((3, 4, 4), level, dtype=np.uint8) for level in grey_levels])
+
+
+ARRAYS = {
+    "query_embeddings": on_circle(0, 50, 170),
+    "generated_embeddings": on_circle(10, 60, 300),
+    "query_faces": faces_of(0, 100, 255),
+    "generated_faces": faces_of(51, 102),
+}
+
+
+def test_identity_is_the_largest_cosine():
+    np.testing.assert_allclose(score_identity(**ARRAYS), np.cos(np.deg2rad([10, 10, 110])), atol=1e-6)
+
+
+def test_pixel_is_minus_the_smallest_distance():
+    np.testing.assert_allclose(score_pixel(**ARRAYS), [-51 / 255, -2 / 255, -153 / 255], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_takes_all_arrays_and_scores_members_higher(name):
+    attack = ATTACKS[name]
+    score = attack(**ARRAYS, array_of_a_later_attack=None)
+    assert score.shape == (3,) and score.dtype == np.float32 and isinstance(score, np.ndarray)
+    tensors = {key: torch.tensor(array) for key, array in ARRAYS.items()}
+    np.testing.assert_array_equal(attack(**tensors), score)
+
+    # A generator that returns its training set: its queries are members, turned away by a little.
+    copied = dict(ARRAYS, generated_embeddings=on_circle(1, 51), generated_faces=faces_of(1, 101))
+    is_member = np.array([True, True, False])
+    assert compute_auc(attack(**copied), is_member) == 1
+    assert compute_auc(-attack(**copied), is_member) == 0
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_scores_follow_the_rows_of_the_queries(name):
+    order = np.array([2, 0, 1])
+    moved = {key: array[order] if key.startswith("query") else array for key, array in ARRAYS.items()}
+    np.testing.assert_array_equal(ATTACKS[name](**moved), ATTACKS[name](**ARRAYS)[order])
+
+
+def test_more_generated_faces_never_lower_a_score():
+    more = dict(
+        ARRAYS,
+        generated_embeddings=np.concatenate([ARRAYS["generated_embeddings"], on_circle(200)]),
+        generated_faces=np.concatenate([ARRAYS["generated_faces"], faces_of(200)]),
+    )
+    for attack in ATTACKS.values():
+        assert (attack(**more) >= attack(**ARRAYS)).all() and (attack(**more) > attack(**ARRAYS)).any()
+
+
+def test_scores_of_people():
+    scores, identity = np.float32([1, 5, 3, -2]), np.array(["zoe", "al", "zoe", "al"])
+    people, mean = aggregate_scores(scores, identity)
+    assert people.tolist() == ["al", "zoe"] and mean.tolist() == [1.5, 2] and mean.dtype == np.float32
+    assert aggregate_scores(scores, identity, how="largest")[1].tolist() == [5, 3]
+    assert aggregate_scores(scores[::-1], identity[::-1])[1].tolist() == [1.5, 2]
+
+
+@pytest.mark.parametrize(
+    ("scores", "identity", "how", "sentence"),
+    [
+        ([1.0], ["al"], "median", r"how='median' is not one of \['mean', 'largest'\]"),
+        ([1.0, 2.0], ["al"], "mean", "lists of one length"),
+        ([1.0, np.nan], ["al", "al"], "mean", "1 of 2 scores are not finite"),
+    ],
+)
+def test_aggregate_refuses_with_a_sentence(scores, identity, how, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        aggregate_scores(scores, identity, how)

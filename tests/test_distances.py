@@ -1,0 +1,157 @@
+"""Embeddings are points on a circle, so that the nearest one can be read off; otherwise scikit-learn is the judge."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from ppe.distances import find_nearest, find_nearest_pixel
+
+
+def on_circle(*degrees):
+    angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+    return torch.stack([angle.cos(), angle.sin()], dim=1).float()
+
+
+def draw_unit(rows, width, seed):
+    drawn = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
+def draw_faces(rows, seed, side=8):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (rows, 3, side, side), generator=generator, dtype=torch.uint8)
+
+
+def test_nearest_on_a_circle():
+    distance, index = find_nearest(on_circle(10, 100, 350), on_circle(0, 90, 180, 270))
+    assert index.tolist() == [0, 1, 0] and index.dtype == torch.int64
+    assert distance.dtype == torch.float32
+    np.testing.assert_allclose(distance, 1 - np.cos(np.deg2rad([10, 10, 10])), atol=1e-7)
+
+
+def test_opposite_and_equal_are_the_ends_of_the_range():
+    assert find_nearest(on_circle(30), on_circle(210))[0].item() == 2
+    assert find_nearest(on_circle(30), on_circle(30))[0].item() == pytest.approx(0, abs=1e-7)
+    assert find_nearest(on_circle(30), on_circle(30))[0].item() >= 0
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3, 4, 100])
+def test_ties_go_to_the_lowest_row(block_size):
+    reference = on_circle(180, 20, -20, 20, -20, 90)  # +20 and -20 degrees are equally far from 0
+    distance, index = find_nearest(on_circle(0, 20, -20), reference, block_size)
+    assert index.tolist() == [1, 1, 2]
+    np.testing.assert_allclose(distance, [1 - np.cos(np.deg2rad(20)), 0, 0], atol=1e-7)
+
+
+def test_agrees_with_scikit_learn():
+    query, reference = draw_unit(60, 128, 0), draw_unit(700, 128, 1)
+    distance, index = find_nearest(query, reference, 64)
+    judge = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute")
+    expected, rows = judge.fit(reference.double().numpy()).kneighbors(query.double().numpy())
+    assert index.tolist() == rows[:, 0].tolist()
+    np.testing.assert_allclose(distance, expected[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_block_size_query_batch_and_precision_change_no_bit(precision):
+    centre = draw_unit(1, 512, 0)
+    reference = torch.nn.functional.normalize(centre + 2e-4 * draw_unit(997, 512, 1), dim=1)  # float32 cannot rank these
+    reference[500:600] = reference[:100]
+    query = torch.nn.functional.normalize(centre + 2e-4 * draw_unit(33, 512, 2), dim=1)
+    exact = (1 - (query.double()[:, None] * reference.double()).sum(2)).clamp(0, 2).float()
+    rough = 1 - query @ reference.T
+    expected = exact.argmin(1)
+    assert (rough.argmin(1) != expected).any()  # otherwise this test shows nothing
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        for block_size in (1, 7, 100, 996, 997, 8192):
+            distance, index = find_nearest(query, reference, block_size)
+            print(f"block_size {block_size}: sum of distances {distance.double().sum():.17g}, of rows {index.sum()}")
+            assert torch.equal(index, expected) and torch.equal(distance, exact.amin(1))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    alone = [find_nearest(query[i : i + 1], reference, 8192) for i in range(len(query))]
+    assert torch.equal(torch.cat([index for _, index in alone]), expected)
+    assert torch.equal(torch.cat([distance for distance, _ in alone]), exact.amin(1))
+
+
+def test_memmap_and_arrays_give_what_tensors_give(tmp_path):
+    query, reference = draw_unit(5, 16, 0), draw_unit(50, 16, 1)
+    np.save(tmp_path / "reference.npy", reference.numpy())
+    mapped = np.load(tmp_path / "reference.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap)
+    for got, expected in zip(find_nearest(query.numpy(), mapped, 8), find_nearest(query, reference), strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_a_memmap_is_read_block_by_block():
+    class Watched(np.ndarray):
+        def __getitem__(self, rows):
+            read.append(rows.stop - rows.start)
+            return np.asarray(self)[rows]
+
+    read = []
+    find_nearest(draw_unit(3, 8, 0), draw_unit(50, 8, 1).numpy().view(Watched), 16)
+    assert max(read) == 16 and len(read) == 4
+
+
+def test_no_query_gives_no_answer():
+    distance, index = find_nearest(torch.empty(0, 4), draw_unit(3, 4, 0))
+    assert distance.shape == index.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("query", "reference", "block_size", "sentence"),
+    [
+        (torch.tensor([[torch.nan, 0]]), on_circle(0), 8, "query row 0 is not finite"),
+        (on_circle(0), torch.tensor([[1.0, 0], [0, 1], [torch.inf, 0]]), 2, "reference row 2 is not finite"),
+        (on_circle(0), on_circle(0, 90) * 1.001, 8, "reference row 0 has norm 1.001"),
+        (torch.zeros(1, 2), on_circle(0), 8, "query row 0 has norm 0"),
+        (on_circle(0)[0], on_circle(0), 8, r"query is float32 \[2\], but float32 \[rows, D\] is needed"),
+        (on_circle(0).double(), on_circle(0), 8, "query is float64"),
+        (on_circle(0), draw_unit(3, 4, 0), 8, r"query rows are \[2\] and reference rows are \[4\]"),
+        (on_circle(0), torch.empty(0, 2), 8, "reference has no rows"),
+        (on_circle(0), on_circle(0), 0, "block_size=0"),
+    ],
+)
+def test_wrong_input_is_refused_with_a_sentence(query, reference, block_size, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        find_nearest(query, reference, block_size)
+
+
+def test_norm_within_tolerance_is_taken():
+    find_nearest(on_circle(0) * 1.00005, on_circle(0))
+
+
+def test_pixel_distance_by_hand():
+    black, white = torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    one_off = black.clone()
+    one_off[0, 1, 2, 3] = 51  # 0.2 in one of 48 grey levels
+    distance, index = find_nearest_pixel(torch.cat([black, white]), torch.cat([white, one_off]))
+    assert index.tolist() == [1, 0] and distance.dtype == torch.float32
+    np.testing.assert_allclose(distance, [0.2 / np.sqrt(48), 0], rtol=1e-6)
+    assert find_nearest_pixel(black, white)[0].item() == 1
+
+
+def test_pixel_agrees_with_scikit_learn_whatever_the_block_size():
+    base = draw_faces(1, 0)
+    query = (base.int() + draw_faces(20, 1).int() % 3 - 1).clamp(0, 255).to(torch.uint8)  # all within one grey level
+    reference = (base.int() + draw_faces(301, 2).int() % 3 - 1).clamp(0, 255).to(torch.uint8)
+    reference[150:] = reference[:151].clone()
+    judge = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(reference.flatten(1).double().numpy())
+    expected = judge.kneighbors(query.flatten(1).double().numpy())[0][:, 0] / 255 / np.sqrt(192)
+    lowest = ((query[:, None].int() - reference.int()) ** 2).sum((2, 3, 4)).argmin(1)
+    for block_size in (1, 10, 300, 301, 8192):
+        distance, index = find_nearest_pixel(query, reference.numpy(), block_size)
+        print(f"block_size {block_size}: sum of distances {distance.double().sum():.17g}, of rows {index.sum()}")
+        assert torch.equal(index, lowest)
+        np.testing.assert_allclose(distance, expected, rtol=1e-6)
+
+
+def test_pixel_refuses_floats_and_other_sizes():
+    with pytest.raises(ValueError, match=r"query is float32 .* but uint8 \[rows, C, H, W\] is needed"):
+        find_nearest_pixel(draw_faces(1, 0).float(), draw_faces(1, 0))
+    with pytest.raises(ValueError, match="one resolution"):
+        find_nearest_pixel(draw_faces(1, 0), draw_faces(1, 0, side=4))

@@ -1,0 +1,159 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppe.identities import split_people
+
+SIZES = {"num_identities": 4, "train_photos": 2, "query_photos": 2, "seed": 1}
+
+
+def make_table(num_attacked=20, photos=5, num_auxiliary=3):
+    rows = []
+    for i in range(num_attacked + num_auxiliary):
+        role = "attacked" if i < num_attacked else "auxiliary"
+        rows += [(f"p{i}/{j}.jpg", f"p{i}", role, None) for j in range(photos)]
+    rows += [(f"crowd/{j}.jpg", "crowd", "crowd", None) for j in range(9)]
+    return pd.DataFrame(rows, columns=["image_id", "identity", "role", "duplicate_of"])
+
+
+def as_sets(split):
+    return set(map(tuple, split.itertuples(index=False)))
+
+
+def test_counts_groups_and_roles():
+    split = split_people(make_table(), **SIZES)
+    assert list(split.columns) == ["image_id", "identity", "group", "role"]
+    assert split.groupby("group")["identity"].nunique().to_dict() == {"a": 4, "b": 4, "c": 4}
+    assert (split.groupby(["identity", "role"]).size() == 2).all() and len(split) == 12 * 4
+    assert split.attrs == {"num_replaced": 0, "num_two_names": 0}
+
+
+def test_nobody_is_in_two_groups_and_no_photo_is_used_twice():
+    split = split_people(make_table(), **SIZES)
+    assert (split.groupby("identity")["group"].nunique() == 1).all()
+    assert split["image_id"].is_unique
+    assert (split["image_id"].str.split("/").str[0] == split["identity"]).all()
+
+
+def test_auxiliary_people_and_the_crowd_are_never_drawn():
+    table = make_table(num_attacked=12, num_auxiliary=50)
+    for seed in range(5):
+        split = split_people(table, **{**SIZES, "seed": seed})
+        assert set(split["identity"]) == {f"p{i}" for i in range(12)}
+
+
+def test_sizes_are_nested():
+    table = make_table()
+    largest = split_people(table, **{**SIZES, "num_identities": 6})
+    for num_identities in range(1, 6):
+        split = split_people(table, **{**SIZES, "num_identities": num_identities})
+        pd.testing.assert_frame_equal(split, largest.head(len(split)))
+
+
+def test_more_query_photos_keep_the_train_photos():
+    few, many = (split_people(make_table(), **{**SIZES, "query_photos": n}) for n in (1, 3))
+    assert as_sets(few) < as_sets(many)
+
+
+def test_order_of_rows_does_not_matter():
+    table = make_table()
+    split = split_people(table, **SIZES)
+    for seed in range(3):
+        pd.testing.assert_frame_equal(split_people(table.sample(frac=1, random_state=seed), **SIZES), split)
+
+
+def test_other_people_do_not_change_a_persons_photos():
+    photos = {}
+    for table in (make_table(), make_table().query("identity != 'p3'")):
+        split = split_people(table, **{**SIZES, "num_identities": 6})
+        photos[len(table)] = {i: tuple(p["image_id"]) for i, p in split.groupby("identity")}
+    first, second = photos.values()
+    shared = first.keys() & second.keys()
+    assert len(shared) >= 17 and all(first[i] == second[i] for i in shared)
+
+
+def test_seeds():
+    table = make_table()
+    assert as_sets(split_people(table, **SIZES)) == as_sets(split_people(table, **SIZES))
+    others = [as_sets(split_people(table, **{**SIZES, "seed": seed})) for seed in range(2, 12)]
+    assert all(other != as_sets(split_people(table, **SIZES)) for other in others)
+
+
+def test_every_person_and_photo_is_equally_likely():
+    table = make_table(num_attacked=9)
+    splits = pd.concat(
+        split_people(table, num_identities=1, train_photos=1, query_photos=1, seed=seed) for seed in range(300)
+    )
+    group_a = splits[splits["group"] == "a"]
+    assert group_a["identity"].nunique() == 9 and group_a["identity"].value_counts().max() < 300 / 9 * 2
+    counts = splits[splits["role"] == "train"]["image_id"].str[-5].value_counts()
+    assert len(counts) == 5 and counts.min() > 900 / 5 * 0.75
+
+
+def test_a_query_that_shows_a_train_picture_is_replaced_and_counted():
+    table = make_table(num_attacked=3)
+    sizes = {**SIZES, "num_identities": 1}
+    plain = split_people(table, **sizes)
+    train, query = (plain[(plain["identity"] == "p1") & (plain["role"] == role)]["image_id"] for role in plain["role"].unique())
+    table.loc[table["image_id"] == query.iloc[0], "duplicate_of"] = train.iloc[1]
+    split = split_people(table, **sizes)
+    of_p1 = split[split["identity"] == "p1"]
+    spare = set(table[table["identity"] == "p1"]["image_id"]) - set(train) - set(query)
+    assert set(of_p1[of_p1["role"] == "train"]["image_id"]) == set(train)
+    assert set(of_p1[of_p1["role"] == "query"]["image_id"]) == {query.iloc[1], *spare}
+    assert split.attrs["num_replaced"] == 1
+    assert as_sets(split[split["identity"] != "p1"]) == as_sets(plain[plain["identity"] != "p1"])
+
+
+@pytest.mark.parametrize("direction", ["to a hub in the table", "chain", "to a hub outside the table"])
+def test_duplicates_are_sets_however_they_are_linked(direction):
+    table = make_table(num_attacked=4)
+    three = table.index[table["identity"] == "p0"][:3]
+    first, second, third = table.loc[three, "image_id"]
+    links = {
+        "to a hub in the table": [np.nan, first, first],
+        "chain": [second, third, ""],
+        "to a hub outside the table": ["unreadable.jpg", "unreadable.jpg", "unreadable.jpg"],
+    }
+    table.loc[three, "duplicate_of"] = links[direction]
+    split = split_people(table, num_identities=1, train_photos=2, query_photos=1, seed=0)
+    used = set(split_people(table.query("identity != 'p3'"), num_identities=1, train_photos=2, query_photos=1, seed=0)["image_id"])
+    assert len(used & {first, second, third}) == 1  # p0 has three pictures left, and all of them are needed
+    with pytest.raises(ValueError, match="has 3 identities with at least 2 . 2 photos"):
+        split_people(table, num_identities=2, train_photos=2, query_photos=2, seed=0)
+    assert len(split) == 9
+
+
+def test_a_person_with_too_few_different_pictures_is_passed_over():
+    table = make_table(num_attacked=4)
+    few = table["identity"] == "p2"
+    table.loc[few, "duplicate_of"] = table.loc[few, "image_id"].iloc[0]
+    split = split_people(table, **{**SIZES, "num_identities": 1})
+    assert set(split["identity"]) == {"p0", "p1", "p3"}
+
+
+def test_a_picture_under_two_names_is_left_out_and_counted():
+    table = make_table(num_attacked=12)
+    table.loc[table["image_id"] == "p0/0.jpg", "duplicate_of"] = "p1/0.jpg"
+    table.loc[table["image_id"] == "p2/0.jpg", "duplicate_of"] = "p13/0.jpg"  # p13 is auxiliary
+    split = split_people(table, **SIZES)
+    assert not set(split["image_id"]) & {"p0/0.jpg", "p1/0.jpg", "p2/0.jpg"}
+    assert split.attrs["num_two_names"] == 3
+
+
+def test_too_few_people_is_a_sentence():
+    with pytest.raises(ValueError) as error:
+        split_people(make_table(num_attacked=158, photos=10), num_identities=79, train_photos=5, query_photos=5, seed=0)
+    assert "has 158 identities with at least 5 + 5 photos, but 3 x 79 are asked for" in str(error.value)
+    assert "lower num_identities, train_photos or query_photos" in str(error.value)
+
+
+def test_wrong_tables_and_numbers_are_refused():
+    table = make_table()
+    with pytest.raises(ValueError, match="query_photos=0 is not at least 1"):
+        split_people(table, **{**SIZES, "query_photos": 0})
+    with pytest.raises(ValueError, match="'p0/0.jpg' stands in more than one row"):
+        split_people(pd.concat([table, table.head(1)]), **SIZES)
+    table.loc[0, "role"] = "auxiliary"
+    with pytest.raises(ValueError, match="identity 'p0' has more than one role"):
+        split_people(table, **SIZES)
