@@ -22,6 +22,7 @@ _RANGES = {
     "age": (20.0, 75.0, "years: wrinkles, folds, grey hair, bags under the eyes"),
     "skin_tone": (0.0, 1.0, "0 pale to 1 dark, along the ramp _SKIN"),
     "skin_warmth": (-1.0, 1.0, "-1 olive to 1 ruddy"),
+    "flush": (-0.5, 1.6, "redness of cheeks and nose; negative is sallow"),
     "freckles": (0.0, 1.0, "density; visible above 0.6"),
     "mole_x": (-0.7, 0.7, "a mole's place, units"),
     "mole_y": (0.2, 2.4, "a mole's place, units; below 1.5 there is none"),
@@ -42,6 +43,7 @@ _RANGES = {
     "eye_depth": (0.04, 0.2, "depth of the sockets, units"),
     "eye_colour": (0.0, 1.0, "along the ramp _IRIS: brown, hazel, green, blue, grey"),
     "lid_crease": (0.0, 1.0, "strength of the upper lid's crease; 0 is a monolid"),
+    "eye_shade": (0.0, 0.65, "darkness of the skin around the eyes, share"),
     "brow_height": (0.23, 0.42, "pupil to brow, units"),
     "brow_thickness": (0.025, 0.1, "half thickness at the inner end, units"),
     "brow_arch": (0.0, 0.14, "height of the arch, units"),
@@ -108,9 +110,7 @@ _PERSON_STREAM, _PHOTO_STREAM = 11, 12  # keep the two kinds of seed apart
 _FRAME = 4.7  # units a frame is wide: a head of 2 units and its ears take about 45 %
 _RELIEF_X, _RELIEF_TOP, _RELIEF_BOTTOM = 1.3, -1.7, 1.9  # the relief map's extent, units
 _TABLE_TOP, _TABLE_STEP, _TABLE_ROWS = -3.0, 0.03, 256  # height of a table's first row, units; step; rows
-_NOISE_CELLS = 256
-_noise = np.pad(np.random.default_rng(0).random((_NOISE_CELLS, _NOISE_CELLS)), ((0, 1), (0, 1)), mode="wrap")
-_NOISE = torch.from_numpy(_noise.astype(np.float32))[None, None]
+_NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astype(np.float32))  # one value a cell's corner
 
 
 # ---------------------------------------------------------------------------------------------------------------- people
@@ -291,12 +291,12 @@ def _combine(background, layers):
 def _sample_scene(rng):
     """Draw what belongs to the photo and not to the person; always the same number of draws."""
     normal, uniform = rng.standard_normal(16), rng.random(16)
-    light = np.array([1.1 * normal[0], -0.5 - 0.5 * uniform[0], 1.0])
+    light = np.array([0.9 * normal[0], -0.5 - 0.5 * uniform[0], 1.0])
     warm = 0.12 * normal[1]
     key = (0.55 + 0.35 * uniform[1]) * np.array([1 + warm, 1.0, 1 - warm])
     return SimpleNamespace(
-        yaw=float(np.clip(0.23 * normal[2], -0.6, 0.6)),
-        pitch=float(np.clip(0.13 * normal[3], -0.3, 0.3)),
+        yaw=float(np.clip(0.2 * normal[2], -0.6, 0.6)),
+        pitch=float(np.clip(0.11 * normal[3], -0.3, 0.3)),
         roll=float(np.clip(0.08 * normal[4], -0.25, 0.25)),
         zoom=float(1 + 0.05 * np.clip(normal[5], -2, 2)),
         shift=(0.09 * float(np.clip(normal[6], -2, 2)), 0.07 * float(np.clip(normal[7], -2, 2))),
@@ -305,7 +305,7 @@ def _sample_scene(rng):
         fill=torch.tensor((0.3 + 0.3 * uniform[2]) * np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm]), dtype=torch.float32).view(3, 1),
         smile=float(np.clip(0.1 + 0.7 * uniform[3] + 0.2 * normal[8], -0.05, 1)),
         open=float(max(0.0, uniform[4] - 0.45)),
-        gaze=(0.035 * float(np.clip(normal[9], -2, 2)), 0.012 * float(np.clip(normal[10], -2, 2))),
+        gaze=(0.025 * float(np.clip(normal[9], -2, 2)), 0.012 * float(np.clip(normal[10], -2, 2))),
         lids=float(1 + 0.1 * np.clip(normal[11], -2, 1)),
         brows=float(0.02 * normal[12]),
         glasses=float(uniform[5]),
@@ -338,9 +338,14 @@ def _edge(distance, softness):
     return (distance / softness + 0.5).clamp_(0, 1)
 
 
+def _bell(t):
+    """exp(-t^2): 1 at 0, 0.37 at 1."""
+    return torch.exp(-(t * t))
+
+
 def _bump(x, y, centre_x, centre_y, width, height):
-    """A Gaussian bump of height 1."""
-    return torch.exp(-(((x - centre_x) / width) ** 2 + ((y - centre_y) / height) ** 2))
+    """A bell in the plane; cheap where x is a row and y a column."""
+    return _bell((x - centre_x) / width) * _bell((y - centre_y) / height)
 
 
 def _look_up(image, x, y):
@@ -350,32 +355,39 @@ def _look_up(image, x, y):
 
 
 def _value_noise(a, b):
-    """Value noise in [0, 1], one cell a unit of a and b; the tile repeats after 256 cells."""
-    half = _NOISE_CELLS / 2
-    return _look_up(_NOISE, a.remainder(_NOISE_CELLS) / half - 1, b.remainder(_NOISE_CELLS) / half - 1)
+    """Value noise in [0, 1], one cell a unit of a and b, which are to stay within +-128."""
+    return _look_up(_NOISE, a * (1 / 128), b * (1 / 128))
 
 
 def _table(points):
-    """Tables of a smoothed piecewise-linear curve through (y, value) pairs: value and slope at each row."""
-    y = _TABLE_TOP + _TABLE_STEP * np.arange(_TABLE_ROWS)
-    value = np.interp(y, *zip(*sorted(points), strict=True))
+    """A smoothed piecewise-linear curve through (position, value) pairs: its value and its step to the next row, a row."""
+    position = _TABLE_TOP + _TABLE_STEP * np.arange(_TABLE_ROWS)
+    value = np.interp(position, *zip(*sorted(points), strict=True))
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
-    value = np.convolve(np.pad(value, 6, mode="edge"), kernel / kernel.sum(), mode="valid")
-    slope = np.append(np.diff(value), 0)
-    return torch.from_numpy(value.astype(np.float32)), torch.from_numpy(slope.astype(np.float32))
+    value = np.convolve(np.pad(value, 6, mode="edge"), kernel / kernel.sum(), mode="valid").astype(np.float32)
+    return torch.from_numpy(value), torch.from_numpy(np.append(np.diff(value), np.float32(0)))
+
+
+def _find_rows(position):
+    """Where positions lie in a table: the row before, and the part of the way to the next."""
+    position = ((position - _TABLE_TOP) * (1 / _TABLE_STEP)).clamp_(0, _TABLE_ROWS - 1.001)
+    row = position.int()
+    return row, position.sub_(row)
+
+
+def _read_table(table, row, part):
+    """Linear interpolation in a table."""
+    return torch.addcmul(table[0].index_select(0, row), table[1].index_select(0, row), part)
 
 
 def _lathe(x, y, z, outline, depth):
     """Distance (to first order) to a solid whose cross-section at y is the ellipse x^2 + depth(y) z^2 = outline(y)."""
-    position = ((y - _TABLE_TOP) / _TABLE_STEP).clamp_(0, _TABLE_ROWS - 1.001)
-    row = position.int()
-    part = position - row
-    slope = outline[1].index_select(0, row)
-    half_width2 = torch.addcmul(outline[0].index_select(0, row), slope, part)
-    ratio = torch.addcmul(depth[0].index_select(0, row), depth[1].index_select(0, row), part)
-    ratio_z = ratio * z
-    gradient2 = x * x + ratio_z * ratio_z + (slope * (0.5 / _TABLE_STEP)) ** 2 + 0.02
-    return (x * x + ratio_z * z - half_width2) * gradient2.rsqrt_().mul_(0.5)
+    row, part = _find_rows(y)
+    ratio_z = _read_table(depth, row, part).mul_(z)
+    excess = torch.addcmul(ratio_z * z, x, x).sub_(_read_table(outline, row, part))
+    slope = outline[1].index_select(0, row).mul_(0.5 / _TABLE_STEP)
+    gradient2 = torch.addcmul(slope * slope, x, x).addcmul_(ratio_z, ratio_z).add_(0.02)
+    return excess.mul_(gradient2.rsqrt_()).mul_(0.5)
 
 
 def _trace(distance, camera, near, steps, least):
@@ -387,7 +399,8 @@ def _trace(distance, camera, near, steps, least):
         gap = distance(*place).add_(camera.pixel)  # a pixel inside, so that the closest approach tells hits from near misses
         torch.where(gap < closest, depth, hit_depth, out=hit_depth)
         torch.minimum(closest, gap, out=closest)
-        stride = torch.where(gap > 0, gap.clamp(min=max(0.0, least * (1 - step / (steps - 6)))), gap)  # no crawling along edges; a step too far is taken back
+        forward = gap.clamp(min=max(0.0, least * (1 - step / (steps - 5))))  # no crawling along edges
+        stride = torch.where(gap > 0, forward, gap)  # a step too far is taken back
         depth.sub_(stride, alpha=0.85)
     hit_depth = torch.where(gap.abs() < 0.5 * camera.pixel, depth, hit_depth)  # reached; else a near miss
     cover = _edge(camera.pixel - closest, camera.pixel)
@@ -454,6 +467,7 @@ def _build_head(person, scene):
     width_at = np.interp([y for y, _ in depths], *zip(*widths, strict=True))
     ratio = [(y, (width / depth) ** 2) for (y, depth), width in zip(depths, width_at, strict=True)]
     head = SimpleNamespace(mouth_y=mouth_y, chin_y=chin_y, outline=_table(outline), ratio=_table(ratio), widths=widths)
+    head.curl = scene.smile + 0.25  # corners turned a little up even at rest: the mouth lies on a bulge
     head.mouth_width = p.mouth_width * (1 + 0.2 * scene.smile)
     head.relief = _relief(person, scene, head)[None, None]
     middle, half = (_RELIEF_TOP + _RELIEF_BOTTOM) / 2, (_RELIEF_BOTTOM - _RELIEF_TOP) / 2
@@ -478,12 +492,12 @@ def _relief(person, scene, head):
     cheeks = (p.cheekbones + 0.05 * max(0.0, scene.smile)) * _bump(side, y, 0.62, 0.45, 0.26, 0.22)
     cheeks = cheeks + p.cheek_fat * _bump(side, y, 0.6, 0.9, 0.25, 0.3)
     muzzle = 0.08 * _bump(x, y, 0, head.mouth_y, 0.45, 0.33) + p.chin_bulge * _bump(x, y, 0, head.chin_y - 0.17, 0.26, 0.15)
-    curve = y - head.mouth_y + 0.09 * scene.smile * (x / head.mouth_width) ** 2
+    curve = y - head.mouth_y + 0.09 * head.curl * (x / head.mouth_width) ** 2
     lips = 0.06 * torch.exp(-((x / head.mouth_width) ** 4))
-    lips = lips * (torch.exp(-(((curve + 0.06) / 0.06) ** 2)) + torch.exp(-(((curve - 0.08) / 0.08) ** 2)) - torch.exp(-(((curve - 0.25) / 0.08) ** 2)))
+    lips = lips * (_bell((curve + 0.06) / 0.06) + _bell((curve - 0.08) / 0.08) - _bell((curve - 0.25) / 0.08))
     fold_x = p.nose_width + 0.06 + 0.5 * (y - p.nose_length + 0.1).clamp(0, 1)
-    fold = -(0.025 + 0.03 * old + 0.035 * max(0.0, scene.smile)) * torch.exp(-(((side - fold_x) / 0.06) ** 2))
-    fold = fold * torch.exp(-(((y - p.nose_length - 0.12) / 0.22) ** 2))
+    fold = -(0.025 + 0.03 * old + 0.035 * max(0.0, scene.smile)) * _bell((side - fold_x) / 0.06)
+    fold = fold * _bell((y - p.nose_length - 0.12) / 0.22)
     bags = 0.03 * old * _bump(side, y, p.eye_distance, 0.24, 0.16, 0.05) - 0.03 * old * _bump(side, y, p.eye_distance, 0.32, 0.2, 0.04)
     wrinkles = 0.012 * old * torch.sin(y * 42 + 2 * side**2) * _bump(x, y, 0, -0.72, 0.6, 0.22)
     return eyes + brow + cheeks + muzzle + lips + fold + bags + wrinkles + _nose(person, x, y)
@@ -497,7 +511,7 @@ def _nose(person, x, y):
     under = ((p.nose_length + 0.02 - y) / 0.16).clamp(0, 1)
     rise = (0.25 * along + 0.75 * along**2) * under * under * (3 - 2 * under)
     width = p.nose_bridge + (0.75 * p.nose_tip - 0.5 * p.nose_bridge) * along**2
-    ridge = (0.72 * p.nose_height * rise + p.nose_hump * torch.exp(-(((y - 0.45 * tip_y) / 0.16) ** 2))) * torch.exp(-((x / width) ** 2))
+    ridge = (0.72 * p.nose_height * rise + p.nose_hump * _bell((y - 0.45 * tip_y) / 0.16)) * _bell(x / width)
     tip = 0.34 * p.nose_height * _bump(x, y, 0, tip_y + 0.02, p.nose_tip, 0.13)
     wings = 0.4 * p.nose_height * _bump(x.abs(), y, p.nose_width - 0.06, tip_y + 0.06, 0.08, 0.09)
     return ridge + tip + wings
@@ -506,13 +520,13 @@ def _nose(person, x, y):
 def _draw_head(person, scene, camera, head, hair):
     """Trace, paint and light the head: index, colour [3, n], cover, depth of the pixels that it reaches."""
     camera = _select(camera, (camera.u / 1.4) ** 2 + ((camera.v - 0.15) / 2.2) ** 2 < 1)
-    hit, cover, place, depth = _trace(head.distance, camera, near=1.9, steps=14, least=0.05)
+    hit, cover, place, depth = _trace(head.distance, camera, near=1.9, steps=12, least=0.05)
     normal = _normal(head.distance, place, camera)
     x, y, z = place
     front = (2 * z).clamp(0, 1)
     skin = _paint_skin(person, x, y)
     if hair:  # a soft line: roots and short hairs on the skin
-        roots = _edge(hair.line_at(x) - y + 0.12 * (_value_noise(x * 30, y * 9) - 0.2), 0.12)
+        roots = _edge(_read_table(hair.line, *_find_rows(x)) - y + 0.12 * (_value_noise(x * 30, y * 9) - 0.2), 0.12)
         skin.lerp_(_hair_colour(person), 0.75 * roots)
     _paint_beard(skin, person, head, x, y, camera.pixel)
     _paint_mouth(skin, person, scene, head, x, y, front, camera.pixel)
@@ -543,12 +557,12 @@ def _paint_skin(person, x, y):
     p = person
     warmth = torch.tensor([1 + 0.06 * p.skin_warmth, 1.0 - 0.02 * p.skin_warmth, 1 - 0.06 * p.skin_warmth]).view(3, 1)
     base = _colour(_SKIN, p.skin_tone) * warmth
-    blotch = _value_noise(x * 6 + 40 * p.mole_x, y * 6 + 9) - 0.5 + 0.6 * (_value_noise(x * 30, y * 30 + 7 * p.mole_y) - 0.5)
+    blotch = _value_noise(x * 6 + 90 * p.mole_x, y * 6 + 9) - 0.5 + 0.6 * (_value_noise(x * 30, y * 30 + 7 * p.mole_y) - 0.5)
     skin = base * (1 + 0.1 * blotch)
     flush = _bump(x.abs(), y, 0.6, 0.5, 0.28, 0.25) + 0.8 * _bump(x, y, 0, person.nose_length - 0.12, 0.2, 0.15)
-    skin = skin * (1 + torch.tensor([0.1, -0.12, -0.1]).view(3, 1) * flush)
+    skin = skin * (1 + torch.tensor([0.1, -0.14, -0.12]).view(3, 1) * (p.flush * flush))
     if p.freckles > 0.6:
-        spots = (_value_noise(x * 22 + 90 * p.mole_y, y * 22) - 0.8).clamp(0, 1) * 5 * _bump(x, y, 0, 0.4, 0.8, 0.35)
+        spots = (_value_noise(x * 22 + 30 * p.mole_y, y * 22) - 0.8).clamp(0, 1) * 5 * _bump(x, y, 0, 0.4, 0.8, 0.35)
         skin.lerp_(base * 0.5, 0.8 * (p.freckles - 0.4) * spots.clamp(0, 1))
     if p.mole_y < 1.5:
         skin.lerp_(base * 0.25, 0.8 * _edge(0.035 - torch.hypot(x - p.mole_x, y - p.mole_y), 0.03))
@@ -573,8 +587,8 @@ def _paint_eyes(skin, person, scene, x, y, front, pixel):
     upper = drop + 0.62 * p.eye_height * scene.lids * inside * (1 - 0.9 * outward)
     lower = 0.38 * p.eye_height * (1 - 0.3 * max(0.0, scene.smile)) * inside - drop
     shown = _edge(torch.minimum(upper, lower), 1.2 * pixel) * front
-    skin.mul_(1 - 0.25 * _bump(outward, y, 0.02, 0.02, 0.3, 0.2))
-    crease = torch.exp(-(((upper + 0.05 + 0.03 * p.lid_crease) / 0.025) ** 2)) * (inside > -0.1)
+    skin.mul_(1 - p.eye_shade * _bump(outward, y, 0.02, 0.02, 0.3, 0.2))
+    crease = _bell((upper + 0.05 + 0.03 * p.lid_crease) / 0.025) * (inside > -0.1)
     skin.mul_(1 - 0.5 * p.lid_crease * crease * front)
     white = torch.tensor([0.60, 0.56, 0.53]).view(3, 1) * (0.35 + 0.65 * (upper / 0.1).clamp(0, 1)) * (0.55 + 0.45 * inside.clamp(0, 1))
     iris_x = outward - scene.gaze[0] * x.sign()
@@ -582,9 +596,9 @@ def _paint_eyes(skin, person, scene, x, y, front, pixel):
     white.lerp_(_colour(_IRIS, p.eye_colour) * (1.3 - (radius / 0.108) ** 2).clamp(0.25, 1), _edge(0.108 - radius, 1.2 * pixel))
     white.mul_(1 - 0.95 * _edge(0.042 - radius, pixel))
     skin.lerp_(white, shown)
-    lash = torch.exp(-((upper / (0.02 + 0.014 * p.femininity)) ** 2)) * _edge(inside + 0.12, 0.1)
+    lash = _bell(upper / (0.02 + 0.014 * p.femininity)) * _edge(inside + 0.12, 0.1)
     skin.mul_(1 - (0.75 + 0.2 * p.femininity) * lash * front)
-    skin.mul_(1 - 0.3 * torch.exp(-((lower / 0.02) ** 2)) * _edge(inside, 0.1) * front)
+    skin.mul_(1 - 0.3 * _bell(lower / 0.02) * _edge(inside, 0.1) * front)
     light_x, light_y = float(scene.light[0]), float(scene.light[1])
     return _edge(0.028 - torch.hypot(x.sign() * outward - 0.05 * light_x, y - 0.06 * light_y), pixel) * shown
 
@@ -606,7 +620,7 @@ def _paint_nose(skin, person, x, y, front, pixel):
     side = x.abs()
     nostril = _bump(side, y, 0.48 * p.nose_width, p.nose_length - 0.015, 0.24 * p.nose_width, 0.035)
     wing = torch.hypot((side - p.nose_width + 0.05) / 0.09, (y - p.nose_length + 0.08) / 0.1)
-    crease = torch.exp(-(((wing - 1) / 0.25) ** 2)) * _edge(side - p.nose_width + 0.03, 0.05)
+    crease = _bell((wing - 1) / 0.25) * _edge(side - p.nose_width + 0.03, 0.05)
     under = _bump(x, y, 0, p.nose_length + 0.05, 0.2, 0.06)
     skin.mul_(1 - (0.75 * nostril + 0.3 * crease + 0.15 * under).clamp_(0, 0.85) * front)
 
@@ -616,9 +630,9 @@ def _paint_mouth(skin, person, scene, head, x, y, front, pixel):
     p = person
     across = x / head.mouth_width
     inside = (1 - across**2).clamp(-0.3, 1)
-    curve = y - head.mouth_y + 0.09 * scene.smile * (across**2)
+    curve = y - head.mouth_y + 0.09 * head.curl * (across**2)
     gap = 0.22 * scene.open * inside
-    bow = 1 - 0.3 * torch.exp(-((x / 0.06) ** 2)) + 0.12 * torch.exp(-(((x.abs() - 0.12) / 0.07) ** 2))
+    bow = 1 - 0.3 * _bell(x / 0.06) + 0.12 * _bell((x.abs() - 0.12) / 0.07)
     upper = torch.minimum(curve + p.upper_lip * inside * bow + 0.4 * gap, inside)
     lower = torch.minimum(p.lower_lip * inside.clamp(0, 1) ** 0.7 + 0.6 * gap - curve, inside)
     red = torch.tensor([0.95, 0.62 - 0.3 * p.lip_colour, 0.62 - 0.26 * p.lip_colour]).view(3, 1)
@@ -629,8 +643,8 @@ def _paint_mouth(skin, person, scene, head, x, y, front, pixel):
         teeth = torch.tensor([0.62, 0.58, 0.52]).view(3, 1) * (1 - across**2).clamp(0.1, 1)
         dark = _edge(curve - 0.25 * gap, 2 * pixel)
         skin.lerp_(teeth * (1 - 0.9 * dark), hollow)
-    line = torch.exp(-(((curve + 0.4 * gap) / 0.02) ** 2)) * _edge(inside, 0.15)
-    corner = _bump(x.abs(), y, head.mouth_width, head.mouth_y - 0.09 * scene.smile, 0.05, 0.04)
+    line = _bell((curve + 0.4 * gap) / 0.02) * _edge(inside, 0.15)
+    corner = _bump(x.abs(), y, head.mouth_width, head.mouth_y - 0.09 * head.curl, 0.05, 0.04)
     skin.mul_(1 - (0.6 * line + 0.35 * corner).clamp_(0, 0.8) * front)
 
 
@@ -673,7 +687,7 @@ def _draw_ear(person, scene, camera, head, side):
     gradient = [value / radius for value, radius in zip(local, radii, strict=True)]
     scale = (gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2).rsqrt_()
     normal = [(camera.turn[i][0] * gradient[0] + camera.turn[i][1] * gradient[1] + camera.turn[i][2] * gradient[2]) * scale for i in range(3)]
-    bowl = torch.exp(-(((inside - 0.55) / 0.3) ** 2))
+    bowl = _bell((inside - 0.55) / 0.3)
     skin = _colour(_SKIN, p.skin_tone) * torch.tensor([1.0, 0.85, 0.83]).view(3, 1) * (1 - 0.45 * bowl)
     cover = _edge(inside, 2.5 * camera.pixel / reach)
     return camera.index, _shade(skin, normal, scene, shine=0.03), cover, depth
@@ -688,58 +702,59 @@ def _build_hair(person, head, camera):
     top, side, length, forward, curl, fringe = _HAIR_STYLES[tuple(_HAIR_STYLES)[_row(p.hair_style, _HAIR_STYLES)]]
     if top == 0:
         return None
-    top, side = top * p.hair_volume, side * p.hair_volume
+    top, side, curl = top * p.hair_volume, side * p.hair_volume, curl * p.hair_volume
     crown = -p.skull_height - top
-    at = lambda y: float(np.interp(y, *zip(*head.widths, strict=True)))  # noqa: E731
-    widths = [(0.86 * crown, 0.55 * at(-0.8) + 0.75 * top), (0.7 * crown, 0.8 * at(-0.8) + 0.5 * top + 0.5 * side)]
-    widths += [(0.4 * crown, at(-0.6) + 0.2 * top + 0.8 * side), (-0.1, at(-0.1) + side), (0.35, at(0.3) + side - 0.02)]
-    if length < 1:  # short: sinks into the head below the ears
-        widths += [(length, at(0.7) - 0.12)]
-        end = [(1.2, 0.2), (1.6, -1.0)]
+    skull = np.interp((-0.8, -0.6, -0.1, 0.3, 0.7), *zip(*head.widths, strict=True)).tolist()
+    widths = [(0.86 * crown, 0.55 * skull[0] + 0.75 * top), (0.7 * crown, 0.8 * skull[0] + 0.5 * top + 0.5 * side)]
+    widths += [(0.4 * crown, skull[1] + 0.2 * top + 0.8 * side), (-0.1, skull[2] + side), (0.35, skull[3] + side - 0.02)]
+    if length < 1:  # short hair sinks into the head below the ears
+        widths += [(length, skull[4] - 0.12)]
+        ends = [(crown - 1, -2.5), (crown, 0), (1.2, 0.2), (1.6, -1.0)]
     else:
         widths += [(0.9, p.face_width + 1.1 * side), (length - 0.15, p.face_width + 1.2 * side)]
-        end = [(length, 0.6), (length + 0.35, -0.8)]
-    outline = [(y, width**2) for y, width in widths] + [(crown, 0), (crown - 1, -2.5)] + end
-    ratio = [(-1.2, 0.6), (0.0, 0.62 + 0.1 * side), (1.0, 0.75)]
-    hair = SimpleNamespace(outline=_table(outline), ratio=_table(ratio), line=p.hair_line * 1.0 - fringe * 1.0, curl=curl * p.hair_volume, long=length > 1)
-    hair.line = max(0.36, hair.line)
-    hair.top, hair.bottom, hair.reach = crown, end[0][0], max(width for _, width in widths) + 0.35
-    shift = 0.12 * p.hair_part * top / 0.2
-
-    def line_at(x):
-        side = x.abs()
-        recession = p.hair_recession * torch.exp(-(((side - 0.5) / 0.2) ** 2))
-        return 0.75 * (side / p.face_width) ** 6 - recession - hair.line + 0.05 * (_value_noise(x * 11, x) - 0.5)
-
-    down = camera.turn[1] / camera.turn[1][1]  # long hair hangs straight down, whatever the head's pose
+        ends = [(crown - 1, -2.5), (crown, 0), (length, 0.6), (length + 0.35, -0.8)]
+    outline = _table([(y, width**2) for y, width in widths] + ends)
+    ratio = _table([(-1.2, 0.5), (-0.5, 0.5), (0.0, 0.6 + 0.1 * side), (1.0, 0.75)])
+    line = _hair_line(p, max(0.36, p.hair_line - fringe))
+    lean = 0.6 * p.hair_part * top
+    down = (camera.turn[1] / camera.turn[1][1]).tolist()  # long hair hangs straight down, whatever the head's pose
 
     def distance(x, y, z):
-        below = (y - 0.6).clamp(min=0)
-        x, z = x - float(down[0]) * below, z - float(down[2]) * below
-        shell = _lathe(x + shift * (y + 0.4).clamp(-1.2, 0), y, z, hair.outline, hair.ratio)
-        back = (below / 1.5).clamp(max=1)
-        hole = torch.minimum(0.7 * (y - line_at(x)), z - forward + 0.65 * back * back * (3 - 2 * back))
-        if hair.curl > 0.03:
-            shell = shell - hair.curl * (_value_noise(x * 3.3 + z * 1.7 + 31, y * 3.3 - z + 17) - 0.5)
+        below = (y - 0.6).clamp_(min=0)
+        back = (below * (1 / 1.5)).clamp_(max=1)
+        x, z = torch.sub(x, below, alpha=down[0]), torch.sub(z, below, alpha=down[2])
+        shell = _lathe(torch.add(x, (y + 0.4).clamp_(-1.2, 0), alpha=lean), y, z, outline, ratio)
+        if curl > 0.03:
+            shell.sub_(_value_noise(x * 3.3 + z * 1.7 + 31, y * 3.3 - z + 17), alpha=curl).add_(0.5 * curl)
+        hole = torch.minimum((y - _read_table(line, *_find_rows(x))).mul_(0.7), z - forward + 0.65 * back * back * (3 - 2 * back))
         return torch.maximum(shell, hole)
 
-    hair.distance, hair.line_at = distance, line_at
-    return hair
+    reach = max(width for _, width in widths) + 0.35
+    return SimpleNamespace(distance=distance, line=line, top=crown, bottom=ends[2][0], reach=reach)
+
+
+def _hair_line(person, height):
+    """Table over x of the hair line's y: it climbs beside the middle (recession), falls at the temples, is a little ragged."""
+    x = _TABLE_TOP + _TABLE_STEP * np.arange(_TABLE_ROWS)
+    recession = person.hair_recession * np.exp(-(((np.abs(x) - 0.5) / 0.2) ** 2))
+    temples = 0.75 * (np.clip(x, -1.4, 1.4) / person.face_width) ** 6
+    ragged = 0.12 * (_NOISE[0, 0, 0, :_TABLE_ROWS].double().numpy() - 0.5)
+    return _table(list(zip(x, temples - height - recession + 0.12 * person.hair_part * np.clip(x, -1, 1) + ragged, strict=True)))
 
 
 def _draw_hair(person, scene, camera, hair):
     """Trace and light the hair, with strands: index, colour, cover, depth."""
     camera = _select(camera, (camera.u.abs() < hair.reach) & (camera.v > hair.top - 0.4) & (camera.v < hair.bottom + 0.3))
-    hit, cover, place, depth = _trace(hair.distance, camera, near=2.0, steps=18, least=0.4)
+    hit, cover, place, depth = _trace(hair.distance, camera, near=2.0, steps=16, least=0.4)
     normal = _normal(hair.distance, place, camera, step=0.05)
     x, y, z = place
     bend = 0.25 * person.hair_part
-    strand = _value_noise((x + bend * y) * 16 + 5 * z, y * 1.7 - z * 1.5) + 0.6 * _value_noise((x + bend * y) * 34 + 11 * z + 60, y * 3 - z * 2)
+    strand = _value_noise((x + bend * y) * 16 + 5 * z, y * 1.7 - z * 1.5) + 0.6 * _value_noise((x + bend * y) * 34 + 11 * z + 20, y * 3 - z * 2)
     tone = 0.55 + 0.6 * strand
-    parting = torch.exp(-(((x - 0.35 * person.hair_part) / 0.035) ** 2)) * (y < -0.9) * (z > 0)
+    parting = _bell((x - 0.35 * person.hair_part) / 0.035) * (y < -0.9) * (z > 0)
     tone = tone * (1 - 0.3 * parting)
     colour = _shade(_hair_colour(person) * tone, normal, scene, shine=0.0, wrap=0.4)
-    shine = torch.exp(-(((normal[1] + 0.45 + 0.25 * (strand - 0.8)) / 0.18) ** 2)) * (0.3 + 0.5 * strand)
+    shine = _bell((normal[1] + 0.45 + 0.25 * (strand - 0.8)) / 0.18) * (0.3 + 0.5 * strand)
     return camera.index.index_select(0, hit), colour + 0.05 * scene.key * shine, cover, depth
 
 
@@ -762,7 +777,7 @@ def _draw_torso(person, scene, camera):
     skin = _colour(_SKIN, person.skin_tone) * torch.ones_like(u)
     kind, first, second, crease = (float(value) for value in scene.clothes[:4])
     cloth, other = (_colour((_CLOTH[int(len(_CLOTH) * pick)],), 0.0) for pick in (first, second))
-    folds = 0.8 + 0.4 * _value_noise(u * 2.2 + 100 * crease, v * 1.1 + side)
+    folds = 0.8 + 0.4 * _value_noise(u * 2.2 + 60 * crease, v * 1.1 + side)
     crew = v - 2.12 + 0.5 * (side / 0.9) ** 2
     deep = 0.5 * (v - 2.75 + 1.3 * side)
     neckline = crew if kind < 0.45 else deep
@@ -774,7 +789,7 @@ def _draw_torso(person, scene, camera):
         tie = _edge(0.07 + 0.03 * (v - 2.2) - side, 1.5 * pixel) * (v > 2.28) * (kind > 0.8)
         colour = colour.lerp(other * folds, tie)
     colour = colour.lerp(cloth * folds, dressed)
-    hem = torch.exp(-(((neckline - 0.05) / 0.03) ** 2)) * dressed
+    hem = _bell((neckline - 0.05) / 0.03) * dressed
     colour = colour * (1 - 0.25 * hem)
     dim = 1 - 0.6 * (1 - (v - 1.3) / 0.7).clamp(0, 1) * (1 - dressed)
     depth = person.neck_width * normal[2] - torch.where(shoulders > 0.05, 0.5, 0.3)
@@ -821,10 +836,9 @@ def _develop(canvas, scene, rng):
     """Lens blur, sensor grain, gamma: uint8 [3, size, size]."""
     size = canvas.shape[-1]
     grain = torch.from_numpy(rng.standard_normal((1, size, size), dtype=np.float32))
-    kernel = torch.tensor([scene.blur / 2, 1 - scene.blur, scene.blur / 2])
-    for shape in ((1, 1, 1, 3), (1, 1, 3, 1)):
-        padding = (1, 1, 0, 0) if shape[-1] == 3 else (0, 0, 1, 1)
-        canvas = functional.conv2d(functional.pad(canvas[:, None], padding, mode="replicate"), kernel.view(shape))[:, 0]
+    for axis in (1, 2):
+        near = canvas.narrow(axis, 0, size - 2) + canvas.narrow(axis, 2, size - 2)
+        canvas.narrow(axis, 1, size - 2).mul_(1 - scene.blur).add_(near, alpha=scene.blur / 2)
     tone = torch.exp(canvas.clamp_(min=0).mul_(-1.6)).mul_(-1.12).add_(1.12)  # a soft shoulder, as film has
     srgb = tone.clamp_(1e-6, 1).log2_().mul_(1 / 2.2).exp2_() + scene.grain * grain
     return (srgb * 255).round().clamp(0, 255).to(torch.uint8)
