@@ -88,12 +88,11 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
                    for photo in (faces[_number(image_id)] for _, image_id, _, _ in files)]
     else:
         details = [(0, "", reason) if reason else _describe_file(root, path) for _, _, path, reason in files]
-    index = pd.DataFrame({
+    return pd.DataFrame({
         "image_id": [file[1] for file in files], "identity": [file[0] for file in files],
         "path": [file[2] for file in files], "bytes": np.array([detail[0] for detail in details], dtype=np.int64),
         "sha256": [detail[1] for detail in details], "readable": [detail[2] == "" for detail in details],
         "reason": [detail[2] for detail in details]})
-    return index
 
 
 def choose_photos(files, min_photos, max_photos, seed):
@@ -111,12 +110,15 @@ def choose_photos(files, min_photos, max_photos, seed):
     people = {}
     for file in sorted(files):
         people.setdefault(file[0], []).append(file)
-    most = max(map(len, people.values()))
+    most = max((len(photos) for identity, photos in people.items() if identity != NO_IDENTITY), default=0)
     if most < min_photos:
         raise ValueError(f"nobody has {min_photos} photos, the largest number is {most}: lower min_photos "
                          "(params.yaml: datasets)")
     kept = []
     for identity, photos in people.items():
+        if identity == NO_IDENTITY:  # not a person: listed in full, so that nothing goes missing in silence
+            kept.extend(photos)
+            continue
         if len(photos) < min_photos:
             continue
         if max_photos is not None and len(photos) > max_photos:
@@ -358,7 +360,8 @@ def load_photo(root, path):
     colour profiles are ignored.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it: grey stripes would count as a photo
-    return _with_photo(root, path, lambda image: np.array(_shrink(_convert_to_rgb(_load_upright(image)))))
+    location, reason = _locate(root, path)
+    return reason or _open_photo(location, lambda image: np.array(_shrink(_convert_to_rgb(_load_upright(image)))))
 
 
 def _describe_file(root, path):
@@ -371,25 +374,22 @@ def _describe_file(root, path):
             size, digest = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return 0, "", _say(error)
-    return size, digest, _with_photo(root, path, lambda image: "")
+    return size, digest, _open_photo(location, lambda image: "")
 
 
-def _with_photo(root, path, read):
-    """Open a photo's header, and call ``read(image)``; return what it returns, or the reason (str) why not."""
-    location, reason = _locate(root, path)
-    if reason:
-        return reason
+def _open_photo(location, read):
+    """Open a photo's header, check its size, and return ``read(image)``, or the reason (str) why it cannot be read."""
     try:
-        with open(location, "rb") as file, warnings.catch_warnings():
-            if not os.fstat(file.fileno()).st_size:
-                return "the file is empty"
-            warnings.simplefilter("ignore")
+        if not os.path.getsize(location):
+            return "the file is empty"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata, mostly
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with Image.open(location) as image:
                 if max(image.size) > MAX_SIDE:
                     return f"{image.width} x {image.height} pixels: more than {MAX_SIDE} on a side"
                 return read(image)
-    except UnidentifiedImageError:  # its own words hold an address in memory, so no two runs would agree
+    except UnidentifiedImageError:  # its own words hold the file's absolute path
         return "the file is not a picture of a known format"
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return f"more than {Image.MAX_IMAGE_PIXELS} pixels: refused as a decompression bomb"

@@ -118,7 +118,7 @@ def _find_in_blocks(query, reference, block_size, prepare, propose, measure):
         pairs = (rough <= limit).nonzero()
 
         # A collapsed generator makes every pair a candidate: measure them in parts that fit a processor's cache.
-        parts = pairs.split(max(1, min(rough.numel(), 2**18) // width))
+        parts = pairs.split(max(1, 2**18 // width))
         exact = torch.cat([measure(query[part[:, 0]], block[part[:, 1]]) for part in parts])
         row, column = pairs.unbind(1)
         nearest = torch.full_like(distance, torch.inf).scatter_reduce_(0, row, exact, "amin")

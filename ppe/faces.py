@@ -20,7 +20,7 @@ TEMPLATE = np.array(
 
 LANDMARKS = ["left_eye", "right_eye", "nose", "mouth_left", "mouth_right"]
 LANDMARK_COLUMNS = [f"{name}_{axis}" for name in LANDMARKS for axis in "xy"]
-MIN_FACE_SHARE = 0.2
+MIN_FACE_SHARE = 0.25
 """Smallest face that is looked for, as a share of the photo's shorter side; smaller ones are bystanders, and cost time."""
 HASH_DISTANCE = 10
 """Bits of 64 in which the perceptual hashes of one picture may differ; two photos of a person differ in 20 or more."""

@@ -152,7 +152,7 @@ def compare_halves(queries, metrics=("auc",), *, pooled=True, num_resamples=2000
 def resample_people(queries, metric="auc", *, num_resamples=2000, seed=0):
     """Draw people with replacement, a group at a time, and compute the metric of each draw: its mean over the halves.
 
-    The draws depend on the people and the seed alone, so two attacks on the same people are resampled alike.
+    The draws depend on the people, their groups and the seed alone: two attacks on the same people are resampled alike.
 
     Parameters
     ----------
@@ -344,19 +344,18 @@ def _arrange(queries):
     person, _ = pd.factorize(queries["identity"], sort=True)
     if len(person) == 0 or person.min() < 0:
         raise ValueError("queries are empty or have a row without an identity; each row needs one")
-    table = queries[columns].assign(person=person)
+    half, names = pd.factorize(queries["half"], sort=True)
+    score, is_member = queries["score"].to_numpy(np.float64), queries["is_member"].to_numpy(bool)
 
     # People of one group have the same roles: a is member for GAN a and non-member for GAN b, b the other way round.
-    roles = pd.crosstab(table["person"], [table["half"], table["is_member"]]).to_numpy() > 0
-    kinds, group = np.unique(roles, axis=0, return_inverse=True)
+    roles = np.zeros((person.max() + 1, len(names), 2), dtype=bool)
+    roles[person, half, is_member.astype(int)] = True
+    kinds, group = np.unique(roles.reshape(len(roles), -1), axis=0, return_inverse=True)
     if len(kinds) > 2:
         raise ValueError(f"people have {len(kinds)} different sets of roles in the halves, but two groups have at most "
                          "2: score everybody in both halves")
-    halves = [
-        (part["score"].to_numpy(np.float64), part["person"].to_numpy(), part["is_member"].to_numpy(bool))
-        for _, part in table.groupby("half", sort=True)
-    ]
-    return halves, group.reshape(-1)
+    halves = [(score[half == h], person[half == h], is_member[half == h]) for h in range(len(names))]
+    return halves, pd.factorize(group.reshape(-1))[0]  # the first person's group is 0, whichever role it has
 
 
 def _weigh_half(score, person, is_member, counts, metric):

@@ -1,12 +1,14 @@
 """Procedural people: the embedded data set, drawn from numbers alone, so that it can be shown publicly.
 
-A person is a row of numbers, a photo is that row and a seed. The head is a solid of elliptic cross-sections (two tables over height) with a
-relief of facial features on its front, hit by sphere tracing (J. Hart, The Visual Computer 12, 1996); the skin, eyes and lips are painted
-in the head's own coordinates, so that they move with the pose. Nothing is downloaded and nothing is learned.
+A person is a row of numbers, a photo is that row and a seed. The head is a solid of elliptic cross-sections (two tables
+over height) with a relief of facial features on its front, hit by sphere tracing (J. Hart, The Visual Computer 12,
+1996); the skin, eyes and lips are painted in the head's own coordinates, so that they move with the pose. Nothing is
+downloaded and nothing is learned. The file is long because a face has many parts: each is one short function.
 
-Units and axes: half the width of a head is about 1; x points right, y down, z towards the viewer; the eyes lie at y = 0. Angles are in
-radians, colours linear light in [0, 1] unless a name says otherwise. A photo is drawn alone, as flat float32 planes [n] over the pixels that
-a layer can reach: they stay in the cache, and a photo's bytes cannot depend on the photos beside it.
+Units and axes: half the width of a head is about 1; x points right, y down, z towards the viewer; the eyes lie at
+y = 0. Angles are in radians, colours linear light in [0, 1] unless a name says otherwise. A photo is drawn alone, as
+flat float32 planes [n] over the pixels that a layer can reach: they stay in the cache, and a photo's bytes cannot
+depend on the photos beside it.
 """
 
 from math import cos, pi, sin
@@ -63,7 +65,7 @@ _RANGES = {
     "ear_size": (0.26, 0.42, "half height, units"),
     "ear_angle": (0.0, 1.0, "0 flat to the head, 1 standing out"),
     "neck_width": (0.56, 0.8, "half width, units"),
-    "hair_style": (0.0, 12.0, "row of _HAIR_STYLES, rounded down"),
+    "hair_style": (0.0, 13.0, "row of _HAIR_STYLES, rounded down"),
     "hair_volume": (0.7, 1.4, "factor on the style's thickness"),
     "hair_line": (0.78, 1.12, "eyes to the hair line at the middle, units"),
     "hair_recession": (0.0, 0.35, "how far the line climbs beside the middle, units"),
@@ -77,7 +79,8 @@ _RANGES = {
 }
 PARAMETERS = tuple(_RANGES)
 
-# top and side: thickness; length: where it ends (y); front: how far it comes forward (z); curl: bumps; fringe: lowers the line.
+# (top, side, length, front, curl, fringe) in units: thickness on top and at the side, where it ends (y), how far it
+# comes forward (z), height of its bumps, how far the hair line is lowered.
 _HAIR_STYLES = {
     "bald": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     "buzz": (0.05, 0.03, 0.75, 0.05, 0.01, 0.0),
@@ -95,29 +98,25 @@ _HAIR_STYLES = {
 }
 _BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full")
 
-_SKIN = ((0.96, 0.82, 0.74), (0.90, 0.71, 0.59), (0.78, 0.57, 0.43), (0.58, 0.39, 0.27), (0.33, 0.21, 0.15))  # sRGB
-_HAIR = ((0.86, 0.71, 0.46), (0.62, 0.45, 0.26), (0.36, 0.23, 0.14), (0.17, 0.11, 0.08), (0.06, 0.05, 0.05))  # sRGB
-_IRIS = ((0.20, 0.11, 0.06), (0.36, 0.22, 0.11), (0.36, 0.36, 0.20), (0.30, 0.47, 0.62), (0.50, 0.58, 0.62))  # sRGB
-_ROOM = (  # sRGB
-    (0.80, 0.76, 0.70), (0.62, 0.64, 0.66), (0.92, 0.93, 0.94), (0.16, 0.17, 0.20), (0.20, 0.24, 0.36), (0.45, 0.33, 0.24),
-    (0.33, 0.42, 0.26), (0.60, 0.72, 0.84), (0.55, 0.27, 0.22), (0.36, 0.48, 0.50), (0.78, 0.66, 0.48), (0.50, 0.47, 0.55),
-)  # fmt: skip
-_CLOTH = (  # sRGB
-    (0.12, 0.13, 0.16), (0.15, 0.19, 0.32), (0.90, 0.90, 0.88), (0.45, 0.46, 0.48), (0.55, 0.14, 0.16), (0.24, 0.38, 0.28),
-    (0.45, 0.55, 0.70), (0.62, 0.52, 0.42), (0.76, 0.56, 0.22), (0.46, 0.28, 0.42), (0.85, 0.66, 0.66), (0.20, 0.42, 0.46),
-)  # fmt: skip
+# sRGB colours: ramps (skin, hair, iris), palettes, a shirt's white
+_SKIN = "f5d1bd e6b596 c7916e 946345 543626"
+_HAIR = "dbb575 9e7342 5c3b24 2b1c14 0f0d0d"
+_IRIS = "331c0f 5c381c 5c5c33 4c789e 80949e"
+_ROOM = "ccc2b2 9ea3a8 ebedf0 292b33 333d5c 73543d 546b42 99b8d6 8c4538 5c7a80 c7a87a 80788c"
+_CLOTH = "1f2129 263052 e6e6e0 73757a 8c2429 3d6147 738cb2 9e856b c28f38 75476b d9a8a8 336b75"
+_WHITE = "e6e6e0"
 _PERSON_STREAM, _PHOTO_STREAM = 11, 12  # keep the two kinds of seed apart
 _FRAME = 4.7  # units a frame is wide: a head of 2 units and its ears take about 45 %
 _RELIEF_X, _RELIEF_TOP, _RELIEF_BOTTOM = 1.3, -1.7, 1.9  # the relief map's extent, units
 _TABLE_TOP, _TABLE_STEP, _TABLE_ROWS = -3.0, 0.03, 256  # height of a table's first row, units; step; rows
-_NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astype(np.float32))  # one value a cell's corner
+_NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astype(np.float32))  # at cells' corners
 
 
-# ---------------------------------------------------------------------------------------------------------------- people
+# --------------------------------------------------------------------------------------------------------------- people
 
 
 def sample_identities(num_identities, seed, first=0):
-    """Draw people: row p is a function of (seed, first + p) alone, so that a larger population begins with the smaller one.
+    """Draw people: row p is a function of (seed, first + p) alone, so a larger population begins with the smaller one.
 
     Parameters
     ----------
@@ -142,11 +141,11 @@ def sample_identities(num_identities, seed, first=0):
 
 
 def _sample_person(rng):
-    """One row of ``PARAMETERS``: uniform draws, then the few dependences that people have (hair with skin, beard and hair style with sex)."""
+    """One row of ``PARAMETERS``: uniform draws, bent where people are not uniform (hair with skin, beard with sex)."""
     draw = dict(zip(PARAMETERS, rng.random(len(PARAMETERS)), strict=True))
     bald = draw["hair_style"] < 0.08 and draw["femininity"] < 0.5
-    styles = (6, 13) if draw["femininity"] > 0.5 else (1, 8)  # longer hair | shorter hair; the ends of _HAIR_STYLES overlap in the middle
-    draw["hair_style"] = 0.0 if bald else (styles[0] + draw["hair_style"] * (styles[1] - styles[0])) / 12
+    first, last = (6, 13) if draw["femininity"] > 0.5 else (1, 8)  # rows of _HAIR_STYLES: curly to tied, buzz to afro
+    draw["hair_style"] = 0.0 if bald else (first + draw["hair_style"] * (last - first)) / len(_HAIR_STYLES)
     draw["hair_dark"] = max(draw["hair_dark"], 0.9 * min(1.0, 2 * draw["skin_tone"] - 0.3))
     draw["age"] **= 1.5
     draw["eye_colour"] *= 0.25 if draw["skin_tone"] > 0.45 else 1.0
@@ -168,8 +167,9 @@ def read_attributes(identities):
     Returns
     -------
     dict of str to array [P]
-        ``skin_tone`` (float, 0 pale to 1 dark), ``age`` (float, years), ``femininity`` (float, 0 to 1), ``hair`` (name of the style),
-        ``hair_dark`` (float, 0 blond to 1 black), ``beard`` (name), ``eye_colour`` (float, 0 brown to 1 grey), ``glasses`` (float, share of photos).
+        ``skin_tone`` (float, 0 pale to 1 dark), ``age`` (float, years), ``femininity`` (float, 0 to 1), ``hair`` (name
+        of the style), ``hair_dark`` (float, 0 blond to 1 black), ``beard`` (name), ``eye_colour`` (float, 0 brown to 1
+        grey), ``glasses`` (float, share of the photos with glasses).
 
     Raises
     ------
@@ -177,7 +177,7 @@ def read_attributes(identities):
         If the shape is not [P, K].
     """
     _check_identities(identities)
-    column = {name: identities[:, index].numpy() for index, name in enumerate(PARAMETERS)}
+    column = {name: identities[:, index].numpy().copy() for index, name in enumerate(PARAMETERS)}
     styles = tuple(_HAIR_STYLES)
     return {
         "skin_tone": column["skin_tone"],
@@ -198,14 +198,17 @@ def _row(value, table):
 
 def _check_identities(identities):
     if identities.ndim != 2 or identities.shape[1] != len(PARAMETERS):
-        raise ValueError(f"identities has shape {tuple(identities.shape)}, but [people, {len(PARAMETERS)}] is needed (rows of sample_identities)")
+        raise ValueError(
+            f"identities has shape {list(identities.shape)}, but must be [people, {len(PARAMETERS)}]: "
+            "rows of sample_identities"
+        )
 
 
-# ---------------------------------------------------------------------------------------------------------------- photos
+# --------------------------------------------------------------------------------------------------------------- photos
 
 
 def draw_photos(identities, photo_seeds, size=128):
-    """Draw one photo of each row: photo b is a function of (identities[b], photo_seeds[b], size) alone, whatever the batch around it.
+    """Draw one photo of each row: photo b is a function of (identities[b], photo_seeds[b], size) alone.
 
     The background, the clothes, the light and the pose are drawn from the photo's seed alone, never from the person.
 
@@ -226,7 +229,10 @@ def draw_photos(identities, photo_seeds, size=128):
     """
     _check_identities(identities)
     if photo_seeds.shape != identities.shape[:1] or photo_seeds.dtype != torch.int64:
-        raise ValueError(f"photo_seeds is {photo_seeds.dtype} {tuple(photo_seeds.shape)}, but int64 [{len(identities)}] is needed, a seed a row")
+        raise ValueError(
+            f"photo_seeds is {photo_seeds.dtype} {list(photo_seeds.shape)}, but must be torch.int64 "
+            f"[{len(identities)}]: one seed for each row of identities"
+        )
     if not torch.isfinite(identities).all():
         raise ValueError("identities has a value that is not finite: use rows of sample_identities")
     if size < 32:
@@ -256,7 +262,7 @@ def _draw_photo(person, rng, size):
 
 
 def _build_camera(scene, size):
-    """Parallel rays: each pixel's place (u, v) beside the head's middle, and its ray in the head's coordinates, start + depth * ray."""
+    """Parallel rays: each pixel's place (u, v) from the head's middle, its ray start + depth * ray in head axes."""
     pixel = _FRAME / scene.zoom / size
     axis = (torch.arange(size, dtype=torch.float32) + 0.5 - size / 2) * pixel
     u = (axis[None, :] - scene.shift[0]).expand(size, size).reshape(-1)
@@ -271,7 +277,7 @@ def _combine(background, layers):
     """Weigh each layer by what stands before it, softly where two meet, whatever their order: [3, n]."""
     spread = []
     for index, colour, cover, depth in layers:
-        full_cover, full_depth = background.new_zeros(background.shape[1]), background.new_full((background.shape[1],), -9.0)
+        full_cover, full_depth = torch.zeros_like(background[0]), torch.full_like(background[0], -9.0)
         spread.append((index, colour, full_cover.index_copy_(0, index, cover), full_depth.index_copy_(0, index, depth)))
     behind = torch.ones_like(background[0])
     for _, _, cover, _ in spread:
@@ -302,14 +308,16 @@ def _sample_scene(rng):
         shift=(0.09 * float(np.clip(normal[6], -2, 2)), 0.07 * float(np.clip(normal[7], -2, 2))),
         light=light / np.linalg.norm(light),
         key=torch.tensor(key, dtype=torch.float32).view(3, 1),
-        fill=torch.tensor((0.3 + 0.3 * uniform[2]) * np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm]), dtype=torch.float32).view(3, 1),
+        fill=torch.tensor(
+            (0.3 + 0.3 * uniform[2]) * np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm]), dtype=torch.float32
+        ).view(3, 1),
         smile=float(np.clip(0.1 + 0.7 * uniform[3] + 0.2 * normal[8], -0.05, 1)),
         open=float(max(0.0, uniform[4] - 0.45)),
         gaze=(0.025 * float(np.clip(normal[9], -2, 2)), 0.012 * float(np.clip(normal[10], -2, 2))),
         lids=float(1 + 0.1 * np.clip(normal[11], -2, 1)),
         brows=float(0.02 * normal[12]),
         glasses=float(uniform[5]),
-        clothes=uniform[6:13],
+        clothes=uniform[6:10],
         blur=float(0.15 + 0.35 * uniform[13]),
         grain=float(0.004 + 0.012 * uniform[14]),
     )
@@ -323,14 +331,22 @@ def _turn(yaw, pitch, roll):
     return about_z @ about_x @ about_y
 
 
-# ------------------------------------------------------------------------------------------------------- numbers to planes
+# ---------------------------------------------------------------------------------------------------- numbers to planes
 
 
 def _colour(ramp, position):
     """Linear-light colour [3, 1] at a position in [0, 1] along a ramp of sRGB colours."""
-    stops = np.linspace(0, 1, len(ramp))
-    srgb = [np.interp(position, stops, channel) for channel in zip(*ramp, strict=True)]
-    return torch.tensor(srgb, dtype=torch.float32).pow(2.2).view(3, 1)
+    srgb = np.array([list(bytes.fromhex(code)) for code in ramp.split()]) / 255
+    stops = np.linspace(0, 1, len(srgb))
+    return torch.tensor([np.interp(position, stops, channel) for channel in srgb.T], dtype=torch.float32).pow(2.2)[
+        :, None
+    ]
+
+
+def _pick(palette, position):
+    """One of a palette's colours, linear light [3, 1], by a number in [0, 1)."""
+    codes = palette.split()
+    return _colour(codes[int(len(codes) * position)], 0.0)
 
 
 def _edge(distance, softness):
@@ -360,7 +376,7 @@ def _value_noise(a, b):
 
 
 def _table(points):
-    """A smoothed piecewise-linear curve through (position, value) pairs: its value and its step to the next row, a row."""
+    """A smoothed piecewise-linear curve through (position, value) pairs: its values and their steps to the next row."""
     position = _TABLE_TOP + _TABLE_STEP * np.arange(_TABLE_ROWS)
     value = np.interp(position, *zip(*sorted(points), strict=True))
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
@@ -391,12 +407,14 @@ def _lathe(x, y, z, outline, depth):
 
 
 def _trace(distance, camera, near, steps, least):
-    """March along the camera's rays from depth ``near``: the pixels hit, their cover in (0, 1], their place in head coordinates, their depth."""
+    """March along the rays from depth ``near``: the pixels hit, cover in (0, 1], place in head coordinates, depth."""
     depth = torch.full_like(camera.u, near)
     closest, hit_depth = torch.full_like(depth, 9.0), depth.clone()
     for step in range(steps):
         place = [torch.add(start, depth, alpha=ray) for start, ray in zip(camera.start, camera.ray, strict=True)]
-        gap = distance(*place).add_(camera.pixel)  # a pixel inside, so that the closest approach tells hits from near misses
+        gap = distance(*place).add_(
+            camera.pixel
+        )  # a pixel inside, so that the closest approach tells hits from near misses
         torch.where(gap < closest, depth, hit_depth, out=hit_depth)
         torch.minimum(closest, gap, out=closest)
         forward = gap.clamp(min=max(0.0, least * (1 - step / (steps - 5))))  # no crawling along edges
@@ -406,7 +424,10 @@ def _trace(distance, camera, near, steps, least):
     cover = _edge(camera.pixel - closest, camera.pixel)
     hit = cover.nonzero()[:, 0]
     depth = hit_depth.index_select(0, hit)
-    place = [torch.add(start.index_select(0, hit), depth, alpha=ray) for start, ray in zip(camera.start, camera.ray, strict=True)]
+    place = [
+        torch.add(start.index_select(0, hit), depth, alpha=ray)
+        for start, ray in zip(camera.start, camera.ray, strict=True)
+    ]
     return hit, cover.index_select(0, hit), place, depth
 
 
@@ -414,7 +435,9 @@ def _select(camera, mask):
     """The camera with only the masked pixels, which remember their index in the frame."""
     index = mask.nonzero()[:, 0]
     u, v, *start = (plane.index_select(0, index) for plane in (camera.u, camera.v, *camera.start))
-    return SimpleNamespace(**{**vars(camera), "u": u, "v": v, "start": start, "index": camera.index.index_select(0, index)})
+    return SimpleNamespace(
+        **{**vars(camera), "u": u, "v": v, "start": start, "index": camera.index.index_select(0, index)}
+    )
 
 
 def _normal(distance, place, camera, step=0.025):
@@ -435,14 +458,14 @@ def _shade(albedo, normal, scene, shine, wrap=0.25, dim=1.0, lit=1.0):
     lambert = ((lx * nx + ly * ny + lz * nz + spread) / (1 + spread)).clamp_(0, 1)
     sky = 0.75 - 0.25 * ny + 0.2 * nz
     half = np.array([lx, ly, lz + 1.0]) / np.linalg.norm([lx, ly, lz + 1.0])
-    gloss = (float(half[0]) * nx + float(half[1]) * ny + float(half[2]) * nz).clamp_(0, 1) 
+    gloss = (float(half[0]) * nx + float(half[1]) * ny + float(half[2]) * nz).clamp_(0, 1)
     gloss = gloss * gloss
     gloss = (gloss * gloss) ** 2
     gloss = gloss * gloss * gloss
     return albedo * (scene.key * (lambert * dim * lit) + scene.fill * (sky * dim)) + scene.key * (gloss * (shine * lit))
 
 
-# ---------------------------------------------------------------------------------------------------------------- head
+# ----------------------------------------------------------------------------------------------------------------- head
 
 
 def _build_head(person, scene):
@@ -487,18 +510,24 @@ def _relief(person, scene, head):
     y = torch.linspace(_RELIEF_TOP, _RELIEF_BOTTOM, 144)[:, None]
     side = x.abs()
     old = max(0.0, (p.age - 35) / 40)
-    eyes = -p.eye_depth * _bump(side, y, p.eye_distance - 0.03, -0.02, 0.3, 0.2) + 0.07 * _bump(side, y, p.eye_distance, 0.01, 0.17, 0.14)
+    eyes = -p.eye_depth * _bump(side, y, p.eye_distance - 0.03, -0.02, 0.3, 0.2) + 0.07 * _bump(
+        side, y, p.eye_distance, 0.01, 0.17, 0.14
+    )
     brow = p.brow_ridge * _bump(side, y, 0.36, 0.06 - p.brow_height, 0.4, 0.12)
     cheeks = (p.cheekbones + 0.05 * max(0.0, scene.smile)) * _bump(side, y, 0.62, 0.45, 0.26, 0.22)
     cheeks = cheeks + p.cheek_fat * _bump(side, y, 0.6, 0.9, 0.25, 0.3)
-    muzzle = 0.08 * _bump(x, y, 0, head.mouth_y, 0.45, 0.33) + p.chin_bulge * _bump(x, y, 0, head.chin_y - 0.17, 0.26, 0.15)
+    muzzle = 0.08 * _bump(x, y, 0, head.mouth_y, 0.45, 0.33) + p.chin_bulge * _bump(
+        x, y, 0, head.chin_y - 0.17, 0.26, 0.15
+    )
     curve = y - head.mouth_y + 0.09 * head.curl * (x / head.mouth_width) ** 2
     lips = 0.06 * torch.exp(-((x / head.mouth_width) ** 4))
     lips = lips * (_bell((curve + 0.06) / 0.06) + _bell((curve - 0.08) / 0.08) - _bell((curve - 0.25) / 0.08))
     fold_x = p.nose_width + 0.06 + 0.5 * (y - p.nose_length + 0.1).clamp(0, 1)
     fold = -(0.025 + 0.03 * old + 0.035 * max(0.0, scene.smile)) * _bell((side - fold_x) / 0.06)
     fold = fold * _bell((y - p.nose_length - 0.12) / 0.22)
-    bags = 0.03 * old * _bump(side, y, p.eye_distance, 0.24, 0.16, 0.05) - 0.03 * old * _bump(side, y, p.eye_distance, 0.32, 0.2, 0.04)
+    bags = 0.03 * old * _bump(side, y, p.eye_distance, 0.24, 0.16, 0.05) - 0.03 * old * _bump(
+        side, y, p.eye_distance, 0.32, 0.2, 0.04
+    )
     wrinkles = 0.012 * old * torch.sin(y * 42 + 2 * side**2) * _bump(x, y, 0, -0.72, 0.6, 0.22)
     return eyes + brow + cheeks + muzzle + lips + fold + bags + wrinkles + _nose(person, x, y)
 
@@ -557,7 +586,9 @@ def _paint_skin(person, x, y):
     p = person
     warmth = torch.tensor([1 + 0.06 * p.skin_warmth, 1.0 - 0.02 * p.skin_warmth, 1 - 0.06 * p.skin_warmth]).view(3, 1)
     base = _colour(_SKIN, p.skin_tone) * warmth
-    blotch = _value_noise(x * 6 + 90 * p.mole_x, y * 6 + 9) - 0.5 + 0.6 * (_value_noise(x * 30, y * 30 + 7 * p.mole_y) - 0.5)
+    blotch = (
+        _value_noise(x * 6 + 90 * p.mole_x, y * 6 + 9) - 0.5 + 0.6 * (_value_noise(x * 30, y * 30 + 7 * p.mole_y) - 0.5)
+    )
     skin = base * (1 + 0.1 * blotch)
     flush = _bump(x.abs(), y, 0.6, 0.5, 0.28, 0.25) + 0.8 * _bump(x, y, 0, person.nose_length - 0.12, 0.2, 0.15)
     skin = skin * (1 + torch.tensor([0.1, -0.14, -0.12]).view(3, 1) * (p.flush * flush))
@@ -579,7 +610,7 @@ def _hair_colour(person):
 
 
 def _paint_eyes(skin, person, scene, x, y, front, pixel):
-    """Both eyes at once, mirrored: white, iris, pupil, lids, crease, lashes. Returns the sparks of light on them [n]."""
+    """Both eyes at once, mirrored: white, iris, pupil, lids, crease, lashes. Returns their sparks of light [n]."""
     p = person
     outward = x.abs() - p.eye_distance
     drop = y + p.eye_tilt * outward
@@ -590,10 +621,16 @@ def _paint_eyes(skin, person, scene, x, y, front, pixel):
     skin.mul_(1 - p.eye_shade * _bump(outward, y, 0.02, 0.02, 0.3, 0.2))
     crease = _bell((upper + 0.05 + 0.03 * p.lid_crease) / 0.025) * (inside > -0.1)
     skin.mul_(1 - 0.5 * p.lid_crease * crease * front)
-    white = torch.tensor([0.60, 0.56, 0.53]).view(3, 1) * (0.35 + 0.65 * (upper / 0.1).clamp(0, 1)) * (0.55 + 0.45 * inside.clamp(0, 1))
+    white = (
+        torch.tensor([0.60, 0.56, 0.53]).view(3, 1)
+        * (0.35 + 0.65 * (upper / 0.1).clamp(0, 1))
+        * (0.55 + 0.45 * inside.clamp(0, 1))
+    )
     iris_x = outward - scene.gaze[0] * x.sign()
     radius = torch.hypot(iris_x, y - 0.005 - scene.gaze[1])
-    white.lerp_(_colour(_IRIS, p.eye_colour) * (1.3 - (radius / 0.108) ** 2).clamp(0.25, 1), _edge(0.108 - radius, 1.2 * pixel))
+    white.lerp_(
+        _colour(_IRIS, p.eye_colour) * (1.3 - (radius / 0.108) ** 2).clamp(0.25, 1), _edge(0.108 - radius, 1.2 * pixel)
+    )
     white.mul_(1 - 0.95 * _edge(0.042 - radius, pixel))
     skin.lerp_(white, shown)
     lash = _bell(upper / (0.02 + 0.014 * p.femininity)) * _edge(inside + 0.12, 0.1)
@@ -686,14 +723,17 @@ def _draw_ear(person, scene, camera, head, side):
     local = [s + depth * r for s, r in zip(start, ray, strict=True)]
     gradient = [value / radius for value, radius in zip(local, radii, strict=True)]
     scale = (gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2).rsqrt_()
-    normal = [(camera.turn[i][0] * gradient[0] + camera.turn[i][1] * gradient[1] + camera.turn[i][2] * gradient[2]) * scale for i in range(3)]
+    normal = [
+        (camera.turn[i][0] * gradient[0] + camera.turn[i][1] * gradient[1] + camera.turn[i][2] * gradient[2]) * scale
+        for i in range(3)
+    ]
     bowl = _bell((inside - 0.55) / 0.3)
     skin = _colour(_SKIN, p.skin_tone) * torch.tensor([1.0, 0.85, 0.83]).view(3, 1) * (1 - 0.45 * bowl)
     cover = _edge(inside, 2.5 * camera.pixel / reach)
     return camera.index, _shade(skin, normal, scene, shine=0.03), cover, depth
 
 
-# ---------------------------------------------------------------------------------------------------------------- hair
+# ----------------------------------------------------------------------------------------------------------------- hair
 
 
 def _build_hair(person, head, camera):
@@ -706,7 +746,11 @@ def _build_hair(person, head, camera):
     crown = -p.skull_height - top
     skull = np.interp((-0.8, -0.6, -0.1, 0.3, 0.7), *zip(*head.widths, strict=True)).tolist()
     widths = [(0.86 * crown, 0.55 * skull[0] + 0.75 * top), (0.7 * crown, 0.8 * skull[0] + 0.5 * top + 0.5 * side)]
-    widths += [(0.4 * crown, skull[1] + 0.2 * top + 0.8 * side), (-0.1, skull[2] + side), (0.35, skull[3] + side - 0.02)]
+    widths += [
+        (0.4 * crown, skull[1] + 0.2 * top + 0.8 * side),
+        (-0.1, skull[2] + side),
+        (0.35, skull[3] + side - 0.02),
+    ]
     if length < 1:  # short hair sinks into the head below the ears
         widths += [(length, skull[4] - 0.12)]
         ends = [(crown - 1, -2.5), (crown, 0), (1.2, 0.2), (1.6, -1.0)]
@@ -726,7 +770,9 @@ def _build_hair(person, head, camera):
         shell = _lathe(torch.add(x, (y + 0.4).clamp_(-1.2, 0), alpha=lean), y, z, outline, ratio)
         if curl > 0.03:
             shell.sub_(_value_noise(x * 3.3 + z * 1.7 + 31, y * 3.3 - z + 17), alpha=curl).add_(0.5 * curl)
-        hole = torch.minimum((y - _read_table(line, *_find_rows(x))).mul_(0.7), z - forward + 0.65 * back * back * (3 - 2 * back))
+        hole = torch.minimum(
+            (y - _read_table(line, *_find_rows(x))).mul_(0.7), z - forward + 0.65 * back * back * (3 - 2 * back)
+        )
         return torch.maximum(shell, hole)
 
     reach = max(width for _, width in widths) + 0.35
@@ -734,22 +780,26 @@ def _build_hair(person, head, camera):
 
 
 def _hair_line(person, height):
-    """Table over x of the hair line's y: it climbs beside the middle (recession), falls at the temples, is a little ragged."""
+    """Table over x of the hair line's y: it climbs beside the middle, falls at the temples, is a little ragged."""
     x = _TABLE_TOP + _TABLE_STEP * np.arange(_TABLE_ROWS)
     recession = person.hair_recession * np.exp(-(((np.abs(x) - 0.5) / 0.2) ** 2))
     temples = 0.75 * (np.clip(x, -1.4, 1.4) / person.face_width) ** 6
     ragged = 0.12 * (_NOISE[0, 0, 0, :_TABLE_ROWS].double().numpy() - 0.5)
-    return _table(list(zip(x, temples - height - recession + 0.12 * person.hair_part * np.clip(x, -1, 1) + ragged, strict=True)))
+    slant = 0.12 * person.hair_part * np.clip(x, -1, 1)
+    return _table(list(zip(x, temples - height - recession + slant + ragged, strict=True)))
 
 
 def _draw_hair(person, scene, camera, hair):
     """Trace and light the hair, with strands: index, colour, cover, depth."""
-    camera = _select(camera, (camera.u.abs() < hair.reach) & (camera.v > hair.top - 0.4) & (camera.v < hair.bottom + 0.3))
+    tall = (camera.v > hair.top - 0.4) & (camera.v < hair.bottom + 0.3)
+    camera = _select(camera, tall & (camera.u.abs() < hair.reach))
     hit, cover, place, depth = _trace(hair.distance, camera, near=2.0, steps=16, least=0.4)
     normal = _normal(hair.distance, place, camera, step=0.05)
     x, y, z = place
     bend = 0.25 * person.hair_part
-    strand = _value_noise((x + bend * y) * 16 + 5 * z, y * 1.7 - z * 1.5) + 0.6 * _value_noise((x + bend * y) * 34 + 11 * z + 20, y * 3 - z * 2)
+    across = x + bend * y
+    strand = _value_noise(across * 16 + 5 * z, y * 1.7 - z * 1.5)
+    strand.add_(_value_noise(across * 34 + 11 * z + 20, y * 3 - z * 2), alpha=0.6)
     tone = 0.55 + 0.6 * strand
     parting = _bell((x - 0.35 * person.hair_part) / 0.035) * (y < -0.9) * (z > 0)
     tone = tone * (1 - 0.3 * parting)
@@ -758,42 +808,46 @@ def _draw_hair(person, scene, camera, hair):
     return camera.index.index_select(0, hit), colour + 0.05 * scene.key * shine, cover, depth
 
 
-# ------------------------------------------------------------------------------------------------------ clothes, glasses, room
+# ----------------------------------------------------------------------------------------------- clothes, glasses, room
 
 
 def _draw_torso(person, scene, camera):
-    """Neck, shoulders and clothes, facing the camera: index, colour, cover, depth."""
+    """Neck and shoulders, facing the camera: index, colour, cover, depth."""
     camera = _select(camera, camera.v > 0.6)
     u, v, pixel = camera.u - 0.15 * scene.roll, camera.v, camera.pixel
     side = u.abs()
-    slope = 2.02 + 0.42 * (side - 0.5).clamp(0, 9) ** 1.2 - 0.5 * (0.85 - side).clamp(0, 1)
-    shoulders = torch.minimum(v - slope, torch.full_like(v, 9.0))
+    shoulders = v - 2.02 - 0.42 * (side - 0.5).clamp(min=0) ** 1.2 + 0.5 * (0.85 - side).clamp(0, 1)
     neck = torch.minimum(person.neck_width - 0.08 + 0.06 * (v - 1.4) ** 2 - side, v - 0.6)
     cover = _edge(torch.maximum(shoulders, neck), pixel)
     round_x = (u / torch.where(shoulders > 0, 2.6, person.neck_width * 1.08)).clamp(-0.97, 0.97)
     normal = [round_x, -0.25 * torch.exp(-shoulders.clamp(0, 9) * 3), (1 - round_x**2).sqrt()]
     scale = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).rsqrt()
     normal = [value * scale for value in normal]
-    skin = _colour(_SKIN, person.skin_tone) * torch.ones_like(u)
-    kind, first, second, crease = (float(value) for value in scene.clothes[:4])
-    cloth, other = (_colour((_CLOTH[int(len(_CLOTH) * pick)],), 0.0) for pick in (first, second))
+    skin = _colour(_SKIN, person.skin_tone).repeat(1, len(u))
+    colour, dressed = _dress(skin, scene, u, v, shoulders, pixel)
+    dim = 1 - 0.6 * (1 - (v - 1.3) / 0.7).clamp(0, 1) * (1 - dressed)  # the chin's shadow on the neck
+    depth = person.neck_width * normal[2] - torch.where(shoulders > 0.05, 0.5, 0.3)
+    return camera.index, _shade(colour, normal, scene, shine=0.01, dim=dim), cover, depth
+
+
+def _dress(skin, scene, u, v, shoulders, pixel):
+    """Put clothes on the torso's skin: round or deep neckline, shirt, tie. Returns colour and where cloth covers."""
+    kind, first, second, crease = (float(value) for value in scene.clothes)
+    cloth, other = _pick(_CLOTH, first), _pick(_CLOTH, second)
+    side = u.abs()
     folds = 0.8 + 0.4 * _value_noise(u * 2.2 + 60 * crease, v * 1.1 + side)
-    crew = v - 2.12 + 0.5 * (side / 0.9) ** 2
-    deep = 0.5 * (v - 2.75 + 1.3 * side)
-    neckline = crew if kind < 0.45 else deep
+    neckline = v - 2.12 + 0.62 * side * side if kind < 0.45 else 0.5 * (v - 2.75 + 1.3 * side)
     dressed = _edge(torch.minimum(neckline, shoulders + 0.1), 1.5 * pixel)
     colour = skin
     if kind > 0.6:  # a shirt under a jacket or a jumper
-        shirt = _edge(torch.minimum(torch.maximum(0.6 * (v - 2.3 + 1.1 * side), neckline), shoulders + 0.1), 1.5 * pixel)
-        colour = colour.lerp(_colour((_CLOTH[2],), 0.0) * folds, shirt)
-        tie = _edge(0.07 + 0.03 * (v - 2.2) - side, 1.5 * pixel) * (v > 2.28) * (kind > 0.8)
+        opening = torch.maximum(0.6 * (v - 2.3 + 1.1 * side), neckline)
+        shirt = _edge(torch.minimum(opening, shoulders + 0.1), 1.5 * pixel)
+        colour = colour.lerp(_colour(_WHITE, 0.0) * folds, shirt)
+    if kind > 0.8:
+        tie = _edge(0.07 + 0.03 * (v - 2.2) - side, 1.5 * pixel) * (v > 2.28)
         colour = colour.lerp(other * folds, tie)
-    colour = colour.lerp(cloth * folds, dressed)
-    hem = _bell((neckline - 0.05) / 0.03) * dressed
-    colour = colour * (1 - 0.25 * hem)
-    dim = 1 - 0.6 * (1 - (v - 1.3) / 0.7).clamp(0, 1) * (1 - dressed)
-    depth = person.neck_width * normal[2] - torch.where(shoulders > 0.05, 0.5, 0.3)
-    return camera.index, _shade(colour, normal, scene, shine=0.01, dim=dim), cover, depth
+    hem = 1 - 0.25 * _bell((neckline - 0.05) / 0.03) * dressed
+    return colour.lerp(cloth * folds, dressed) * hem, dressed
 
 
 def _draw_glasses(canvas, person, camera):
@@ -803,8 +857,8 @@ def _draw_glasses(canvas, person, camera):
     x, y = (camera.start[i] + depth * camera.ray[i] for i in range(2))
     side = x.abs()
     power = 2 + 4 * p.glasses_shape
-    out = ((side - p.eye_distance - 0.02).abs() / 0.36) ** power + ((y - 0.05).abs() / (0.34 - 0.08 * p.glasses_shape)) ** power
-    ring = 0.3 * (out + 1e-6) ** (1 / power) - 0.3
+    across, down = (side - p.eye_distance - 0.02).abs() / 0.36, (y - 0.05).abs() / (0.34 - 0.08 * p.glasses_shape)
+    ring = 0.3 * (across**power + down**power + 1e-6) ** (1 / power) - 0.3  # a superellipse: round to square
     thick = 0.02 + 0.035 * p.glasses_dark
     rim = _edge(thick - ring.abs(), pixel)
     bridge = _edge(torch.minimum(0.025 + 0.3 * thick - (y + 0.06).abs(), p.eye_distance - 0.3 - side), pixel)
@@ -816,12 +870,12 @@ def _draw_glasses(canvas, person, camera):
 
 
 def _draw_background(rng, size):
-    """A room out of focus in linear light [3, size, size]: a wall's gradient, soft boxes (windows, doors, shelves, people), uneven light."""
+    """A room out of focus in linear light [3, size, size]: a wall's gradient, soft boxes, uneven light."""
     number = int(rng.integers(0, 7))
-    picks, boxes = rng.integers(0, len(_ROOM), 9), rng.random((7, 5))
-    colours = [_colour((_ROOM[pick],), 0.0).view(3, 1, 1) for pick in picks]
+    picks, boxes = rng.random(9), rng.random((7, 5))
+    colours = [_pick(_ROOM, pick)[:, :, None] for pick in picks]
     axis = torch.linspace(0, 1, size)
-    canvas = (colours[0] + (0.5 * colours[1] + 0.5 * colours[0] - colours[0]) * axis[:, None]).expand(3, size, size).contiguous()
+    canvas = torch.lerp(colours[0], colours[1], 0.5 * axis[:, None]).repeat(1, 1, size)
     for colour, (x, y, width, height, blur) in zip(colours[2:], boxes[:number].tolist(), strict=False):
         soft = 0.04 + 0.12 * blur
         across = _edge(0.05 + 0.2 * width - (axis - x).abs(), soft)

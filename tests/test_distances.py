@@ -55,10 +55,10 @@ def test_agrees_with_scikit_learn():
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 def test_block_size_query_batch_and_precision_change_no_bit(precision):
-    centre = draw_unit(1, 512, 0)
-    reference = torch.nn.functional.normalize(centre + 2e-4 * draw_unit(997, 512, 1), dim=1)  # float32 cannot rank these
-    reference[500:600] = reference[:100]
-    query = torch.nn.functional.normalize(centre + 2e-4 * draw_unit(33, 512, 2), dim=1)
+    centre = draw_unit(1, 256, 0)
+    reference = torch.nn.functional.normalize(centre + 2e-4 * draw_unit(301, 256, 1), dim=1)
+    reference[200:250] = reference[:50]  # and float32 cannot rank the others
+    query = torch.nn.functional.normalize(centre + 2e-4 * draw_unit(25, 256, 2), dim=1)
     exact = (1 - (query.double()[:, None] * reference.double()).sum(2)).clamp(0, 2).float()
     rough = 1 - query @ reference.T
     expected = exact.argmin(1)
@@ -66,7 +66,7 @@ def test_block_size_query_batch_and_precision_change_no_bit(precision):
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        for block_size in (1, 7, 100, 996, 997, 8192):
+        for block_size in (1, 7, 100, 300, 301, 8192):
             distance, index = find_nearest(query, reference, block_size)
             print(f"block_size {block_size}: sum of distances {distance.double().sum():.17g}, of rows {index.sum()}")
             assert torch.equal(index, expected) and torch.equal(distance, exact.amin(1))

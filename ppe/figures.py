@@ -1,0 +1,227 @@
+"""Tables and faces to figures: the only importer of matplotlib and seaborn; nothing is computed here but layout."""
+
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+
+MEMBER, OTHER = "#D55E00", "#0072B2"
+MEMBERSHIP_NAMES = {"identity": "unseen photos of members", "image": "training photos themselves"}
+
+
+def use_style(path):
+    """Read the study's style sheet (a path) for every figure that follows."""
+    plt.style.use(path)
+
+
+def save_figure(figure, path):
+    """Write a figure as PNG, by a temporary name; the same figure gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path.with_suffix(".partial"), format="png", metadata={"Software": None})
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=None):
+    """A grid of faces, uint8 [N, 3, H, W], with an optional short title above each or a title for each row."""
+    rows = -(-len(faces) // columns)
+    head = 0.3 * bool(title)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * side, rows * side * (1.18 if titles else 1) + head), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, face) in enumerate(zip(axes.flat, np.asarray(faces), strict=False)):
+        axis.imshow(face.transpose(1, 2, 0), interpolation="nearest")
+        if titles is not None:
+            axis.set_title(titles[i], fontsize=7, loc="center", pad=2)
+        if row_titles is not None and i % columns == 0:
+            axis.text(-0.12, 0.5, row_titles[i // columns], transform=axis.transAxes, ha="right", va="center", fontsize=9)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    return figure
+
+
+def plot_landmarks(photos, landmarks):
+    """Photos, a list of uint8 [H, W, 3], with their five landmarks [N, 5, 2] in pixels (NaN: none)."""
+    figure, axes = plt.subplots(1, len(photos), figsize=(1.5 * len(photos), 1.6), squeeze=False)
+    for axis, photo, points in zip(axes.flat, photos, landmarks, strict=True):
+        axis.imshow(photo)
+        axis.scatter(*points.T, s=10, color="#00FF66", edgecolor="black", linewidth=0.4)
+        axis.axis("off")
+    return figure
+
+
+def plot_counts(table, column, title):
+    """How many people have how many photos, or what became of the photos: a bar a value of ``column``."""
+    figure, axis = plt.subplots(figsize=(6, 2.4))
+    counts = table[column].value_counts().sort_index()
+    axis.barh([str(v) for v in counts.index], counts.to_numpy(), color=OTHER)
+    axis.bar_label(axis.containers[0], padding=3)
+    axis.set(title=title, xlabel="photos")
+    axis.margins(x=0.12)
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def plot_verification(pairs, summary):
+    """Same-person and other-person cosines of each net, and the ROC, on people that no net saw.
+
+    pairs : DataFrame embedder, resolution, score, is_same, and fpr, tpr in a second table ``summary`` with auc.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4))
+    data = pairs.assign(pair=np.where(pairs.is_same, "same person", "other person"))
+    sns.histplot(
+        data, x="score", hue="pair", hue_order=["same person", "other person"], palette=[MEMBER, OTHER],
+        bins=40, stat="density", common_norm=False, element="step", alpha=0.35, ax=left,
+    )  # fmt: skip
+    left.set(title="Two unseen photos: one person or two?", xlabel="cosine of the embeddings", ylabel="density")
+    for (embedder, resolution, auc), roc in summary.groupby(["embedder", "resolution", "auc"]):
+        right.plot(roc.fpr, roc.tpr, label=f"{embedder}, {resolution} px: AUC {auc:.3f}")
+    right.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+    right.set(title="Verification on people that no net saw", xlabel="false positive rate", ylabel="true positive rate")
+    right.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def plot_losses(losses):
+    """Losses and logits of the GANs over training; ``losses``: group, images, loss_*, *_logit."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True)
+    data = losses.assign(kimg=losses.images / 1000)
+    panels = {"loss_generator": "Generator", "loss_discriminator": "Discriminator", "loss_redraw": "Redrawing what it saw (L1)"}
+    for axis, (column, title) in zip(axes, panels.items(), strict=True):
+        sns.lineplot(data, x="kimg", y=column, hue="group", ax=axis, legend=axis is axes[0], linewidth=1.2)
+        axis.set(title=title, xlabel="thousand real faces shown", ylabel="loss")
+    axes[0].legend(title="GAN")
+    return figure
+
+
+def plot_scores(queries, title, xlabel="score: cosine to the nearest generated face"):
+    """Scores of members and non-members, a panel a half; ``queries``: half, is_member, score."""
+    halves = sorted(queries.half.unique())
+    figure, axes = plt.subplots(1, len(halves), figsize=(4.8 * len(halves), 3), squeeze=False, sharex=True)
+    for axis, half in zip(axes.flat, halves, strict=True):
+        part = queries[queries.half == half]
+        data = part.assign(person=np.where(part.is_member, "member", "non-member"))
+        sns.histplot(
+            data, x="score", hue="person", hue_order=["member", "non-member"], palette=[MEMBER, OTHER],
+            bins=24, stat="density", common_norm=False, element="step", alpha=0.35, ax=axis,
+        )  # fmt: skip
+        axis.set(title=f"{title}: GAN {half}", xlabel=xlabel, ylabel="density")
+        axis.get_legend().set_title("")
+    return figure
+
+
+def plot_triples(query, generated, training, scores, title):
+    """Query / nearest generated / the member's nearest training photo, a column a person: three uint8 [N, 3, H, W]."""
+    faces = np.concatenate([np.asarray(query), np.asarray(generated), np.asarray(training)])
+    titles = [f"{s:.2f}" for s in scores] + [""] * (2 * len(scores))
+    names = ["query, never\ntrained on", "nearest\ngenerated", "nearest\ntrained on"]
+    return plot_faces(faces, titles, columns=len(scores), title=title, row_titles=names)
+
+
+def plot_roc(curves, title="", resolved=None):
+    """ROC, linear and log-log: a line a run and half; the judged control dashed grey, chance dotted.
+
+    curves : DataFrame run, control, half, fpr, tpr. resolved : smallest FPR that the people resolve (1 / n); the shaded
+    part of the log-log panel below it says nothing.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
+    colours = dict(zip(curves.run.unique(), plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
+    for axis in axes:
+        for (run, control, half), roc in curves.groupby(["run", "control", "half"], sort=False):
+            is_attack = control == "none"
+            style = {"color": colours[run], "linestyle": "-" if half == "a" else "--"} if is_attack else {}
+            label = f"{run}, GAN {half}" if is_attack else ("control: GAN c, who saw nobody" if half == "a" else None)
+            style = style or {"color": "#999999", "linewidth": 0.9}
+            axis.step(roc.fpr, roc.tpr, where="post", label=label, **style, zorder=3 if is_attack else 2)
+        axis.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="chance")
+        axis.set(xlabel="false positive rate", ylabel="true positive rate")
+    axes[0].set_title(title or "Linear: is there a leak?")
+    axes[1].set(title="Log-log: whom can one be sure of?", xscale="log", yscale="log", xlim=(5e-3, 1), ylim=(5e-3, 1.05))
+    x = np.geomspace(5e-3, 1, 50)
+    axes[1].plot(x, x, color="black", linestyle=":", linewidth=1)
+    if resolved:
+        axes[1].axvspan(5e-3, resolved, color="#F2F2F2", zorder=0)
+        axes[1].text(resolved * 0.9, 7e-3, "too few people\nto resolve", ha="right", fontsize=8, color="#666666")
+    handles, labels = axes[0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    axes[0].legend(unique.values(), unique.keys(), loc="lower right", fontsize=7)
+    return figure
+
+
+def plot_attacks(rows, title=""):
+    """AUC of each attack and membership with its interval, photo and person level; the control and the ceiling beside.
+
+    rows : pooled (or, for the control, per half) AUC rows of one run: attack, embedder, membership, level, control, half.
+    """
+    rows = rows.iloc[::-1].reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(8.5, 0.32 * len(rows) + 1))
+    colours = {"none": MEMBER, "disjoint": "#666666", "copy_machine": "#009E73"}
+    for i, row in rows.iterrows():
+        if np.isfinite(row.low):
+            axis.plot([row.low, row.high], [i, i], color=colours[row.control], linewidth=3, alpha=0.4, solid_capstyle="butt")
+        axis.plot(row.value, i, "o", color=colours[row.control])
+    axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
+    axis.set_yticks(range(len(rows)), [_name_row(row) for _, row in rows.iterrows()], fontsize=8)
+    axis.set(title=title, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
+    return figure
+
+
+def plot_sizes(rows):
+    """AUC against the number of people in the training set: identity and image membership, photo level, pooled."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
+    for axis, membership in zip(axes, ("identity", "image"), strict=True):
+        part = rows[rows.membership == membership]
+        for k, ((embedder, attack), table) in enumerate(part.groupby(["embedder", "attack"], sort=False)):
+            shift = 1 + 0.03 * (k - 0.5)
+            table = table.sort_values(["num_identities", "seed"])
+            x = table.num_identities * shift
+            label = f"{attack} ({embedder})" if embedder else f"{attack}"
+            reach = np.stack([table.value - table.low, table.high - table.value]).clip(0)
+            points = axis.errorbar(x, table.value, yerr=reach, fmt="o", capsize=3, label=label)
+            means = table.groupby("num_identities").value.mean()
+            axis.plot(means.index * shift, means, color=points[0].get_color(), linewidth=1)
+        axis.axhline(0.5, color="black", linestyle=":", linewidth=1)
+        sizes = sorted(rows.num_identities.unique())
+        axis.set(xscale="log", xlabel="people in the training set", title=f"Queries: {MEMBERSHIP_NAMES[membership]}")
+        axis.xaxis.set_major_locator(FixedLocator(sizes))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xticklabels([str(s) for s in sizes])
+        axis.set_xlim(min(sizes) * 0.7, max(sizes) * 1.4)
+    axes[0].set_ylabel("AUC, pooled over two GANs")
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def plot_detection(shares):
+    """Share of faces in which the detector finds one: a Series by name (real, generated), in [0, 1]."""
+    figure, axis = plt.subplots(figsize=(6, 0.4 * len(shares) + 0.9))
+    axis.barh(shares.index[::-1], shares[::-1], color=OTHER)
+    axis.bar_label(axis.containers[0], fmt="{:.0%}", padding=3)
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.set(title="The detector finds a face in", xlim=(0, 1.12))
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def _name_row(row):
+    person = f"per person ({row.aggregate})" if row.level == "person" else "per photo"
+    if row.control == "disjoint":
+        return f"{row.attack}, control: GAN c scores half {row.half}"
+    if row.control == "copy_machine":
+        return f"{row.attack}, ceiling: training photos as generated"
+    return f"{row.attack}, {MEMBERSHIP_NAMES[row.membership]}, {person}"
+
+
+def tabulate_auc(rows):
+    """A small table to read: AUC with its interval as text, a row an attack."""
+    interval = [f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else f"{r.value:.2f}" for r in rows.itertuples()]
+    table = rows[["attack", "embedder", "membership", "level", "aggregate", "control", "half"]].assign(auc=interval)
+    return table.assign(p_value=rows.p_value.map("{:.4f}".format), people=rows.num_members).reset_index(drop=True)
+
+
+def tabulate_params(settings):
+    """A mapping as a one-column table, for the cell that shows what is used."""
+    return pd.DataFrame({"value": {name: str(value) for name, value in settings.items()}})
