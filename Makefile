@@ -35,7 +35,7 @@ test: $(BIN)/.installed
 
 lint: $(BIN)/.installed
 	ruff check .
-	ruff format --check .
+
 
 lab: $(BIN)/.installed
 	jupyter lab notebooks

@@ -23,13 +23,9 @@ def index(dataset):
     table = read_index(
         settings.reader,
         root=params.dataset_root(dataset),
-        min_photos=settings.min_photos,
-        max_photos=settings.max_photos,
         seed=settings.seed,
-        num_identities=settings.num_identities,
-        num_auxiliary=settings.num_auxiliary,
-        photos_per_identity=settings.photos_per_identity,
         download_dir=params.download_folder(),
+        **params.index_settings(dataset),
     )
     save_table(table, params.index_file(dataset))
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
@@ -38,22 +34,23 @@ def index(dataset):
 def collect():
     """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
     from ppe.evaluation import collect_rows, compute_headlines
-    from ppe.params import save_json, save_table
+    from ppe.params import load_table, save_json, save_table
 
     params = load_params()
-    rows = collect_rows({run: params.rows_file(run) for run in params.runs})
+    files = {run: params.rows_file(run) for run in params.runs}
+    rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
+    headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
-    save_json(compute_headlines(rows, list(params.runs)), params.results_folder() / "metrics.json")
+    save_json(headlines, params.results_folder() / "metrics.json")
 
 
 def report():
     """Say in a few lines what the study found and where to look."""
-    import pandas as pd
-
     from ppe.evaluation import select_headline
+    from ppe.params import load_table
 
     params = load_params()
-    rows = pd.read_csv(params.results_folder() / "attacks.csv")
+    rows = load_table(params.results_folder() / "attacks.csv")
     print("\nIdentity AUC on photos that no GAN was shown (0.5 is chance), pooled over two GANs:")
     for run in params.runs:
         row = select_headline(rows, run)

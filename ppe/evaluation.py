@@ -11,6 +11,7 @@ import pandas as pd
 
 from ppe.attacks import ATTACKS, aggregate_scores
 from ppe.metrics import compare_halves, compare_sizes, compute_roc
+from ppe.params import load_table
 
 HALVES = "ab"
 METRICS = ("auc", "average_precision", "tpr_at_fpr_1e-1")
@@ -143,14 +144,14 @@ def judge_control(rows, judged_p):
     return bool(p < judged_p), float(p)
 
 
-def collect_rows(files, scores=None):
+def collect_rows(files, scores):
     """Gather the rows of all runs, in the order of params.yaml.
 
     Parameters
     ----------
     files : dict, run -> path of its rows.
-    scores : dict, run -> DataFrame of ``hide_names``, or None. With it, differences between sizes are added: rows whose
-        metric is ``auc_difference`` and whose ``versus`` names the larger run.
+    scores : dict, run -> DataFrame of ``hide_names``. Differences between sizes come from them: rows whose metric is
+        ``auc_difference`` and whose ``versus`` names the larger run.
 
     Raises
     ------
@@ -160,11 +161,9 @@ def collect_rows(files, scores=None):
     missing = [run for run, path in files.items() if not path.exists()]
     if missing:
         raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro attack@{missing[0]}`")
-    rows = pd.concat([pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in files.values()], ignore_index=True)
-    rows["versus"] = ""
-    text = [*KEYS, "versus"]
-    rows[text] = rows[text].fillna("")
-    return pd.concat([rows, *_compare_sizes(rows, scores)], ignore_index=True) if scores else rows
+    rows = pd.concat([load_table(path) for path in files.values()], ignore_index=True).assign(versus="")
+    rows[KEYS] = rows[KEYS].fillna("").astype(str)
+    return pd.concat([rows, *_compare_sizes(rows, scores)], ignore_index=True)
 
 
 def _compare_sizes(rows, scores):

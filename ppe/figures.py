@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import HTML
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 MEMBER, OTHER = "#D55E00", "#0072B2"
@@ -94,6 +95,16 @@ def plot_losses(losses):
         sns.lineplot(data, x="kimg", y=column, hue="group", ax=axis, legend=axis is axes[0], linewidth=1.2)
         axis.set(title=title, xlabel="thousand real faces shown", ylabel="loss")
     axes[0].legend(title="GAN")
+    return figure
+
+
+def plot_curve(curves, xlabel, ylabel, title):
+    """A line a name: ``curves`` is name -> list of numbers, one a step."""
+    figure, axis = plt.subplots(figsize=(6, 2.6))
+    for name, values in curves.items():
+        axis.plot(pd.Series(values).rolling(10, min_periods=1).mean(), label=name)
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.legend()
     return figure
 
 
@@ -220,6 +231,13 @@ def tabulate_auc(rows):
     interval = [f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else f"{r.value:.2f}" for r in rows.itertuples()]
     table = rows[["attack", "embedder", "membership", "level", "aggregate", "control", "half"]].assign(auc=interval)
     return table.assign(p_value=rows.p_value.map("{:.4f}".format), people=rows.num_members).reset_index(drop=True)
+
+
+def show_verdict(failed, p_value, judged_p):
+    """The judged control in a sentence, red where it failed."""
+    colour, word = ("#B00020", "FAILED") if failed else ("#00693E", "passed")
+    text = f"Control {word}: GAN c, who saw nobody of either half, tells them apart with p = {p_value:.3f} (failed below {judged_p})."
+    return HTML(f'<p style="color:{colour};font-weight:bold">{text}</p>')
 
 
 def tabulate_params(settings):

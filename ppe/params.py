@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import pandas as pd
 import pydantic
 import yaml
 from pydantic import Field
@@ -129,9 +131,6 @@ class Attack(_Section):
 
     num_resamples: Count
     num_permutations: Count
-    fpr: Annotated[float, Field(gt=0, lt=1)]
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    block_size: Count
     judged_p: Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -196,6 +195,19 @@ class Params(_Section):
         """The run's numbers, one row a number."""
         return self.results_folder() / "rows" / f"{self._run(run)}.csv"
 
+    def scores_file(self, run):
+        """The run's scores, one row a photo and set, with numbers in the place of names."""
+        return self.results_folder() / "scores" / f"{self._run(run)}.csv"
+
+    def style_file(self):
+        """The look of every figure."""
+        return self._root / "ppe.mplstyle"
+
+    def index_settings(self, dataset):
+        """What ``ppe.datasets.read_index`` needs besides reader, root and seed."""
+        names = {"min_photos", "max_photos", "num_identities", "num_auxiliary", "photos_per_identity"}
+        return self.datasets[self._dataset(dataset)].model_dump(include=names)
+
     def results_folder(self):
         """The study's tables and figures."""
         return self._base / "results" / self.study
@@ -227,10 +239,12 @@ class Params(_Section):
         """Where readers put what they download."""
         return self._root / "downloads"
 
-    def weights_file(self, embedder):
-        """Path of an embedder's weights file, or None where it is trained by the study or fetched by its name."""
+    def weights_file(self, embedder, dataset):
+        """Path of an embedder's weights: a file, what the study trained on the data set, or a name that is fetched."""
         weights = self.embedders[embedder].weights
-        return None if weights is None or weights in ("vggface2", "casia-webface") else self._expand(weights)
+        if weights is None:
+            return self.embedders_folder(dataset) / f"{embedder}.safetensors"
+        return weights if weights in ("vggface2", "casia-webface") else self._expand(weights)
 
     def describe(self, run):
         """The params that make a run, as JSON text: every artefact of the run carries it."""
@@ -330,6 +344,33 @@ def save_table(table, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path.with_suffix(".partial"), index=False, float_format="%.6g", lineterminator="\n")
     os.replace(path.with_suffix(".partial"), path)
+
+
+def load_table(path):
+    """Read a table of the study; text stays text (a person may be called NA), empty text is "" and empty numbers NaN."""
+    table = pd.read_csv(require_file(path), keep_default_na=False, na_values=[""], low_memory=False)
+    text = table.columns[[not pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in table.dtypes]]
+    return table.assign(**{name: table[name].fillna("").astype(str) for name in text})
+
+
+def save_array(array, path):
+    """Write an array as .npy by a temporary name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_suffix(".partial"), "wb") as file:
+        np.save(file, array)
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def load_array(path):
+    """Map a .npy array of the study into memory, read-only; nothing is read before it is used."""
+    return np.load(require_file(path), mmap_mode="r", allow_pickle=False)
+
+
+def require_file(path):
+    """The path, if it is there; a sentence that says what makes it if not."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} is not there yet: run the notebooks before this one, in order, or `make study`")
+    return path
 
 
 def save_json(content, path):

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -67,6 +68,17 @@ def sample_faces(generator, seeds, batch_size=100):
     for start in range(0, len(seeds), batch_size):
         z = draw_latents(seeds[start : start + batch_size], generator.latent_dim).to(device)
         yield ((generator(z).float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().contiguous()
+
+
+def enlarge_faces(faces, resolution, size=160, margin=0.25):
+    """Prepare crops for a detector that expects a frame around a face: down to ``resolution``, up to ``size``, padded.
+
+    faces : array [N, 3, H, H], uint8. Returns ndarray [N, size', size', 3], uint8; the border repeats the edge.
+    """
+    small = F.interpolate(torch.as_tensor(np.array(faces)).float(), size=(resolution, resolution), mode="area")
+    large = F.interpolate(small, size=(size, size), mode="bicubic")
+    pad = int(size * margin)
+    return F.pad(large, (pad,) * 4, mode="replicate").round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def save_faces(blocks, path, count, resolution):
