@@ -42,10 +42,10 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=64, device="cpu"
     with torch.inference_mode():
         # One empty batch where there are no faces, so that the result still has its D columns.
         for start in range(0, max(len(faces), 1), batch_size):
-            batch = faces[start : start + batch_size]
+            batch = torch.from_numpy(np.array(faces[start : start + batch_size]))  # a copy: a memmap may be read-only
             if resolution is not None:
                 batch = resize_faces(batch, resolution)
-            batches.append(embedder(torch.as_tensor(np.array(batch)).to(device)).cpu())
+            batches.append(embedder(batch.to(device)).cpu())
     embeddings = torch.cat(batches)
     if not embeddings.isfinite().all():
         row = int((~embeddings.isfinite()).any(1).nonzero()[0])

@@ -44,7 +44,7 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed):
         If a number is not at least 1, an image_id stands twice, a person has two roles, or there are too few people.
     """
     _check_split(table, num_identities, train_photos, query_photos)
-    photos = table[["image_id", "identity", "role"]].assign(picture=_find_pictures(table))
+    photos = table[["image_id", "identity", "role"]].assign(picture=_find_pictures(table)).reset_index(drop=True)
 
     # One of the two names is wrong, and a non-member's photo might have been trained on under the other.
     has_two_names = photos.groupby("picture")["identity"].transform("nunique") > 1

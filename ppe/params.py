@@ -24,6 +24,13 @@ NETS = ("mobilefacenet", "facenet")
 SCRATCH_STUDY = "smoke"
 """The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
 
+TEXT_COLUMNS = (
+    *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "person", "generator"),
+    *("run", "dataset", "gan", "half", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
+    *("metric", "versus"),
+)
+"""Columns of the study's tables that hold text, also where all of it is empty."""
+
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -347,10 +354,10 @@ def save_table(table, path):
 
 
 def load_table(path):
-    """Read a table of the study; text stays text (a person may be called NA), empty text is "" and empty numbers NaN."""
-    table = pd.read_csv(require_file(path), keep_default_na=False, na_values=[""], low_memory=False)
-    text = table.columns[[not pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in table.dtypes]]
-    return table.assign(**{name: table[name].fillna("").astype(str) for name in text})
+    """Read a table of the study. Text stays text (a person may be called NA) and empty text is ""; other gaps are NaN."""
+    table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+    text = [name for name in TEXT_COLUMNS if name in table]
+    return table.assign(**{name: table[name].fillna("") for name in text})
 
 
 def save_array(array, path):

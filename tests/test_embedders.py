@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ppe import embedders
 from ppe.embedders import facenet, mobilefacenet
-from ppe.embedders.training import augment, draw_batches, is_bfloat16_faster, shrink_by_area, train_embedder
+from ppe.embedders.training import augment, draw_batches, is_bfloat16_faster, train_embedder
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[2] / "shared"))
 WEIGHTS = SHARED / "weights" / "mobilefacenet-casia.pth"
@@ -369,14 +369,6 @@ def test_augmentation_brings_faces_to_the_resolution():
     assert 10 < (roughness(y) > 10).sum() < 54  # each face draws its own
 
 
-def test_area_average_on_paper():
-    image = torch.tensor([[0.0, 3.0, 6.0]]).expand(1, 1, 3, 3)
-    expected = torch.tensor([(0 + 3 / 2) / 1.5, (3 / 2 + 6) / 1.5]).expand(1, 1, 2, 2)
-    assert torch.allclose(shrink_by_area(image, 2), expected)
-    face = torch.rand(2, 3, 64, 64) * 255
-    assert torch.allclose(shrink_by_area(face, 16), F.avg_pool2d(face, 4), atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -398,6 +390,7 @@ def test_bad_training_arguments_are_one_sentence(change, sentence):
 
 
 def test_bfloat16_is_used_on_a_cpu_only_where_it_is_native():
-    assert is_bfloat16_faster("cpu") == ("avx512_bf16" in Path("/proc/cpuinfo").read_text()) if Path(
-        "/proc/cpuinfo"
-    ).exists() else isinstance(is_bfloat16_faster("cpu"), bool)
+    cpu = Path("/proc/cpuinfo")
+    if not cpu.is_file():
+        pytest.skip("this machine does not tell what its processor computes natively")
+    assert is_bfloat16_faster("cpu") == ("avx512_bf16" in cpu.read_text())

@@ -60,7 +60,9 @@ def test_order_of_rows_does_not_matter():
     table = make_table()
     split = split_people(table, **SIZES)
     for seed in range(3):
-        pd.testing.assert_frame_equal(split_people(table.sample(frac=1, random_state=seed), **SIZES), split)
+        shuffled = table.sample(frac=1, random_state=seed)
+        pd.testing.assert_frame_equal(split_people(shuffled, **SIZES), split)
+        pd.testing.assert_frame_equal(split_people(shuffled.set_index(shuffled.index % 7), **SIZES), split)
 
 
 def test_other_people_do_not_change_a_persons_photos():

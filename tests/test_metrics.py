@@ -265,8 +265,9 @@ def test_unknown_names_and_numbers_are_refused():
 # ---- permutation ----
 
 
-def test_a_permuted_value_is_the_auc_of_the_relabelled_table():
-    queries = draw_queries(num_people=2, photos=2, unequal=True, digits=1, effect=1)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_permuted_value_is_the_auc_of_the_relabelled_table(seed):
+    queries = draw_queries(num_people=2, photos=2, unequal=True, digits=1, effect=1, seed=seed)
     people = np.unique(queries["identity"])
     observed, reached = auc_of_halves(queries), []
     for members in [set(people[[i, j]]) for i in range(4) for j in range(i)]:  # all six ways to name two of four as a

@@ -144,6 +144,7 @@ def save(path, net, state, settings, params=None):
         raise ValueError(f"{path} does not end in .safetensors, the format that embedders are saved in")
     _import(net)
     metadata = {"net": net, "settings": json.dumps(settings), "params": json.dumps(params or {})}
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary, metadata)

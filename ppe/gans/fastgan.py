@@ -131,6 +131,11 @@ class Discriminator(nn.Module):
         self.decode_whole = Decoder(width[4])
         self.decode_part = Decoder(width[8])
         self.register_buffer("stddev_mean", torch.zeros(()))
+        # torch's own start shrinks a signal by 0.6 a layer: at the logit nothing is left, and D never wakes up.
+        for layer in (self.stem, *self.downs.modules(), self.last):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x, stddev=None):
         """faces float [B, 3, H, W] in [-1, 1] -> (logits float [B], {4: map, 8: map}: what ``redraw`` decodes)."""

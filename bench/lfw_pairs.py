@@ -1,0 +1,98 @@
+"""How well an embedder tells people apart on LFW: the 6,000 published pairs, with our own detector or given landmarks.
+
+    python bench/lfw_pairs.py                                                  # detect every face
+    python bench/lfw_pairs.py --landmarks ../shared/data/lfw-landmarks.csv     # landmarks of another detector
+    python bench/lfw_pairs.py --landmarks ... --resolution 64 32               # what a GAN's resolution costs
+
+Ten folds of 300 + 300 pairs; the threshold of a fold is the best one on the other nine (Huang et al. 2007).
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ppe.datasets import load_photo
+from ppe.embedders import EMBEDDERS, load
+from ppe.embeddings import compute_verification, embed_faces
+from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces
+
+SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[2] / "shared"))
+BATCH = 256  # photos in memory at once while they are detected and aligned
+# Where the landmarks of a photo without any are taken to be, as shares of its side: the middle of an LFW frame is where
+# the detector that made LFW saw a face.
+CENTRE = np.array([[62, 68], [88, 68], [75, 83], [64, 98], [86, 98]], np.float32) / 150
+
+
+def read_pairs(path):
+    """Read ``pairs.txt``: (first paths, second paths, is_same), in the published order."""
+    rows = [line.split() for line in Path(path).read_text().splitlines()[1:]]
+    rows = [row if len(row) == 4 else [row[0], row[1], row[0], row[2]] for row in rows]
+    first, second = ([f"{row[i]}/{row[i]}_{int(row[i + 1]):04d}.jpg" for row in rows] for i in (0, 2))
+    return first, second, np.array([row[0] == row[2] for row in rows])
+
+
+def find_landmarks(photos, paths, known):
+    """Landmarks [N, 5, 2] of each photo from the table, or from our detector; NaN where no face is found."""
+    table = detect_faces(photos) if known is None else known.reindex(paths)
+    return table[LANDMARK_COLUMNS].to_numpy(np.float32).reshape(-1, 5, 2)
+
+
+def prepare_photos(root, paths, known):
+    """Align each photo; a photo without landmarks is cropped at its centre, so that every published pair counts."""
+    faces, num_missed = [], 0
+    for start in range(0, len(paths), BATCH):
+        block = paths[start : start + BATCH]
+        photos = [load_photo(root, path) for path in block]
+        if unread := [f"{path}: {photo}" for path, photo in zip(block, photos, strict=True) if isinstance(photo, str)]:
+            raise SystemExit(f"{len(unread)} photos of the pairs cannot be read, the first is {unread[0]} (--root)")
+        landmarks = find_landmarks(photos, block, known)
+        missed = np.isnan(landmarks).any((1, 2))
+        landmarks[missed] = CENTRE * len(photos[0])
+        faces.append(align_faces(photos, landmarks))
+        num_missed += int(missed.sum())
+        print(f"{start + len(block)} of {len(paths)} photos aligned, {num_missed} without landmarks", flush=True)
+    return np.concatenate(faces)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default=SHARED / "data/lfw", type=Path, help="folder of <person>/<photo>.jpg")
+    parser.add_argument("--pairs", default=SHARED / "data/lfw-pairs.txt", type=Path)
+    parser.add_argument("--landmarks", type=Path, help="CSV of path and ten coordinates; without it faces are detected")
+    parser.add_argument("--net", default="mobilefacenet", choices=EMBEDDERS)
+    parser.add_argument("--weights", default=SHARED / "weights/mobilefacenet-casia.pth", help="a file or a name")
+    parser.add_argument("--resolution", type=int, nargs="*", default=[], help="also at these, in pixels")
+    parser.add_argument("--flip", action="store_true", help="average each face and its mirror image")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.threads)
+    first, second, is_same = read_pairs(options.pairs)
+    paths = sorted({*first, *second})
+    row = {path: i for i, path in enumerate(paths)}
+    first, second = ([row[path] for path in side] for side in (first, second))
+    start = time.perf_counter()
+    known = None if options.landmarks is None else pd.read_csv(options.landmarks, index_col="path")
+    faces = prepare_photos(options.root, paths, known)
+    print(f"{len(paths)} photos aligned in {time.perf_counter() - start:.0f} s")
+
+    embedder = load(options.net, options.weights, flip=options.flip)
+    table = []
+    for resolution in [None, *options.resolution]:
+        start = time.perf_counter()
+        embeddings = embed_faces(faces, embedder, resolution=resolution)
+        seconds = time.perf_counter() - start
+        score = (embeddings[first] * embeddings[second]).sum(1)
+        measured = compute_verification(score, is_same)
+        speed = {"ms_per_face": 1000 * seconds / len(faces), "seconds": seconds}
+        table.append({"resolution": resolution or faces.shape[-1], "pairs": len(is_same), **measured, **speed})
+    print(pd.DataFrame(table).round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
