@@ -72,15 +72,7 @@ def study(name):
         allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
         raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
     copy, results = root / ".studies" / name, root / "results" / name
-    _mirror(root, copy)
-    shutil.copyfile(preset, copy / "params.yaml")
-    if not (copy / "dvc.lock").exists() and (results / "dvc.lock").exists():
-        shutil.copyfile(results / "dvc.lock", copy / "dvc.lock")
-    for folder in ("rows", "scores"):
-        (copy / "results" / name / folder).mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
-    if not (copy / ".dvc" / "config.local").exists():
-        (copy / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n")
+    environment = prepare_copy(root, copy, preset)
     for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
         done = subprocess.run(command, cwd=copy, env=environment)
         if done.returncode:
@@ -89,6 +81,22 @@ def study(name):
     for file in ("params.yaml", "dvc.lock"):
         shutil.copyfile(copy / file, results / file)
     print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+
+
+def prepare_copy(root, copy, preset):
+    """Make ``copy`` a project that runs ``preset``: the working tree, its params.yaml, the root's cache.
+
+    Returns the environment (a dict) to run its commands in.
+    """
+    copy.mkdir(parents=True, exist_ok=True)
+    _mirror(root, copy)
+    shutil.copyfile(preset, copy / "params.yaml")
+    committed = root / "results" / preset.stem / "dvc.lock"
+    if not (copy / "dvc.lock").exists() and committed.exists():
+        shutil.copyfile(committed, copy / "dvc.lock")
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
+    (copy / ".dvc" / "config.local").write_text(local)
+    return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
 
 
 def _mirror(root, copy):

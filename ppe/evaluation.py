@@ -176,7 +176,9 @@ def _compare_sizes(rows, scores):
             continue
         first, second = sorted((first, second), key=lambda run: runs.num_identities[run])
         for embedder in rows[rows.run == first].query("attack == 'identity'").embedder.unique():
-            pair = [restore_queries(s[(s.attack == "identity") & (s.embedder == embedder)]) for s in (scores[first], scores[second])]
+            pair = [
+                restore_queries(s[(s.attack == "identity") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
+            ]
             row = _match(rows[rows.run == first], **HEADLINE, metric="auc", embedder=embedder).iloc[:1]
             parts.append(row.assign(**compare_sizes(*pair), p_value=np.nan, versus=second))
     return parts

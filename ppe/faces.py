@@ -87,7 +87,9 @@ def align_faces(photos, landmarks, size=112):
         image, shrink = Image.fromarray(photo), int(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
         if shrink > 1:
             image, matrix = image.reduce(shrink), matrix / shrink
-        out[i] = np.asarray(image.transform((size, size), Image.Transform.AFFINE, matrix.ravel(), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        out[i] = np.asarray(
+            image.transform((size, size), Image.Transform.AFFINE, matrix.ravel(), Image.Resampling.BICUBIC)
+        ).transpose(2, 0, 1)
     return out
 
 

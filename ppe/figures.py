@@ -29,7 +29,9 @@ def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=N
     """A grid of faces, uint8 [N, 3, H, W], with an optional short title above each or a title for each row."""
     rows = -(-len(faces) // columns)
     head = 0.3 * bool(title)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * side, rows * side * (1.18 if titles else 1) + head), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * side, rows * side * (1.18 if titles else 1) + head), squeeze=False
+    )
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, face) in enumerate(zip(axes.flat, np.asarray(faces), strict=False)):
@@ -228,7 +230,9 @@ def _name_row(row):
 
 def tabulate_auc(rows):
     """A small table to read: AUC with its interval as text, a row an attack."""
-    interval = [f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else f"{r.value:.2f}" for r in rows.itertuples()]
+    interval = [
+        f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else f"{r.value:.2f}" for r in rows.itertuples()
+    ]
     table = rows[["attack", "embedder", "membership", "level", "aggregate", "control", "half"]].assign(auc=interval)
     return table.assign(p_value=rows.p_value.map("{:.4f}".format), people=rows.num_members).reset_index(drop=True)
 
@@ -236,7 +240,8 @@ def tabulate_auc(rows):
 def show_verdict(failed, p_value, judged_p):
     """The judged control in a sentence, red where it failed."""
     colour, word = ("#B00020", "FAILED") if failed else ("#00693E", "passed")
-    text = f"Control {word}: GAN c, who saw nobody of either half, tells them apart with p = {p_value:.3f} (failed below {judged_p})."
+    seen = f"GAN c, who saw nobody of either half, tells them apart with p = {p_value:.3f}"
+    text = f"Control {word}: {seen} (failed below {judged_p})."
     return HTML(f'<p style="color:{colour};font-weight:bold">{text}</p>')
 
 

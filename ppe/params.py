@@ -129,7 +129,9 @@ class Embedder(_Section):
     @pydantic.model_validator(mode="after")
     def _has_weights_or_is_trained(self):
         if (self.weights is None) == (self.steps is None):
-            raise ValueError("needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary people)")
+            raise ValueError(
+                "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary people)"
+            )
         return self
 
 
@@ -225,7 +227,9 @@ class Params(_Section):
         members : str, anything that changes when the training photos do.
         """
         settings = self.runs[self._run(run)]
-        code = [(Path(__file__).parent / "gans" / f"{n}.py").read_bytes() for n in (settings.gan, "augment", "losses", "training")]
+        code = [
+            (Path(__file__).parent / "gans" / f"{n}.py").read_bytes() for n in (settings.gan, "augment", "losses", "training")
+        ]
         parts = [settings.model_dump_json(exclude={"num_generated"}), self.gans[settings.gan].model_dump_json(), members]
         digest = hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
         return self._base / ".checkpoints" / f"{run}-{digest}"
@@ -256,7 +260,9 @@ class Params(_Section):
     def describe(self, run):
         """The params that make a run, as JSON text: every artefact of the run carries it."""
         settings = self.runs[self._run(run)]
-        return json.dumps({"study": self.study, "run": run, **settings.model_dump(), "gan_settings": self.gans[settings.gan].model_dump()})
+        return json.dumps(
+            {"study": self.study, "run": run, **settings.model_dump(), "gan_settings": self.gans[settings.gan].model_dump()}
+        )
 
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
@@ -282,7 +288,9 @@ def find_root(start=None):
     for folder in (start, *start.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file() and (folder / "ppe").is_dir():
             return folder
-    raise FileNotFoundError(f"no params.yaml with dvc.yaml and ppe/ beside it at or above {start}: open the notebooks inside the project's folder")
+    raise FileNotFoundError(
+        f"no params.yaml with dvc.yaml and ppe/ beside it at or above {start}: open the notebooks inside the project's folder"
+    )
 
 
 def find_shared(root):
@@ -313,7 +321,9 @@ def load_params(name=None, root=None):
         return params
     if name == "tiny":
         return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
-    raise ValueError(f"{name!r} is not a run, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a notebook")
+    raise ValueError(
+        f"{name!r} is not a run, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a notebook"
+    )
 
 
 def _read(file, root, base):

@@ -146,7 +146,7 @@ class Discriminator(nn.Module):
             maps[int(side)] = x
         spread = compute_group_stddev(x, self.stddev_group) if stddev is None else x.new_full((len(x), 1, 4, 4), float(stddev))
         if self.training and stddev is None:
-            # A running mean over training, for the white-box attack: with the batch's own value a batch of members gives itself away.
+            # A running mean over training: with the batch's own value a batch of members would give itself away.
             self.stddev_mean.lerp_(spread.detach().mean().float(), 0.01)
         y = F.leaky_relu(self.last(torch.cat([x, spread.to(x.dtype)], dim=1)), 0.2)
         return self.logit(y.flatten(1)).squeeze(1), maps

@@ -190,8 +190,7 @@ def _pick_real(images, step, size, flip, seed, random):
     position = torch.arange(step * size, (step + 1) * size)
     epochs = position // count
     order = {
-        e: torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + e))
-        for e in epochs.unique().tolist()
+        e: torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + e)) for e in epochs.unique().tolist()
     }
     rows = torch.stack([order[e][p % count] for e, p in zip(epochs.tolist(), position.tolist(), strict=True)])
     real = images[rows.to(images.device)].float() / 127.5 - 1
@@ -226,7 +225,11 @@ def _save_snapshot(state, path, description, settings, seed, device):
 
 def _save_tensors(tensors, path, description):
     partial = path.with_suffix(".partial")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata={"params": json.dumps(json.loads(description))})
+    save_file(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+        partial,
+        metadata={"params": json.dumps(json.loads(description))},
+    )
     os.replace(partial, path)
 
 
@@ -251,7 +254,10 @@ def _log_losses(state, shown, label):
     names = ("loss_generator", "loss_discriminator", "loss_redraw", "real_logit", "generated_logit")
     values = (state["recent"] / max(state["count"], 1)).tolist()
     if not all(map(torch.isfinite, map(torch.tensor, values))):
-        raise FloatingPointError(f"{label}: a loss is not finite after {shown} images: lower learning_rate (params.yaml: gans); the snapshots so far are kept")
+        raise FloatingPointError(
+            f"{label}: a loss is not finite after {shown} images; the snapshots so far are kept: "
+            "lower learning_rate (params.yaml: gans)"
+        )
     state["losses"].append({"images": shown, **dict(zip(names, values, strict=True))})
     state["recent"].zero_()
     state["count"] = 0
@@ -268,4 +274,6 @@ def _show_progress(steps, batch_size, label, losses):
         if not person and now - told > LOG_SECONDS:
             told = now
             speed = (step + 1 - first) * batch_size / (now - started)
-            print(f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images, {speed:.0f} images/s", flush=True)
+            print(
+                f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images, {speed:.0f} images/s", flush=True
+            )

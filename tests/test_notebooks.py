@@ -1,0 +1,97 @@
+"""The six notebooks end to end: the smallest study (``make smoke``) in a copy of the project, then what reruns and what not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from ppe.__main__ import prepare_copy
+
+BIN = Path(sys.executable).parent
+
+
+def run(command, study):
+    folder, environment = study
+    environment = {**environment, "PATH": f"{BIN}:{environment['PATH']}", "MPLBACKEND": "agg"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def study(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copies") / "smoke"
+    environment = prepare_copy(root, folder, root / "studies" / "smoke.yaml")
+    local = folder / ".dvc" / "config.local"
+    local.write_text(local.read_text().replace(str(root / ".dvc" / "cache"), str(folder / ".dvc" / "cache")))
+    study = folder, environment
+    run(["dvc", "repro"], study)
+    return study
+
+
+def test_the_graph_runs_from_photos_to_figures(study):
+    folder, _ = study
+    results = folder / "results" / "smoke"
+    rows = pd.read_csv(results / "attacks.csv", keep_default_na=False)
+    assert set(rows.run) == {"tiny", "tiny-8"}
+    auc = rows[rows.metric == "auc"]
+    assert auc.value.astype(float).between(0, 1).all()
+    pooled = auc[(auc.half == "pooled") & (auc.control == "none")]
+    assert set(zip(pooled.attack, pooled.membership, strict=True)) == {
+        (attack, membership) for attack in ("identity", "pixel") for membership in ("identity", "image")
+    }
+    ceiling = auc[(auc.control == "copy_machine") & (auc.attack == "identity") & (auc.half == "pooled")].value.astype(float)
+    assert (ceiling > 0.5).all(), "training photos in the place of generated faces must be recognised"
+    assert (pooled.low == "").all(), "below ten people a side there is no interval"
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert set(metrics) == {"tiny", "tiny-8"} and metrics["tiny"]["identity_auc_low"] is None
+    assert {p.name for p in (results / "figures").iterdir()} == {"roc.png", "scores.png", "sizes.png"}
+
+
+def test_every_executed_notebook_has_pictures_and_no_error(study):
+    folder, _ = study
+    books = sorted((folder / "executed").glob("*.ipynb"))
+    assert len(books) == 1 + 1 + 2 * 3 + 1
+    for path in books:
+        outputs = [o for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" for o in c.outputs]
+        assert not [o for o in outputs if o.output_type == "error"], path.name
+        assert any("image/png" in o.get("data", {}) for o in outputs), path.name
+        warnings = [o.text for o in outputs if o.output_type == "stream" and "Warning" in o.text]
+        assert not warnings, f"{path.name}: {warnings}"
+
+
+def test_members_are_what_the_trainer_saw_and_no_query_is_among_them(study):
+    folder, _ = study
+    for name in ("tiny", "tiny-8"):
+        split = pd.read_csv(folder / "models" / "gans" / name / "split.csv")
+        members = pd.read_csv(folder / "models" / "gans" / name / "members.csv")
+        assert not set(members.image_id) & set(split[split.role == "query"].image_id)
+        assert members.groupby("identity").group.nunique().max() == 1
+        faces = pd.read_csv(folder / "data" / "faces" / "tiny" / "faces.csv")
+        assert not set(split.identity) & set(faces[faces.role == "auxiliary"].identity)
+    assert not (folder / ".checkpoints").exists() or not list((folder / ".checkpoints").iterdir())
+
+
+def test_a_second_repro_does_nothing(study):
+    assert "up to date" in run(["dvc", "repro"], study)
+
+
+def test_mending_prose_trains_nothing(study):
+    folder, _ = study
+    path = folder / "notebooks" / "3_train.ipynb"
+    book = nbformat.read(path, as_version=4)
+    book.cells[0].source += "\n\nA mended sentence."
+    nbformat.write(book, path)
+    output = run(["dvc", "repro"], study)
+    assert "Running stage 'code@3_train'" in output
+    assert "Running stage 'train@" not in output and "Running stage 'attack@" not in output
+
+
+def test_results_hold_no_path_of_this_machine(study):
+    folder, _ = study
+    for path in [*(folder / "results" / "smoke").rglob("*.csv"), folder / "dvc.lock"]:
+        assert str(folder) not in path.read_text(), path.name

@@ -1,0 +1,118 @@
+"""params.yaml: every mistake is one sentence that says what was got, what is allowed and where to change it."""
+
+import copy
+
+import pytest
+import yaml
+
+from ppe.params import load_params, load_table, require_file, save_array, save_json, save_table
+
+
+@pytest.fixture
+def project(root, tmp_path):
+    """A folder that looks like the project, and a function that writes a changed params.yaml and loads it."""
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "studies" / "smoke.yaml").write_text((root / "studies" / "smoke.yaml").read_text())
+    content = yaml.safe_load((root / "params.yaml").read_text())
+
+    def load(change=lambda c: None, name=None):
+        changed = copy.deepcopy(content)
+        change(changed)
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed))
+        return load_params(name, root=tmp_path)
+
+    return load
+
+
+def set_run(key, value):
+    return lambda content: content["runs"]["synthetic-32-fastgan-10"].__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (set_run("gan", "fastGAN"), "runs.synthetic-32-fastgan-10.gan='fastGAN' is not one of ['fastgan'] (params.yaml)"),
+        (set_run("dataset", "nobody"), "runs.synthetic-32-fastgan-10.dataset='nobody' is not one of ['synthetic'] (params.yaml)"),
+        (set_run("resolution", 64), "runs.synthetic-32-fastgan-10.resolution=64 is not one of [32] (params.yaml)"),
+        (
+            set_run("num_generated", -1),
+            "runs.synthetic-32-fastgan-10.num_generated=-1: Input should be greater than 0 (params.yaml)",
+        ),
+        (
+            set_run("kimgs", 3),
+            "runs.synthetic-32-fastgan-10.kimgs is not a known key: remove it or check its spelling (params.yaml)",
+        ),
+        (
+            lambda c: c["runs"]["synthetic-32-fastgan-10"].pop("seed"),
+            "runs.synthetic-32-fastgan-10.seed is missing (params.yaml)",
+        ),
+        (set_run("seed", "one"), "runs.synthetic-32-fastgan-10.seed='one': Input should be a valid integer (params.yaml)"),
+        (lambda c: c["runs"].update({"a.b": c["runs"]["synthetic-32-fastgan-10"]}), "runs: name 'a.b': allowed are"),
+        (lambda c: c["gans"]["fastgan"].update(snapshots=[0.5]), "must rise and end at 1"),
+        (lambda c: c["embedders"]["mobilefacenet-drawn"].pop("steps"), "needs either weights"),
+        (lambda c: c["datasets"]["synthetic"].pop("num_identities"), "reader synthetic needs num_identities"),
+    ],
+)
+def test_a_mistake_is_one_sentence(project, change, sentence):
+    with pytest.raises(ValueError) as caught:
+        project(change)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["runs: [", "- a list", ""])
+def test_a_file_that_is_no_params_file_is_one_sentence(project, tmp_path, text):
+    project()
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"params\.yaml (is not YAML|holds)"):
+        load_params(root=tmp_path)
+
+
+def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
+    assert project(name="tiny").gans_folder("tiny") == tmp_path / "scratch" / "models" / "gans" / "tiny"
+    params = project(name="synthetic-32-fastgan-10")
+    assert params.gans_folder("synthetic-32-fastgan-10") == tmp_path / "models" / "gans" / "synthetic-32-fastgan-10"
+    with pytest.raises(ValueError, match="'tinny' is not a run, data set or study"):
+        project(name="tinny")
+
+
+def test_every_study_loads(root, tmp_path):
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    for file in sorted((root / "studies").glob("*.yaml")):
+        (tmp_path / "params.yaml").write_text(file.read_text())
+        assert load_params(root=tmp_path).study == file.stem
+
+
+def test_checkpoints_of_other_params_or_members_are_another_folder(project):
+    run = "synthetic-32-fastgan-10"
+    first = project().checkpoints_folder(run, "members")
+    assert project().checkpoints_folder(run, "members") == first
+    assert project().checkpoints_folder(run, "others") != first
+    assert project(set_run("kimg", 1)).checkpoints_folder(run, "members") != first
+    assert project(set_run("num_generated", 1)).checkpoints_folder(run, "members") == first, "sampling more retrains nothing"
+
+
+def test_tables_come_back_as_they_went(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"identity": ["NA", "null"], "reason": ["", ""], "value": [0.5, float("nan")]})
+    save_table(table, tmp_path / "new" / "table.csv")
+    pd.testing.assert_frame_equal(load_table(tmp_path / "new" / "table.csv"), table, check_dtype=False)
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["table.csv"], "the temporary name is gone"
+
+
+def test_a_missing_input_says_what_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make study"):
+        require_file(tmp_path / "faces.npy")
+
+
+def test_json_and_arrays_are_written_whole(tmp_path):
+    import numpy as np
+
+    save_json({"b": 1, "a": None}, tmp_path / "x.json")
+    assert (tmp_path / "x.json").read_text() == '{\n  "a": null,\n  "b": 1\n}\n'
+    save_array(np.arange(3), tmp_path / "x.npy")
+    assert np.load(tmp_path / "x.npy").tolist() == [0, 1, 2]
