@@ -83,13 +83,12 @@ def align_faces(photos, landmarks, size=112):
     out = np.zeros((len(photos), 3, size, size), np.uint8)
     for i, (photo, points) in enumerate(zip(photos, landmarks, strict=True)):
         matrix = fit_similarity(TEMPLATE * (size / 112), points)
-        # Where the photo is larger than the crop, every crop pixel must average what it covers: shrink first.
-        image, shrink = Image.fromarray(photo), int(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-        if shrink > 1:
-            image, matrix = image.reduce(shrink), matrix / shrink
-        out[i] = np.asarray(
-            image.transform((size, size), Image.Transform.AFFINE, matrix.ravel(), Image.Resampling.BICUBIC)
-        ).transpose(2, 0, 1)
+        # Where the photo is larger than the crop, a crop pixel must average all that it covers: draw finer, then average.
+        fine = max(1, int(np.ceil(np.sqrt(np.linalg.det(matrix[:, :2])) - 0.1)))
+        matrix = matrix @ np.diag([1 / fine, 1 / fine, 1])
+        side = (size * fine, size * fine)
+        image = Image.fromarray(photo).transform(side, Image.Transform.AFFINE, matrix.ravel(), Image.Resampling.BICUBIC)
+        out[i] = np.asarray(image.reduce(fine)).transpose(2, 0, 1)
     return out
 
 

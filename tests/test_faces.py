@@ -1,0 +1,113 @@
+"""Detection, alignment, resizing and duplicates: answers on paper, and landmarks of another implementation."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from ppe import synthetic
+from ppe.faces import (
+    LANDMARK_COLUMNS,
+    TEMPLATE,
+    align_faces,
+    detect_faces,
+    find_duplicates,
+    fit_similarity,
+    prepare_faces,
+    resize_faces,
+)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Eight photos of drawn people, list of uint8 [H, W, 3]."""
+    photos = synthetic.draw_photos(synthetic.sample_identities(8, 5), torch.arange(8), size=112)
+    return list(photos.permute(0, 2, 3, 1).numpy())
+
+
+def test_similarity_on_paper():
+    angle, scale, shift = 0.3, 1.7, np.array([4.0, -9.0])
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = fit_similarity(TEMPLATE, TEMPLATE @ turn.T + shift)
+    np.testing.assert_allclose(matrix, np.column_stack([turn, shift]), atol=1e-4)
+
+
+def test_alignment_brings_a_mark_to_its_place_on_the_template():
+    photo = np.zeros((200, 220, 3), np.uint8)
+    angle = np.deg2rad(20)
+    turn = 0.8 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    landmarks = (TEMPLATE @ turn.T + [70, 40]).astype(np.float32)
+    x, y = np.round(landmarks[2]).astype(int)
+    photo[y - 1 : y + 2, x - 1 : x + 2] = 255
+    crop = align_faces([photo], landmarks[None])[0]
+    assert crop.shape == (3, 112, 112) and crop.dtype == np.uint8
+    rows, columns = np.nonzero(crop[0] > 128)
+    assert abs(columns.mean() + 0.5 - TEMPLATE[2, 0]) < 1.2 and abs(rows.mean() + 0.5 - TEMPLATE[2, 1]) < 1.2
+
+
+def test_a_large_photo_is_averaged_and_not_sampled():
+    """Stripes of one pixel in a photo four times the crop's size become grey; picking pixels would leave stripes."""
+    photo = np.zeros((448, 448, 3), np.uint8)
+    photo[:, ::2] = 255
+    crop = align_faces([photo], TEMPLATE[None] * 4)[0]
+    assert crop.std() < 8 and abs(crop.mean() - 127.5) < 8
+
+
+def test_resizing_is_the_area_average_and_keeps_rows():
+    faces = np.zeros((3, 3, 8, 8), np.uint8)
+    faces[0, :, :2, :2] = [[10, 20], [30, 40]]
+    faces[2] = 200
+    small = resize_faces(faces, 4, batch_size=2)
+    assert small.dtype == torch.uint8 and small[0, 0, 0, 0] == 25 and (small[2] == 200).all() and (small[1] == 0).all()
+    assert torch.equal(small, resize_faces(faces, 4, batch_size=1))
+    with pytest.raises(ValueError, match="smaller than 16 px"):
+        resize_faces(faces, 16)
+
+
+def test_duplicates_are_found_and_other_photos_are_not(drawn):
+    faces = np.stack([p.transpose(2, 0, 1) for p in drawn])
+    buffer = io.BytesIO()
+    Image.fromarray(drawn[0]).save(buffer, "JPEG", quality=60)
+    encoded = np.asarray(Image.open(buffer)).transpose(2, 0, 1)
+    copies = np.stack([faces[0], encoded, faces[0][:, :, ::-1]])
+    people = ["one"] * 4 + ["two"] * 4
+    found = find_duplicates(np.concatenate([faces, copies]), [*people, "one", "one", "one"])
+    assert found.tolist() == [-1] * 8 + [0, 0, 0]
+    other = find_duplicates(np.concatenate([faces, copies]), [*people, "two", "two", "two"])
+    assert (other[8:] != 0).all(), "only photos of the same person are compared"
+
+
+def test_detection_does_not_depend_on_the_batch(drawn):
+    together = detect_faces(drawn, batch_size=8)
+    alone = pd.concat([detect_faces([photo]) for photo in drawn], ignore_index=True)
+    assert together.detected.mean() >= 0.75
+    assert together.detected.tolist() == alone.detected.tolist()
+    gap = np.nanmax(np.abs(together[LANDMARK_COLUMNS].to_numpy(float) - alone[LANDMARK_COLUMNS].to_numpy(float)))
+    print("largest difference of a landmark, px:", gap)
+    assert gap < 0.05
+
+
+def test_every_photo_keeps_its_row(drawn):
+    noise = np.full((112, 112, 3), 127, np.uint8)
+    tiny = np.zeros((1, 1, 3), np.uint8)
+    blocks = [(np.array([0, 1, 2]), [drawn[0], "the file is empty", noise]), (np.array([3, 4]), [tiny, drawn[1]])]
+    index = pd.DataFrame({"image_id": list("abcde"), "identity": ["x", "x", "y", "y", "y"]})
+    faces, table = prepare_faces(index, iter(blocks))
+    assert faces.shape == (5, 3, 112, 112) and list(table.image_id) == list("abcde")
+    assert table.detected.tolist() == [True, False, False, False, True]
+    assert table.reason.tolist() == ["", "the file is empty", "no face found", "1 x 1 px is too small for a face of 20 px", ""]
+    assert (faces[[1, 2, 3]] == 0).all() and faces[[0, 4]].any(axis=(1, 2, 3)).all()
+
+
+def test_lfw_is_detected_where_another_implementation_says(shared):
+    oracle = pd.read_csv(shared / "data" / "lfw-landmarks.csv").iloc[::200]
+    photos = [np.asarray(Image.open(shared / "data" / "lfw" / path).convert("RGB")) for path in oracle.path]
+    found = detect_faces(photos)
+    known = oracle[LANDMARK_COLUMNS].to_numpy().reshape(-1, 5, 2)
+    here = found[LANDMARK_COLUMNS].to_numpy(float).reshape(-1, 5, 2)
+    gap = np.nanmedian(np.linalg.norm(here - known, axis=2))
+    print(f"{found.detected.mean():.1%} of {len(photos)} detected, median distance {gap:.2f} px")
+    assert found.detected.mean() >= 0.97 and gap < 3
