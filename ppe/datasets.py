@@ -74,8 +74,8 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
         If the reader is unknown, a number is out of range, or no person is left.
     """
     root = find_root(reader, root, download_dir)
-    if min_photos < 1 or (max_photos is not None and max_photos < min_photos):
-        raise ValueError(f"min_photos={min_photos}, max_photos={max_photos}: 1 <= min_photos <= max_photos is needed "
+    if min_photos < 1 or (max_photos is not None and max_photos < 1):
+        raise ValueError(f"min_photos={min_photos}, max_photos={max_photos}: both must be at least 1 "
                          "(params.yaml: datasets)")
     files = READERS[reader](root, num_identities=num_identities, num_auxiliary=num_auxiliary,
                             photos_per_identity=photos_per_identity)
