@@ -220,7 +220,7 @@ def plot_detection(shares):
 
 
 def _name_row(row):
-    person = f"per person ({row.aggregate})" if row.level == "person" else "per photo"
+    person = f"per person ({row['aggregate']})" if row.level == "person" else "per photo"
     if row.control == "disjoint":
         return f"{row.attack}, control: GAN c scores half {row.half}"
     if row.control == "copy_machine":
