@@ -6,7 +6,8 @@ from ppe.figures import plot_attacks
 
 
 def test_rows_of_the_attack_figure_are_named_in_words():
-    row = {"attack": "identity", "membership": "identity", "control": "none", "half": "pooled", "value": 0.8, "low": 0.7, "high": 0.9}
+    row = {"attack": "identity", "membership": "identity", "control": "none", "half": "pooled"}
+    row |= {"value": 0.8, "low": 0.7, "high": 0.9}
     rows = pd.DataFrame([{**row, "level": "photo", "aggregate": ""}, {**row, "level": "person", "aggregate": "mean"}])
     labels = [text.get_text() for text in plot_attacks(rows).axes[0].get_yticklabels()]
     assert labels == [
