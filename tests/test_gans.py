@@ -182,10 +182,21 @@ def test_saved_faces_are_whole_or_absent(tmp_path):
     assert not (tmp_path / "b.npy").exists()
 
 
-def test_publishing_moves_the_snapshots_and_deletes_the_checkpoints(tmp_path):
-    (tmp_path / "work" / "a").mkdir(parents=True)
-    (tmp_path / "work" / "a" / "snapshot-1.safetensors").write_bytes(b"x")
-    (tmp_path / "work" / "a" / "checkpoint.pt").write_bytes(b"y")
-    publish_training(tmp_path / "work", tmp_path / "out")
+def test_publishing_keeps_what_was_trained_and_drops_other_recipes_of_the_run(tmp_path):
+    (tmp_path / "run-0123" / "a").mkdir(parents=True)
+    for other in ("run-4567", "run-10-4567"):
+        (tmp_path / other).mkdir()
+    (tmp_path / "run-0123" / "a" / "snapshot-1.safetensors").write_bytes(b"x")
+    (tmp_path / "run-0123" / "a" / "finished.json").write_bytes(b"[]")
+    publish_training(tmp_path / "run-0123", tmp_path / "out")
     assert [p.name for p in (tmp_path / "out" / "a").iterdir()] == ["snapshot-1.safetensors"]
-    assert not (tmp_path / "work").exists()
+    assert (tmp_path / "run-0123").exists() and (tmp_path / "run-10-4567").exists(), "another run's recipe"
+    assert not (tmp_path / "run-4567").exists(), "another recipe of this run"
+
+
+def test_a_finished_training_is_not_repeated(photos, tmp_path):
+    first = train_gan(photos, gan="fastgan", settings=SMALL, kimg=0.1, seed=3, folder=tmp_path)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert "checkpoint.pt" not in times
+    assert train_gan(photos, gan="fastgan", settings=SMALL, kimg=0.1, seed=3, folder=tmp_path) == first
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == times

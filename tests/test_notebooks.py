@@ -75,7 +75,8 @@ def test_members_are_what_the_trainer_saw_and_no_query_is_among_them(study):
         assert members.groupby("identity").group.nunique().max() == 1
         faces = pd.read_csv(folder / "data" / "faces" / "tiny" / "faces.csv")
         assert not set(split.identity) & set(faces[faces.role == "auxiliary"].identity)
-    assert not (folder / ".checkpoints").exists() or not list((folder / ".checkpoints").iterdir())
+    finished = list((folder / ".checkpoints").glob("*/*/finished.json"))
+    assert len(finished) == 6 and not list((folder / ".checkpoints").rglob("checkpoint.pt")), "two runs of three GANs, all done"
 
 
 def test_a_second_repro_does_nothing(study):

@@ -31,6 +31,8 @@ NUM_CALIBRATION = 1024
 def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", device="cpu", label=""):
     """Train one GAN and leave its snapshots in ``folder``; go on where an earlier call with this folder was stopped.
 
+    A folder whose training was finished is left as it is: the same recipe is never trained twice.
+
     Parameters
     ----------
     images : array [N, 3, H, H], uint8, RGB. All of them are kept on the device.
@@ -59,6 +61,9 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    finished = folder / "finished.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
     state = _start(torch.as_tensor(images), gan, settings, seed, device)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
@@ -79,8 +84,10 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
         if time.monotonic() - saved > settings["checkpoint_seconds"]:
             _save_checkpoint(state, checkpoint)
             saved = time.monotonic()
-    _save_checkpoint(state, checkpoint)
     _save_tensors(state["discriminator"].state_dict(), folder / "discriminator.safetensors", description)
+    finished.with_suffix(".partial").write_text(json.dumps(state["losses"]))
+    os.replace(finished.with_suffix(".partial"), finished)
+    checkpoint.unlink(missing_ok=True)
     return state["losses"]
 
 
@@ -111,14 +118,21 @@ def hold_lock(folder):
 
 
 def publish_training(checkpoints, destination):
-    """Move the finished snapshots of all GANs from the checkpoints folder to ``destination``, then delete that folder."""
+    """Copy the finished snapshots of all GANs from the checkpoints folder to ``destination``.
+
+    The folder stays: a stage that is run again because a figure changed finds its GANs trained. Folders of the same run
+    whose recipe (the digest in their name) was another are deleted.
+    """
     checkpoints, destination = Path(checkpoints), Path(destination)
     for source in sorted(checkpoints.glob("*/*.safetensors")):
         target = destination / source.parent.name / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target.with_suffix(".partial"))
         os.replace(target.with_suffix(".partial"), target)
-    shutil.rmtree(checkpoints)
+    run, _, digest = checkpoints.name.rpartition("-")
+    for other in checkpoints.parent.glob(f"{run}-*"):
+        if other.name.removeprefix(f"{run}-") != digest and len(other.name) == len(checkpoints.name):
+            shutil.rmtree(other)
 
 
 def _start(images, gan, settings, seed, device):
