@@ -299,7 +299,8 @@ def _describe_drawn(files, seed):
                           "bytes": np.zeros(len(files), dtype=np.int64), "sha256": hashes, "readable": True,
                           "reason": ""})
     attributes = {f"attribute_{name}": values for name, values in synthetic.read_attributes(vectors).items()}
-    return pd.concat([index, pd.DataFrame(attributes)], axis=1)
+    truth = {f"vector_{name}": vectors[:, k].numpy() for k, name in enumerate(synthetic.PARAMETERS)}
+    return pd.concat([index, pd.DataFrame({**attributes, **truth})], axis=1)
 
 
 # ---- the photos -----------------------------------------------------------------------------------------------------

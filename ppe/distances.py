@@ -1,5 +1,6 @@
 """Exact nearest neighbours in blocks of the reference: the inner loop of the identity membership attack
-(Webster et al., arXiv 2107.06018) and of the pixel attack beside it (GAN-Leaks, Chen et al., arXiv 1909.03935).
+(Webster et al., arXiv 2107.06018) and of the pixel attack beside it (GAN-Leaks, Chen et al., arXiv 1909.03935); and sums
+over all neighbours, for the attacks that look at more than the nearest.
 
 A float32 matrix product is fast, but its last bits change with the shape of the block. So it only proposes: every row
 that rounding could have robbed of the first place is measured again in float64, and the nearest of those is the answer.
@@ -98,6 +99,60 @@ def find_nearest_pixel(query, reference, block_size=8192):
 
     distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
     return ((distance / size).sqrt() / 255).float(), index
+
+
+def find_top_k(query, reference, k, block_size=8192):
+    """Find each query's k largest cosines; parameters and raises as in ``find_nearest``.
+
+    Returns
+    -------
+    cosine : Tensor [N, min(k, M)], float32, in [-1, 1], largest first; the last bits may change with the block size.
+    """
+    if k < 1:
+        raise ValueError(f"k={k} is not at least 1")
+    largest = None
+    for cosine in _iter_cosines(query, reference, block_size):
+        joined = cosine if largest is None else torch.cat([largest, cosine], dim=1)
+        largest = joined.topk(min(k, joined.shape[1]), dim=1).values
+    return largest.clamp(-1, 1)
+
+
+def compute_log_density(query, reference, kappa, block_size=8192):
+    """Compute the log of the mean of exp(kappa * cosine): a von Mises-Fisher kernel density, without its constant.
+
+    Parameters and raises as in ``find_nearest``; kappa > 0 is the concentration: large sees near neighbours alone.
+
+    Returns
+    -------
+    log_density : Tensor [N], float32, in [-kappa, kappa]; large = many generated faces near.
+    """
+    if not kappa > 0:
+        raise ValueError(f"kappa={kappa} is not above 0")
+    total = None
+    for cosine in _iter_cosines(query, reference, block_size):
+        part = torch.logsumexp(kappa * cosine, dim=1)
+        total = part if total is None else torch.logaddexp(total, part)
+    return total - float(np.log(len(reference)))
+
+
+def count_within(query, reference, epsilon, block_size=8192):
+    """Count the reference rows within cosine distance ``epsilon``; parameters and raises as in ``find_nearest``.
+
+    Returns
+    -------
+    count : Tensor [N], int64, in [0, M].
+    """
+    if not 0 < epsilon <= 2:
+        raise ValueError(f"epsilon={epsilon} is not a cosine distance between 0 and 2")
+    return sum((cosine >= 1 - epsilon).sum(1) for cosine in _iter_cosines(query, reference, block_size))
+
+
+def _iter_cosines(query, reference, block_size):
+    """Yield [N, B] blocks of cosines, in the order of the reference rows."""
+    _check_shapes(query, reference, torch.float32, 2, block_size)
+    query = _check_unit(_to_tensor(query), "query", 0)
+    for start in range(0, len(reference), block_size):
+        yield query @ _check_unit(_to_tensor(reference[start : start + block_size]).to(query.device), "reference", start).T
 
 
 def _find_in_blocks(query, reference, block_size, prepare, propose, measure):

@@ -4,6 +4,7 @@ Huang et al. 2007, "Labeled Faces in the Wild", for the verification protocol.
 """
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -133,6 +134,35 @@ def compute_verification(score, is_same, *, num_folds=10):
         "tpr_at_fpr_1e-1": float(tpr[fpr <= 0.1].max()),
         "tpr_at_fpr_1e-2": float(tpr[fpr <= 0.01].max()),
     }
+
+
+def compare_with_truth(embeddings, identity, vectors):
+    """Compare how far people are apart in the numbers that they are drawn from with how far apart a net sees them.
+
+    Parameters
+    ----------
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+    identity : array [N]. The person of each embedding.
+    vectors : array [N, K], float. The person's parameters, the same in all of its rows.
+
+    Returns
+    -------
+    DataFrame, a row a pair of people: ``parameter_distance`` (root mean square over the K parameters, each in its standard
+    deviations over the people), ``embedding_distance`` (1 - cosine of the people's mean embeddings); small = alike.
+    """
+    people, first, number = np.unique(np.asarray(identity), return_index=True, return_inverse=True)
+    means = np.zeros((len(people), embeddings.shape[1]))
+    np.add.at(means, number, np.asarray(embeddings, dtype=np.float64))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    vectors = np.asarray(vectors, dtype=np.float64)[first]
+    spread = vectors.std(0)
+    scaled = (vectors / np.where(spread > 0, spread, 1)) / np.sqrt(vectors.shape[1])
+    one, two = np.triu_indices(len(people), k=1)
+    distance = {
+        "parameter_distance": np.linalg.norm(scaled[one] - scaled[two], axis=1),
+        "embedding_distance": 1 - (means[one] * means[two]).sum(1),
+    }
+    return pd.DataFrame(distance)
 
 
 def _find_threshold(score, is_same):

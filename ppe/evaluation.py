@@ -9,38 +9,84 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ppe.attacks import ATTACKS, aggregate_scores
-from ppe.metrics import compare_halves, compare_sizes, compute_roc
+from ppe.attacks import ATTACKS, aggregate_scores, list_needed
+from ppe.metrics import compare_attacks, compare_ceiling, compare_halves, compare_sizes, compute_roc, permute_often
 from ppe.params import load_table
 
 HALVES = "ab"
-METRICS = ("auc", "average_precision", "tpr_at_fpr_1e-1")
-CONTROLS = {"none": "{half}", "disjoint": "c", "copy_machine": "train-{half}"}
+MEMBERSHIPS = ("identity", "image", "photo_given_person")
+AGGREGATES = ("mean", "largest", "majority")
+CONTROLS = {
+    "none": "{half}",
+    "disjoint": "c",
+    "untrained": "untrained-{half}",
+    "copy_machine": "train-{half}",
+    "identity_twin": "twin-{half}",
+}
 """Control -> the set of faces that stands for "generated" when a half is scored; ``none`` is the attack itself."""
+CEILINGS = ("copy_machine", "identity_twin")
 RUN_COLUMNS = ["dataset", "resolution", "gan", "num_identities", "train_photos", "seed", "num_generated"]
-KEYS = ["embedder", "attack", "membership", "level", "aggregate", "control", "slice"]
-HEADLINE = {"attack": "identity", "membership": "identity", "level": "photo", "control": "none", "half": "pooled"}
+KEYS = ["embedder", "attack", "reference", "membership", "level", "aggregate", "control", "slice", "versus"]
+HEADLINE = {
+    "attack": "identity", "membership": "identity", "level": "photo", "control": "none", "slice": "all", "versus": "",
+    "half": "pooled",
+}  # fmt: skip
 
 
-def score_photos(photos, query, generated, attacks, embedder=""):
-    """Score every photo against every set of faces by every attack.
+MIN_VERIFICATION_AUC = 0.90
+"""A net that tells people apart less well than this, at the GAN's resolution, is shown and not used for verdicts."""
+
+
+def score_photos(photos, query, sets, attacks, embedder="", reference=""):
+    """Score every photo against every set of faces by every attack that has what it needs.
 
     Parameters
     ----------
     photos : DataFrame, N rows: image_id, identity, group, role (train or query).
-    query : dict of arrays with N rows, by the keywords of ``ppe.attacks`` (``query_embeddings``, ``query_faces``).
-    generated : dict, name of a set -> dict of arrays by keyword (``generated_embeddings``, ``generated_faces``).
+    query : dict of arrays with N rows, and of constants, by the keywords of ``ppe.attacks``.
+    sets : dict, name of a set -> dict of arrays by keyword. An attack that needs an array which neither has is not defined
+        on that set and is left out there.
     attacks : sequence of str, names from ``ppe.attacks.ATTACKS``.
-    embedder : str, written into the table; empty for attacks that use none.
+    embedder, reference : str, written into the table; empty for attacks that use none.
 
     Returns
     -------
-    DataFrame: the columns of ``photos``, generator (name of the set), embedder, attack, score (large = member).
+    DataFrame: the columns of ``photos``, generator (name of the set), embedder, attack, reference, score (large = member).
     """
     parts = []
-    for (name, arrays), attack in itertools.product(generated.items(), attacks):
-        score = np.asarray(ATTACKS[attack](**query, **arrays), np.float64)
-        parts.append(photos.assign(generator=name, embedder=embedder, attack=attack, score=score))
+    for (name, arrays), attack in itertools.product(sets.items(), attacks):
+        known = {**query, **arrays}
+        if set(list_needed(attack)) <= set(known):
+            score = np.asarray(ATTACKS[attack](**known), np.float64)
+            parts.append(photos.assign(generator=name, embedder=embedder, attack=attack, reference=reference, score=score))
+    return pd.concat(parts, ignore_index=True)
+
+
+def score_twins(photos, embeddings, embedder=""):
+    """Score photos against the other unseen photos of a half's people: the ceiling of a leak of the identity alone.
+
+    A member's own photo is left out of the set that it is held against; for everybody else one photo is left out in turn,
+    so that all are held against equally many.
+
+    Parameters
+    ----------
+    photos : DataFrame, N rows, as in ``score_photos``.
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+
+    Returns
+    -------
+    DataFrame as ``score_photos``, of the attack ``identity`` on the sets ``twin-a`` and ``twin-b``.
+    """
+    cosine = (embeddings @ embeddings.T).cpu().numpy().astype(np.float64)
+    parts = []
+    for half in HALVES:
+        rows = np.flatnonzero((photos.group == half) & (photos.role == "query"))
+        left_out = rows[np.arange(len(photos)) % len(rows)]
+        left_out[rows] = rows
+        held = cosine[:, rows].copy()
+        held[np.arange(len(photos)), np.searchsorted(rows, left_out)] = -np.inf
+        named = photos.assign(generator=f"twin-{half}", embedder=embedder, attack="identity", reference="")
+        parts.append(named.assign(score=held.max(1)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -53,24 +99,29 @@ def select_queries(scores, members, membership, control="none"):
     members : DataFrame, written by the trainer: group, image_id, identity of every photo that a GAN was shown.
     membership : str
         ``identity``: unseen photos of members against unseen photos of non-members (the paper's);
-        ``image``: train photos of members against unseen photos of non-members.
+        ``image``: train photos of members against unseen photos of non-members;
+        ``photo_given_person``: train photos against unseen photos of the same people.
     control : str, key of ``CONTROLS``.
 
     Returns
     -------
-    DataFrame: half, identity, is_member (bool), score, as ``ppe.metrics`` takes it.
+    DataFrame: half, image_id, identity, is_member (bool), score, as ``ppe.metrics`` takes it.
     """
+    if membership not in MEMBERSHIPS:
+        raise ValueError(f"membership={membership!r} is not one of {list(MEMBERSHIPS)}")
     parts = []
     for half in HALVES:
         rows = scores[scores.generator == CONTROLS[control].format(half=half)]
         shown = members[members.group == half]
         is_member = rows.identity.isin(shown.identity)
-        is_train = rows.image_id.isin(members.image_id)
-        wanted_train = is_member if membership == "image" else False
-        kept = is_train == wanted_train
         # What the trainer wrote decides: a photo that it lists is never a query, whatever the split says.
-        parts.append(rows[kept].assign(half=half, is_member=is_member[kept]))
-    return pd.concat(parts, ignore_index=True)[["half", "identity", "is_member", "score"]]
+        is_train = rows.image_id.isin(members.image_id)
+        if membership == "photo_given_person":
+            kept, label = is_member, is_train
+        else:
+            kept, label = is_train == (is_member if membership == "image" else False), is_member
+        parts.append(rows[kept].assign(half=half, is_member=label[kept]))
+    return pd.concat(parts, ignore_index=True)[["half", "image_id", "identity", "is_member", "score"]]
 
 
 def aggregate_queries(queries, how):
@@ -84,42 +135,104 @@ def aggregate_queries(queries, how):
 
 
 def evaluate_scores(scores, members, *, num_resamples, num_permutations, seed=0):
-    """Judge every attack of a run: both memberships, per photo and per person, with the controls.
+    """Judge every attack of a run: three memberships, per photo and per person, with the controls and the ceilings.
+
+    The attack ``identity`` is looked at in full; of the others the AUC and the TPR per photo, the AUC per person (mean),
+    and the judged control. The permutation control is in ``metric`` ``permuted_share``.
 
     Returns
     -------
-    DataFrame, a row a number: embedder, attack, membership, level, aggregate, control, slice, half, metric, value, low,
-    high, p_value, num_members, num_non_members.
+    DataFrame, a row a number: the columns of ``KEYS``, half, metric, value, low, high, p_value, num_members,
+    num_non_members.
     """
     settings = {"num_resamples": num_resamples, "num_permutations": num_permutations, "seed": seed}
-    cases = [("identity", "none"), ("image", "none"), ("identity", "disjoint"), ("identity", "copy_machine")]
     parts = []
-    for (embedder, attack), table in scores.groupby(["embedder", "attack"], sort=False):
-        for membership, control in cases:
-            queries = select_queries(table, members, membership, control)
-            levels = {("photo", ""): queries}
-            if control == "none":
-                levels |= {("person", how): aggregate_queries(queries, how) for how in ("mean", "largest")}
-            for (level, aggregate), part in levels.items():
-                rows = compare_halves(part, METRICS, pooled=control != "disjoint", **settings)
-                keys = (embedder, attack, membership, level, aggregate, control, "all")
-                parts.append(rows.assign(**dict(zip(KEYS, keys, strict=True))))
+    for (embedder, attack, reference), table in scores.groupby(["embedder", "attack", "reference"], sort=False):
+        key = {"embedder": embedder, "attack": attack, "reference": reference}
+        is_main = attack == "identity"
+        for membership in MEMBERSHIPS:
+            queries = select_queries(table, members, membership)
+            metrics = ("auc", "tpr_at_fpr_1e-1", *(["average_precision"] * is_main))
+            parts.append(judge_queries(queries, metrics, settings, **key, membership=membership))
+            for how in AGGREGATES if is_main and membership == "identity" else ("mean",) * (membership == "identity"):
+                person = aggregate_queries(queries, how)
+                parts.append(judge_queries(person, ("auc", "tpr_at_fpr_1e-1"), settings, **key, level="person", aggregate=how))
+        for control in list(CONTROLS)[1:] if is_main else ("disjoint",):
+            if table.generator.isin({CONTROLS[control].format(half=half) for half in HALVES}).any():
+                queries = select_queries(table, members, "identity", control)
+                parts.append(judge_queries(queries, ("auc",), settings, **key, control=control))
+        if is_main:
+            parts += _judge_ceilings(table, members, settings, key)
+            queries = select_queries(table, members, "identity")
+            shuffled = permute_often(queries, num_permutations=num_permutations, seed=seed)
+            parts.append(label_rows([shuffled], **key, control="permuted"))
     return pd.concat(parts, ignore_index=True)
 
 
-def describe_rows(rows, run, settings):
-    """Put the run's name and settings before its rows, in the study's column order."""
+def compare_attack_rows(scores, members, *, num_resamples, seed=0):
+    """Rows of the difference in AUC between ``identity`` and every other attack on the same unseen photos, paired.
+
+    scores, members : as in ``evaluate_scores``. ``metric`` is ``auc_difference`` (identity minus the other), ``versus`` the
+    other attack (with its reference). An attack without an embedder is compared with each embedder's.
+    """
+    parts = []
+    tables = dict(list(scores.groupby(["embedder", "attack", "reference"], sort=False)))
+    for (embedder, attack, _), table in tables.items():
+        for (other_embedder, other, reference), second in tables.items():
+            if attack == "identity" and other != "identity" and other_embedder in (embedder, ""):
+                pair = [select_queries(t, members, "identity") for t in (table, second)]
+                row = compare_attacks(*pair, num_resamples=num_resamples, seed=seed)
+                name = f"{other} ({reference})" if reference else other
+                parts.append(label_rows([row], embedder=embedder, attack=attack, versus=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _judge_ceilings(table, members, settings, key):
+    """The leak as a share of what this embedder could find at best."""
+    queries = select_queries(table, members, "identity")
+    parts = []
+    for control in CEILINGS:
+        if table.generator.eq(CONTROLS[control].format(half="a")).any():
+            ceiling = select_queries(table, members, "identity", control)
+            row = compare_ceiling(queries, ceiling, num_resamples=settings["num_resamples"], seed=settings["seed"])
+            parts.append(label_rows([row], **key, versus=control))
+    return parts
+
+
+def judge_queries(queries, metrics, settings, **keys):
+    """``compare_halves`` with the columns of ``KEYS``; the mirrored halves of the disjoint control are not pooled."""
+    pooled = keys.get("control", "none") != "disjoint"
+    return label_rows(compare_halves(queries, metrics, pooled=pooled, **settings), **keys)
+
+
+def label_rows(rows, **keys):
+    """Rows with the columns of ``KEYS``; those not named are as in the headline."""
+    usual = {"embedder": "", "reference": "", "aggregate": "", **HEADLINE}
+    table = pd.DataFrame(rows)
+    if "half" not in table:
+        table = table.assign(half="pooled")
+    return table.assign(**{name: {**usual, **keys}[name] for name in KEYS})
+
+
+def describe_rows(rows, run, settings, verification=None):
+    """Put the run's name and settings before its rows, in the study's column order.
+
+    verification : dict, embedder -> AUC on people that it never saw, at the run's resolution; written beside each row.
+    """
     head = pd.DataFrame({"run": run, **{name: settings[name] for name in RUN_COLUMNS}}, index=rows.index)
-    table = pd.concat([head, rows], axis=1)
+    table = pd.concat([head.drop(columns=[c for c in rows if c in head]), rows], axis=1)
+    table["p_value"] = table.get("p_value", np.nan)
+    table["embedder_auc"] = table.embedder.map(verification or {}).astype(float)
     order = ["run", *RUN_COLUMNS[:-1], "half", *KEYS, "num_generated", "metric", "value", "low", "high", "p_value"]
-    return table[[*order, "num_members", "num_non_members"]]
+    return table[[*order, "num_members", "num_non_members", "embedder_auc"]]
 
 
 def hide_names(scores):
-    """The scores without a name in them: people become their group and a number, photos go; safe to commit.
+    """The scores of the attack ``identity`` without a name in them: people become their group and a number; safe to commit.
 
     Returns a DataFrame: person, group, role, generator, embedder, attack, score.
     """
+    scores = scores[scores.attack == "identity"]
     order = {identity: rank for rank, identity in enumerate(dict.fromkeys(scores.identity))}
     person = scores.group + (scores.identity.map(order) + 1).astype(str).str.zfill(3)
     return scores.assign(person=person)[["person", "group", "role", "generator", "embedder", "attack", "score"]]
@@ -127,18 +240,24 @@ def hide_names(scores):
 
 def restore_queries(hidden, membership="identity", control="none"):
     """``select_queries`` for a table of ``hide_names``: group and role stand for what the trainer wrote."""
-    scores = hidden.assign(identity=hidden.person, image_id=hidden.person + hidden.role)
+    scores = hidden.assign(identity=hidden.person, image_id=hidden.person + hidden.role)  # a photo's role is all that counts
     members = scores[scores.role == "train"][["group", "image_id", "identity"]].drop_duplicates()
     return select_queries(scores, members, membership, control)
+
+
+def choose_embedder(rows):
+    """The embedder that gives the verdict: the first that tells people apart well enough, else the first of all."""
+    known = rows[rows.embedder != ""].drop_duplicates("embedder")
+    return (*known.embedder[known.embedder_auc >= MIN_VERIFICATION_AUC], *known.embedder)[0]
 
 
 def judge_control(rows, judged_p):
     """Whether the judged control failed: GAN c, who saw nobody, must not tell the halves apart.
 
-    Returns (failed, p): p is the smallest permutation p-value of the halves over the embedders (identity attack, identity
-    membership, per photo); failed where p < ``judged_p``.
+    Returns (failed, p): p is the smallest permutation p-value of the halves (identity attack, identity membership, per
+    photo) by the embedder that gives the verdict; failed where p < ``judged_p``.
     """
-    judged = {**HEADLINE, "control": "disjoint", "metric": "auc"}
+    judged = {**HEADLINE, "control": "disjoint", "metric": "auc", "embedder": choose_embedder(rows)}
     del judged["half"]
     p = _match(rows, **judged).p_value.min()
     return bool(p < judged_p), float(p)
@@ -161,7 +280,7 @@ def collect_rows(files, scores):
     missing = [run for run, path in files.items() if not path.exists()]
     if missing:
         raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro attack@{missing[0]}`")
-    rows = pd.concat([load_table(path) for path in files.values()], ignore_index=True).assign(versus="")
+    rows = pd.concat([load_table(path) for path in files.values()], ignore_index=True)
     rows[KEYS] = rows[KEYS].fillna("").astype(str)
     return pd.concat([rows, *_compare_sizes(rows, scores)], ignore_index=True)
 
@@ -185,8 +304,9 @@ def _compare_sizes(rows, scores):
 
 
 def select_headline(rows, run):
-    """The row of a run's first number: identity attack, identity membership, per photo, pooled, first embedder, AUC."""
-    return _match(rows[rows.run == run], **HEADLINE, metric="auc").iloc[0]
+    """The row of a run's first number: identity attack, identity membership, per photo, pooled, AUC."""
+    part = rows[rows.run == run]
+    return _match(part, **HEADLINE, metric="auc", embedder=choose_embedder(part)).iloc[0]
 
 
 def compute_headlines(rows, runs, judged_p):
@@ -196,15 +316,21 @@ def compute_headlines(rows, runs, judged_p):
         part = rows[rows.run == run]
         row = select_headline(part, run)
         other = {**HEADLINE, "metric": "auc", "embedder": row.embedder}
+        share = {**other, "metric": "leak_share", "versus": "identity_twin"}
         values = {
             "identity_auc": row.value,
             "identity_auc_low": row.low,
             "identity_auc_high": row.high,
-            "identity_auc_person": _match(part, **{**other, "level": "person", "aggregate": "mean"}).value.iloc[0],
-            "identity_tpr_at_fpr_1e-1": _match(part, **{**other, "metric": "tpr_at_fpr_1e-1"}).value.iloc[0],
-            "image_auc": _match(part, **{**other, "membership": "image"}).value.iloc[0],
-            "pixel_identity_auc": _match(part, **{**other, "attack": "pixel", "embedder": ""}).value.iloc[0],
-            "ceiling_auc": _match(part, **{**other, "control": "copy_machine"}).value.iloc[0],
+            "identity_auc_person": _first(part, **{**other, "level": "person", "aggregate": "mean"}),
+            "identity_tpr_at_fpr_1e-1": _first(part, **{**other, "metric": "tpr_at_fpr_1e-1"}),
+            "image_auc": _first(part, **{**other, "membership": "image"}),
+            "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_person"}),
+            "top_k_calibrated_auc": _first(part, **{**other, "attack": "top_k_calibrated", "reference": "gan"}),
+            "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
+            "pixel_identity_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
+            "ceiling_auc": _first(part, **{**other, "control": "identity_twin"}),
+            "leak_share_of_ceiling": _first(part, **share),
+            "embedder_auc": row.embedder_auc,
             "control_p_value": judge_control(part, judged_p)[1],
         }
         headlines[run] = {name: None if pd.isna(v) else round(float(v), 4) for name, v in values.items()}
@@ -212,20 +338,24 @@ def compute_headlines(rows, runs, judged_p):
     return headlines
 
 
-def compute_roc_curves(scores):
-    """ROC points of the identity attack per photo, each half, for the attack and for the judged control.
+def compute_roc_curves(scores, controls=("none", "disjoint", "untrained", "copy_machine")):
+    """ROC points of the identity attack per photo, each half, for the attack and its controls (first embedder).
 
     scores : dict, run -> DataFrame of ``hide_names``. Returns a DataFrame: run, control, half, fpr, tpr.
     """
     parts = []
     for run, hidden in scores.items():
-        table = hidden[hidden.attack == "identity"]
-        table = table[table.embedder == table.embedder.iloc[0]]
-        for control in ("none", "disjoint"):
+        table = hidden[hidden.embedder == hidden.embedder.iloc[0]]
+        for control in controls:
             for half, queries in restore_queries(table, control=control).groupby("half"):
                 roc = compute_roc(queries.score.to_numpy(), queries.is_member.to_numpy())
                 parts.append(roc[["fpr", "tpr"]].assign(run=run, control=control, half=half))
     return pd.concat(parts, ignore_index=True)[["run", "control", "half", "fpr", "tpr"]]
+
+
+def _first(rows, **wanted):
+    values = _match(rows, **wanted).value
+    return values.iloc[0] if len(values) else np.nan
 
 
 def _match(rows, **wanted):

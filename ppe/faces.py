@@ -433,3 +433,16 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
     image_id, duplicate_of = table.image_id.to_numpy(), find_duplicates(faces, table.identity.to_numpy())
     table["duplicate_of"] = np.where(duplicate_of < 0, "", image_id[duplicate_of])
     return faces, table
+
+
+def measure_sharpness(faces, batch_size=256):
+    """How much fine detail each face holds: the standard deviation of the grey levels' Laplacian.
+
+    faces : array [N, 3, H, W], uint8. Returns ndarray [N], float32, in grey levels; small = blurred.
+    """
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    parts = []
+    for start in range(0, len(faces), batch_size):
+        grey = torch.from_numpy(np.array(faces[start : start + batch_size])).float().mean(1, keepdim=True)
+        parts.append(F.conv2d(grey, kernel).flatten(1).std(1))
+    return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)

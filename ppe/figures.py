@@ -10,7 +10,24 @@ from IPython.display import HTML
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 MEMBER, OTHER = "#D55E00", "#0072B2"
-MEMBERSHIP_NAMES = {"identity": "unseen photos of members", "image": "training photos themselves"}
+MEMBERSHIP_NAMES = {
+    "identity": "unseen photos of members",
+    "image": "training photos themselves",
+    "photo_given_person": "training against unseen photos of one person",
+}
+MEMBERSHIP_COLOURS = {"identity": MEMBER, "image": "#CC79A7", "photo_given_person": "#009E73"}
+CONTROL_NAMES = {
+    "none": "the attack",
+    "disjoint": "control: GAN c, who saw nobody",
+    "untrained": "control: untrained generators",
+    "copy_machine": "ceiling: training photos as generated",
+    "identity_twin": "ceiling: their other unseen photos as generated",
+}
+CONTROL_STYLES = {
+    "disjoint": {"color": "#666666", "linewidth": 0.9},
+    "untrained": {"color": "#BBBBBB", "linewidth": 0.9},
+    "copy_machine": {"color": "#009E73", "linewidth": 0.9},
+}
 
 
 def use_style(path):
@@ -88,6 +105,19 @@ def plot_verification(pairs, summary):
     return figure
 
 
+def plot_truth(pairs, correlation):
+    """Pairs of drawn people: distance of their parameters against distance of their faces (parameter_, embedding_distance)."""
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    axis.hexbin(pairs.parameter_distance, pairs.embedding_distance, gridsize=40, cmap="Blues", mincnt=1)
+    decile = pd.qcut(pairs.parameter_distance, 10)
+    means = pairs.groupby(decile, observed=True).mean()
+    axis.plot(means.parameter_distance, means.embedding_distance, "o-", color=MEMBER, label="mean of each tenth")
+    axis.set(xlabel="distance of the people's parameters", ylabel="1 - cosine of their faces")
+    axis.set_title(f"Who is drawn alike looks alike (rank correlation {correlation:.2f})")
+    axis.legend(loc="lower right", fontsize=8)
+    return figure
+
+
 def plot_losses(losses):
     """Losses and logits of the GANs over training; ``losses``: group, images, loss_*, *_logit."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True)
@@ -135,7 +165,7 @@ def plot_triples(query, generated, training, scores, title):
 
 
 def plot_roc(curves, title="", resolved=None):
-    """ROC, linear and log-log: a line a run and half; the judged control dashed grey, chance dotted.
+    """ROC, linear and log-log: a line a run and half; controls grey, the ceiling green, chance dotted.
 
     curves : DataFrame run, control, half, fpr, tpr. resolved : smallest FPR that the people resolve (1 / n); the shaded
     part of the log-log panel below it says nothing.
@@ -145,9 +175,8 @@ def plot_roc(curves, title="", resolved=None):
     for axis in axes:
         for (run, control, half), roc in curves.groupby(["run", "control", "half"], sort=False):
             is_attack = control == "none"
-            style = {"color": colours[run], "linestyle": "-" if half == "a" else "--"} if is_attack else {}
-            label = f"{run}, GAN {half}" if is_attack else ("control: GAN c, who saw nobody" if half == "a" else None)
-            style = style or {"color": "#999999", "linewidth": 0.9}
+            style = {"color": colours[run], "linestyle": "-" if half == "a" else "--"} if is_attack else CONTROL_STYLES[control]
+            label = f"{run}, GAN {half}" if is_attack else CONTROL_NAMES[control]
             axis.step(roc.fpr, roc.tpr, where="post", label=label, **style, zorder=3 if is_attack else 2)
         axis.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="chance")
         axis.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -164,21 +193,73 @@ def plot_roc(curves, title="", resolved=None):
     return figure
 
 
-def plot_attacks(rows, title=""):
-    """AUC of each attack and membership with its interval, photo and person level; the control and the ceiling beside.
+def plot_intervals(rows, names, title="", colours=MEMBER, legend=None):
+    """AUC with its 95 % interval, a line a row, from top to bottom; chance dotted, a hollow point where people are too few.
 
-    rows : pooled (or, for the control, per half) AUC rows of one run: attack, embedder, membership, level, control, half.
+    rows : DataFrame value, low, high. names : one a row. colours : one for all, or one a row. legend : name -> colour.
     """
-    rows = rows.iloc[::-1].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(8.5, 0.32 * len(rows) + 1))
-    colours = {"none": MEMBER, "disjoint": "#666666", "copy_machine": "#009E73"}
-    for i, row in rows.iterrows():
-        if np.isfinite(row.low):
-            axis.plot([row.low, row.high], [i, i], color=colours[row.control], linewidth=3, alpha=0.4, solid_capstyle="butt")
-        axis.plot(row.value, i, "o", color=colours[row.control])
+    colours = [colours] * len(rows) if isinstance(colours, str) else list(colours)
+    figure, axis = plt.subplots(figsize=(8.5, 0.3 * len(rows) + 1))
+    for i, (row, colour) in enumerate(zip(rows.itertuples(), colours, strict=True)):
+        has_interval = np.isfinite(row.low)
+        if has_interval:
+            axis.plot([row.low, row.high], [i, i], color=colour, linewidth=3, alpha=0.4, solid_capstyle="butt")
+        axis.plot(row.value, i, "o", color=colour, markerfacecolor=colour if has_interval else "white")
     axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
-    axis.set_yticks(range(len(rows)), [_name_row(row) for _, row in rows.iterrows()], fontsize=8)
+    axis.set_yticks(range(len(rows)), names, fontsize=8)
+    axis.invert_yaxis()
     axis.set(title=title, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
+    for name, colour in (legend or {}).items():
+        axis.plot([], [], "o", color=colour, label=name)
+    if legend:
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def plot_controls(rows, title=""):
+    """The identity attack, its controls and its ceilings, per half and pooled: AUC rows of one run and one embedder."""
+    colours = {"none": MEMBER, "disjoint": "#666666", "untrained": "#999999"}
+    names = [CONTROL_NAMES[r.control] + ("" if r.half == "pooled" else f", half {r.half}") for r in rows.itertuples()]
+    return plot_intervals(rows, names, title, [colours.get(control, "#009E73") for control in rows.control])
+
+
+def plot_memberships(rows, title=""):
+    """Every attack under the three memberships: pooled AUC rows per photo, three beside one another for each attack."""
+    rows = rows.assign(order=rows.membership.map(list(MEMBERSHIP_NAMES).index), key=[_name_attack(r) for r in rows.itertuples()])
+    place = {key: number for number, key in enumerate(dict.fromkeys(rows.key))}
+    rows = rows.assign(place=rows.key.map(place)).sort_values(["place", "order"])
+    figure, axis = plt.subplots(figsize=(9.5, 0.42 * len(place) + 1))
+    for row in rows.itertuples():
+        y, colour = row.place + 0.24 * (row.order - 1), MEMBERSHIP_COLOURS[row.membership]
+        if np.isfinite(row.low):
+            axis.plot([row.low, row.high], [y, y], color=colour, linewidth=2.5, alpha=0.4, solid_capstyle="butt")
+        axis.plot(row.value, y, "o", color=colour, markersize=4.5, label=MEMBERSHIP_NAMES[row.membership])
+    axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
+    axis.set_yticks(range(len(place)), list(place), fontsize=8)
+    axis.invert_yaxis()
+    axis.set(title=title, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
+    handles, labels = axis.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), fontsize=8, loc="outside lower center", ncols=3)
+    return figure
+
+
+def plot_growth(rows, column, xlabel, title="", is_log=False, notes=None):
+    """AUC against a number in ``column``, a line an embedder with its interval; ``notes`` (x -> text) stand below the axis."""
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    for embedder, part in rows.groupby("embedder", sort=False):
+        part = part.sort_values(column)
+        line = axis.plot(part[column], part.value, "o-", label=embedder)[0]
+        axis.fill_between(part[column], part.low, part.high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axis.axhline(0.5, color="black", linestyle=":", linewidth=1)
+    ticks = sorted(rows[column].unique())
+    if is_log:
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_locator(NullLocator())
+    labels = [f"{tick:,}" + (f"\n{notes[tick]}" if notes else "") for tick in ticks]
+    axis.set_xticks(ticks, labels)
+    axis.set(xlabel=xlabel, ylabel="AUC", title=title)
+    axis.legend(fontsize=8)
     return figure
 
 
@@ -219,13 +300,9 @@ def plot_detection(shares):
     return figure
 
 
-def _name_row(row):
-    person = f"per person ({row['aggregate']})" if row.level == "person" else "per photo"
-    if row.control == "disjoint":
-        return f"{row.attack}, control: GAN c scores half {row.half}"
-    if row.control == "copy_machine":
-        return f"{row.attack}, ceiling: training photos as generated"
-    return f"{row.attack}, {MEMBERSHIP_NAMES[row.membership]}, {person}"
+def _name_attack(row):
+    reference = {"gan": ", against GAN c", "real": ", against real faces"}.get(row.reference, "")
+    return row.attack.replace("_", " ") + reference + (f" ({row.embedder})" if row.embedder else "")
 
 
 def tabulate_auc(rows):

@@ -73,6 +73,18 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed):
     return split
 
 
+def choose_half(identities, people):
+    """Which photos are of the wanted people: every other one of the sorted names, so that two nets share nobody.
+
+    identities : sequence of str, one a photo. people : ``all``, ``first half`` or ``second half``.
+    Returns a boolean ndarray, one a photo.
+    """
+    if people not in ("all", "first half", "second half"):
+        raise ValueError(f"people={people!r} is not one of ['all', 'first half', 'second half'] (params.yaml: embedders)")
+    rank = pd.factorize(pd.Series(list(identities), dtype=str), sort=True)[0]
+    return (rank % 2 == (people == "second half")) | (people == "all")
+
+
 def _pick_photos(person, train_photos, query_photos):
     """Take photos in order, each picture once: first train, then query; count queries that repeat a train picture."""
     train, query, num_replaced = {}, {}, 0

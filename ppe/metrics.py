@@ -249,15 +249,7 @@ def permute_people(queries, *, num_permutations=2000, seed=0):
         As ``resample_people``.
     """
     halves, group = _arrange(queries)
-    rng = np.random.default_rng(seed)
-    order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
-    order[0] = np.arange(len(group))  # row 0: the people as they are
-    values = np.zeros(1 + num_permutations)
-    for score, person, is_member in halves:
-        role = np.zeros(len(group))
-        role[person[is_member]] = 1
-        everybody = np.ones(len(score), dtype=bool)
-        values += _weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(halves)
+    values = _permute_values(halves, group, num_permutations, np.random.default_rng(seed))
     value = resample_people(queries, num_resamples=0)[0]
     is_defined = np.isfinite(value) and not _has_both_roles(halves)
     reached = np.sum(values[1:] >= values[0] - 1e-9)  # equal but for rounding counts as reached
@@ -333,6 +325,77 @@ def compare_attacks(first, second, metric="auc", *, num_resamples=2000, confiden
         low, high = max(-1.0, value - reach), min(1.0, value + reach)
     row = {"metric": f"{metric}_difference", "value": value, "low": float(low), "high": float(high)}
     return {**row, **_count_people(halves)}
+
+
+def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, seed=0):
+    """Compute which share of the ceiling a leak reaches: (AUC - 0.5) / (ceiling - 0.5), both resampled alike.
+
+    Parameters
+    ----------
+    queries, ceiling : DataFrame
+        As in ``compare_attacks``: the attack, and the same photos held against what gives their people away at best.
+    num_resamples, confidence, seed : as in ``bootstrap_people``.
+
+    Returns
+    -------
+    row : dict
+        ``metric`` leak_share, ``value`` (1: as much as this embedder can find; 0: none), ``low``, ``high``: value +- t * s
+        as in ``compare_attacks`` (NaN below 10 people a side, or where a resample's ceiling is chance), and the people.
+
+    Raises
+    ------
+    ValueError
+        As ``compare_attacks``.
+    """
+    row = compare_attacks(queries, ceiling, num_resamples=0, seed=seed)
+    (value_1, samples_1), (value_2, samples_2) = (
+        resample_people(table, num_resamples=num_resamples, seed=seed) for table in (queries, ceiling)
+    )
+    num_people, scale, quantile = _measure_groups(_arrange(queries)[1], confidence)
+    value = (value_1 - 0.5) / (value_2 - 0.5) if value_2 > 0.5 else np.nan
+    low = high = np.nan
+    if num_people >= MIN_PEOPLE and num_resamples > 1 and np.isfinite(value) and samples_2.min() > 0.5:
+        reach = quantile * scale * np.std((samples_1 - 0.5) / (samples_2 - 0.5), ddof=1)
+        low, high = value - reach, value + reach
+    return {**row, "metric": "leak_share", "value": float(value), "low": float(low), "high": float(high)}
+
+
+def permute_often(queries, *, num_shuffles=200, num_permutations=2000, level=0.05, seed=0):
+    """Compute how often the permutation test finds something where people's labels were shuffled, so that nothing is there.
+
+    Parameters
+    ----------
+    queries, num_permutations, seed : as in ``permute_people``.
+    num_shuffles : int. Tables with shuffled labels.
+    level : float. The p-value below which a table counts as found.
+
+    Returns
+    -------
+    row : dict
+        ``metric`` permuted_share, ``value`` (about ``level`` for a sound test), ``low``, ``high`` (Clopper and Pearson),
+        ``num_members``, ``num_non_members`` (people).
+    """
+    halves, group = _arrange(queries)
+    null = _permute_values(halves, group, num_permutations, np.random.default_rng([seed, 1]))[1:]
+    shuffled = _permute_values(halves, group, num_shuffles, np.random.default_rng([seed, 2]))[1:]
+    p_values = (1 + (null[None] >= shuffled[:, None] - 1e-9).sum(1)) / (1 + len(null))
+    found = int((p_values < level).sum())
+    interval = stats.binomtest(found, num_shuffles).proportion_ci(0.95)
+    row = {"metric": "permuted_share", "value": found / num_shuffles, "low": float(interval.low), "high": float(interval.high)}
+    return {**row, **_count_people(halves)}
+
+
+def _permute_values(halves, group, num_permutations, rng):
+    """AUC, mean over the halves, of the people as they are (row 0) and under shuffled group labels."""
+    order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
+    order[0] = np.arange(len(group))
+    values = np.zeros(1 + num_permutations)
+    for score, person, is_member in halves:
+        role = np.zeros(len(group))
+        role[person[is_member]] = 1
+        everybody = np.ones(len(score), dtype=bool)
+        values += _weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(halves)
+    return values
 
 
 def _arrange(queries):

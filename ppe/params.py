@@ -27,7 +27,7 @@ SCRATCH_STUDY = "smoke"
 TEXT_COLUMNS = (
     *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "person", "generator"),
     *("run", "dataset", "gan", "half", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
-    *("metric", "versus"),
+    *("metric", "versus", "reference"),
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
@@ -120,6 +120,7 @@ class Embedder(_Section):
     input_size: Annotated[int, Field(ge=32, le=256)] = 112
     width: Positive = 1.0
     loss: Literal["arcface", "triplet"] = "arcface"
+    people: Literal["all", "first half", "second half"] = "all"
     steps: Count | None = None
     batch_size: Count = 64
     learning_rate: Positive = 1e-3
@@ -141,6 +142,10 @@ class Attack(_Section):
     num_resamples: Count
     num_permutations: Count
     judged_p: Annotated[float, Field(gt=0, lt=1)]
+    top_k: Count
+    kappa: Positive
+    false_match_rate: Annotated[float, Field(gt=0, lt=1)]
+    efforts: Annotated[list[Count], Field(min_length=1)]
 
 
 class Params(_Section):

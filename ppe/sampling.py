@@ -1,4 +1,4 @@
-"""Faces out of a trained generator: a function of (snapshot, seeds) alone."""
+"""What trained nets give away: faces, a function of (snapshot, seeds) alone, and the discriminator's opinion of a face."""
 
 import os
 
@@ -29,12 +29,52 @@ def load_generator(path, gan, resolution, settings, device="cpu"):
         If the file is no safetensors file or holds another net.
     """
     generator, _ = build(gan, resolution, settings)
+    return _load(generator, path, f"a {gan} generator of {resolution} px", device)
+
+
+def load_discriminator(path, gan, resolution, settings, device="cpu"):
+    """Load ``discriminator.safetensors`` for a white-box attack; parameters and raises as in ``load_generator``.
+
+    Returns
+    -------
+    nn.Module in eval mode: faces float [B, 3, H, H] in [-1, 1], stddev -> (logits float [B], maps).
+    """
+    _, discriminator = build(gan, resolution, settings)
+    return _load(discriminator, path, f"a {gan} discriminator of {resolution} px", device)
+
+
+def _load(net, path, what, device):
     try:
-        generator.load_state_dict(load_file(path))
+        net.load_state_dict(load_file(path))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} does not hold a {gan} generator of {resolution} px with these settings: {reason}") from None
-    return generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        raise ValueError(f"{path} does not hold {what} with these settings: {reason}") from None
+    return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def compute_logits(discriminator, faces, batch_size=64):
+    """What a discriminator says of faces, each for itself.
+
+    Parameters
+    ----------
+    discriminator : nn.Module of ``load_discriminator``.
+    faces : array [N, 3, H, H], uint8, at the GAN's resolution.
+    batch_size : int
+        It changes a logit by rounding alone: the minibatch-stddev channel stands at its mean over training.
+
+    Returns
+    -------
+    logits : ndarray [N], float32; large = real.
+    """
+    device = next(discriminator.parameters()).device
+    stddev = float(discriminator.stddev_mean)
+    logits = []
+    for start in range(0, len(faces), batch_size):
+        block = torch.as_tensor(np.array(faces[start : start + batch_size])).to(device).float() / 127.5 - 1
+        block = block.contiguous(memory_format=torch.channels_last)
+        logits.append(discriminator(block, stddev=stddev)[0].float().cpu())
+    return torch.cat(logits).numpy()
 
 
 def read_description(path):

@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ppe.evaluation import (
     aggregate_queries,
+    choose_embedder,
     collect_rows,
+    compare_attack_rows,
     compute_headlines,
     describe_rows,
     evaluate_scores,
@@ -14,6 +17,7 @@ from ppe.evaluation import (
     judge_control,
     restore_queries,
     score_photos,
+    score_twins,
     select_queries,
 )
 from ppe.metrics import compute_auc
@@ -42,13 +46,12 @@ def make_scores(photos, leak):
     """A person's photos score ``leak`` higher under the GAN of their group, with noise that people carry."""
     rng = np.random.default_rng(0)
     parts = []
-    for generator in ("a", "b", "c", "train-a", "train-b"):
+    for generator in ("a", "b", "c", "train-a", "train-b", "twin-a", "twin-b", "untrained-a", "untrained-b"):
         person = dict(zip(photos.identity.unique(), rng.normal(size=24), strict=True))
-        own = photos.group == generator.removeprefix("train-")
-        score = photos.identity.map(person) + own * leak
-        parts += [
-            photos.assign(generator=generator, embedder=e, attack=k, score=score) for e, k in (("net", "identity"), ("", "pixel"))
-        ]
+        own = photos.group == generator.removeprefix("train-").removeprefix("twin-")
+        score = photos.identity.map(person) + own * (5 + leak if "-" in generator else leak)
+        for e, k in (("net", "identity"), ("", "pixel")):
+            parts.append(photos.assign(generator=generator, embedder=e, attack=k, reference="", score=score))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -63,6 +66,12 @@ def test_memberships_pick_the_right_photos(photos, members):
     assert sorted(image[(image.half == "a") & image.is_member].score) == sorted(train.score)
     query = table[(table.generator == "a") & (table.role == "query") & (table.group == "b")]
     assert sorted(image[(image.half == "a") & ~image.is_member].score) == sorted(query.score)
+    same = select_queries(table, members, "photo_given_person")
+    assert set(same[same.half == "a"].identity.str[0]) == {"a"}, "only the GAN's own people"
+    is_train = same.image_id.str.contains("train")
+    assert (is_train == same.is_member).all() and is_train.any() and not is_train.all()
+    with pytest.raises(ValueError, match="is not one of"):
+        select_queries(table, members, "photo")
 
 
 def test_the_disjoint_control_uses_gan_c_for_both_halves(photos, members):
@@ -80,17 +89,22 @@ def test_a_perfect_leak_and_no_leak(photos, members):
     for leak, low, high in ((50.0, 1.0, 1.0), (0.0, 0.2, 0.8)):
         rows = evaluate_scores(make_scores(photos, leak), members, num_resamples=100, num_permutations=100)
         pooled = rows[(rows.half == "pooled") & (rows.metric == "auc") & (rows.control == "none")]
-        assert pooled.value.between(low, high).all()
+        assert pooled[pooled.membership != "photo_given_person"].value.between(low, high).all()
         assert not ((rows.control == "disjoint") & (rows.half == "pooled")).any()
-        assert set(pooled.membership) == {"identity", "image"} and set(pooled["aggregate"]) == {"", "mean", "largest"}
+        assert set(pooled["aggregate"]) == {"", "mean", "largest", "majority"}
+        assert set(pooled.membership) == {"identity", "image", "photo_given_person"}
+        share = rows[rows.metric == "leak_share"].set_index("versus").value
+        assert set(share.index) == {"copy_machine", "identity_twin"} and share.between(-0.6, 1.001).all()
+        assert rows[rows.metric == "permuted_share"].value.iloc[0] < 0.12
 
 
 def test_a_control_that_tells_the_halves_apart_fails(photos, members):
     scores = make_scores(photos, 1.0)
-    fine = evaluate_scores(scores, members, num_resamples=50, num_permutations=200)
+    fine = evaluate_scores(scores, members, num_resamples=50, num_permutations=200).assign(embedder_auc=0.95)
     assert not judge_control(fine, 0.01)[0]
     scores.loc[(scores.generator == "c") & (scores.group == "a"), "score"] += 50
-    failed, p_value = judge_control(evaluate_scores(scores, members, num_resamples=50, num_permutations=200), 0.01)
+    rows = evaluate_scores(scores, members, num_resamples=50, num_permutations=200).assign(embedder_auc=0.95)
+    failed, p_value = judge_control(rows, 0.01)
     assert failed and p_value < 0.01
 
 
@@ -110,10 +124,10 @@ def test_hidden_scores_hold_no_name_and_give_the_same_numbers(photos, members):
     scores = make_scores(named, 1.0)
     known = named[named.role == "train"][["group", "image_id", "identity"]]
     hidden = hide_names(scores)
-    assert "Name" not in hidden.to_csv()
+    assert "Name" not in hidden.to_csv() and set(hidden.attack) == {"identity"}
     for membership, control in (("identity", "none"), ("image", "none"), ("identity", "disjoint"), ("identity", "copy_machine")):
-        one = select_queries(scores[scores.attack == "pixel"], known, membership, control)
-        two = restore_queries(hidden[hidden.attack == "pixel"], membership, control)
+        one = select_queries(scores[scores.attack == "identity"], known, membership, control)
+        two = restore_queries(hidden, membership, control)
         assert one[["half", "is_member", "score"]].equals(two[["half", "is_member", "score"]])
 
 
@@ -127,6 +141,32 @@ def test_every_attack_scores_every_set(photos):
     scores = score_photos(photos, query, sets, ["identity"], "net")
     np.testing.assert_allclose(scores[scores.generator == "a"].score, np.cos(angles), atol=1e-6)
     np.testing.assert_allclose(scores[scores.generator == "b"].score, np.sin(angles), atol=1e-6)
+    with_faces = {**sets, "c": {"generated_faces": np.zeros((1, 3, 2, 2), np.uint8)}}
+    scores = score_photos(photos, query, with_faces, ["identity", "pixel"])
+    assert set(scores.generator) == {"a", "b"}, "no attack is run on a set that lacks what it needs"
+
+
+def test_twins_leave_out_the_photo_itself_and_hold_everybody_against_equally_many(photos):
+    angles = torch.linspace(0, 3, len(photos), dtype=torch.float64)
+    embeddings = torch.stack([angles.cos(), angles.sin()], 1).float()
+    scores = score_twins(photos, embeddings, "net")
+    a = scores[scores.generator == "twin-a"].reset_index(drop=True)
+    rows = np.flatnonzero((photos.group == "a") & (photos.role == "query"))
+    step = float(angles[1])
+    for row in rows:  # the nearest other query of half a: the person's second one is the next row
+        assert a.score[row] == pytest.approx(np.cos(step), abs=1e-5)
+    others = np.setdiff1d(np.arange(len(photos)), rows)
+    assert (a.score[others] <= 1).all() and np.isfinite(a.score).all()
+
+
+def test_attacks_are_compared_with_identity_on_the_same_photos(photos, members):
+    scores = make_scores(photos, 1.0)
+    scores.loc[scores.attack == "pixel", "score"] *= -1
+    row = compare_attack_rows(scores, members, num_resamples=100).iloc[0]
+    assert row.versus == "pixel" and row.metric == "auc_difference"
+    one, two = (select_queries(scores[scores.attack == k], members, "identity") for k in ("identity", "pixel"))
+    auc = [np.mean([compute_auc(p.score.to_numpy(), p.is_member.to_numpy()) for _, p in t.groupby("half")]) for t in (one, two)]
+    assert row.value == pytest.approx(auc[0] - auc[1])
 
 
 def test_rows_of_runs_are_collected_with_the_difference_of_sizes(photos, members, tmp_path):
@@ -134,7 +174,10 @@ def test_rows_of_runs_are_collected_with_the_difference_of_sizes(photos, members
     for run, leak, size in (("small", 3.0, 12), ("large", 0.5, 40)):
         scores = make_scores(photos, leak)
         rows = describe_rows(
-            evaluate_scores(scores, members, num_resamples=50, num_permutations=50), run, RUN | {"num_identities": size}
+            evaluate_scores(scores, members, num_resamples=50, num_permutations=50),
+            run,
+            RUN | {"num_identities": size},
+            {"net": 0.95},
         )
         files[run] = tmp_path / f"{run}.csv"
         rows.to_csv(files[run], index=False)
@@ -149,3 +192,9 @@ def test_rows_of_runs_are_collected_with_the_difference_of_sizes(photos, members
     assert head["small"]["control_failed"] is False
     with pytest.raises(FileNotFoundError, match="no rows of the runs"):
         collect_rows({**files, "third": tmp_path / "third.csv"}, hidden)
+
+
+def test_a_weak_embedder_is_shown_but_gives_no_verdict():
+    rows = pd.DataFrame({"embedder": ["", "weak", "sound"], "embedder_auc": [np.nan, 0.85, 0.93]})
+    assert choose_embedder(rows) == "sound"
+    assert choose_embedder(rows.assign(embedder_auc=0.5)) == "weak", "where none is sound, the first, with its AUC beside it"

@@ -1,16 +1,40 @@
 """Figures hold what a reader needs: names of rows, one mark a number."""
 
+import numpy as np
 import pandas as pd
 
-from ppe.figures import plot_attacks
+from ppe.figures import plot_controls, plot_growth, plot_intervals, plot_memberships
+
+ROW = {"attack": "identity", "reference": "", "embedder": "net", "membership": "identity", "control": "none", "half": "pooled"}
+ROW |= {"value": 0.8, "low": 0.7, "high": 0.9}
 
 
-def test_rows_of_the_attack_figure_are_named_in_words():
-    row = {"attack": "identity", "membership": "identity", "control": "none", "half": "pooled"}
-    row |= {"value": 0.8, "low": 0.7, "high": 0.9}
-    rows = pd.DataFrame([{**row, "level": "photo", "aggregate": ""}, {**row, "level": "person", "aggregate": "mean"}])
-    labels = [text.get_text() for text in plot_attacks(rows).axes[0].get_yticklabels()]
+def test_controls_are_named_in_words_from_top_to_bottom():
+    rows = pd.DataFrame([ROW, {**ROW, "control": "disjoint", "half": "a"}, {**ROW, "control": "identity_twin"}])
+    axis = plot_controls(rows).axes[0]
+    labels = [text.get_text() for text in axis.get_yticklabels()]
     assert labels == [
-        "identity, unseen photos of members, per person (mean)",
-        "identity, unseen photos of members, per photo",
-    ]
+        "the attack", "control: GAN c, who saw nobody, half a", "ceiling: their other unseen photos as generated",
+    ]  # fmt: skip
+    assert axis.yaxis_inverted()
+
+
+def test_too_few_people_is_a_hollow_point_without_a_bar():
+    rows = pd.DataFrame([ROW, {**ROW, "low": np.nan, "high": np.nan}])
+    axis = plot_intervals(rows, ["enough", "too few"]).axes[0]
+    points = [line for line in axis.lines if line.get_marker() == "o"]
+    assert [p.get_markerfacecolor() for p in points][1] == "white" and len(axis.lines) == 1 + 2 + 1  # bar, points, chance
+
+
+def test_an_attack_stands_once_with_three_memberships():
+    names = ("identity", "image", "photo_given_person")
+    rows = [{**ROW, "membership": m, "attack": a} for a in ("identity", "pixel") for m in names]
+    figure = plot_memberships(pd.DataFrame(rows).assign(reference=["", "", "", "gan", "gan", "gan"]))
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["identity (net)", "pixel, against GAN c (net)"]
+
+
+def test_growth_has_a_tick_for_every_number():
+    rows = pd.DataFrame([{**ROW, "size": 10}, {**ROW, "size": 100}])
+    axis = plot_growth(rows, "size", "faces", is_log=True, notes={10: "1 s", 100: "9 s"}).axes[0]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["10\n1 s", "100\n9 s"]

@@ -51,7 +51,7 @@ def set_run(key, value):
         (set_run("seed", "one"), "runs.synthetic-32-fastgan-10.seed='one': Input should be a valid integer (params.yaml)"),
         (lambda c: c["runs"].update({"a.b": c["runs"]["synthetic-32-fastgan-10"]}), "runs: name 'a.b': allowed are"),
         (lambda c: c["gans"]["fastgan"].update(snapshots=[0.5]), "must rise and end at 1"),
-        (lambda c: c["embedders"]["mobilefacenet-drawn"].pop("steps"), "needs either weights"),
+        (lambda c: c["embedders"]["drawn-arcface"].pop("steps"), "needs either weights"),
         (lambda c: c["datasets"]["synthetic"].pop("num_identities"), "reader synthetic needs num_identities"),
     ],
 )

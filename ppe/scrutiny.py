@@ -1,0 +1,163 @@
+"""What the leak depends on: how much the attacker has, how alike query and training photo are, who the person is, and
+which net looks. Rows of the same table as ``ppe.evaluation``'s, told apart by their column ``slice``.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import cohen_kappa_score
+
+from ppe.attacks import score_identity
+from ppe.evaluation import HALVES, aggregate_queries, judge_queries, label_rows, select_queries
+from ppe.metrics import bootstrap_people, compute_roc
+
+VERDICT_FPR = 0.1
+"""False positive rate at which two embedders' verdicts are compared."""
+
+
+def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, settings):
+    """AUC of the identity attack against the number of generated faces that the attacker looks at.
+
+    Parameters
+    ----------
+    photos : DataFrame, N rows: image_id, identity, group, role.
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+    generated : dict, half -> Tensor [M, D]. The first ``size`` rows are looked at.
+    members : DataFrame, written by the trainer.
+    sizes : sequence of int, rising. Those above M are left out; M is added.
+    embedder : str
+    settings : dict for ``ppe.metrics.compare_halves``.
+
+    Returns
+    -------
+    DataFrame of rows, slice ``generated faces``, their number in ``num_generated``.
+    """
+    total = min(len(vectors) for vectors in generated.values())
+    best = {half: np.full(len(photos), -np.inf) for half in HALVES}
+    parts, start = [], 0
+    for size in [*(s for s in sizes if s < total), total]:
+        for half in HALVES:
+            block = generated[half][start:size]
+            best[half] = np.maximum(best[half], score_identity(query_embeddings=embeddings, generated_embeddings=block))
+        scores = pd.concat([photos.assign(generator=half, score=best[half]) for half in HALVES], ignore_index=True)
+        queries = select_queries(scores, members, "identity")
+        rows = judge_queries(queries, ("auc",), settings, embedder=embedder, slice="generated faces")
+        parts.append(rows.assign(num_generated=size))
+        start = size
+    return pd.concat(parts, ignore_index=True)
+
+
+def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
+    """AUC per person (mean score) against how many unseen photos of each person the attacker holds.
+
+    Every photo stands in as many of the hands as any other (cyclic choices), and the AUC is the mean over the hands,
+    resampled together.
+
+    Parameters
+    ----------
+    scores : DataFrame of ``score_photos``, the identity attack by one embedder.
+    members, num_resamples, seed : as in ``ppe.evaluation.evaluate_scores``.
+
+    Returns
+    -------
+    DataFrame of pooled rows, slice ``photos held: n``, level ``person``.
+    """
+    queries = select_queries(scores, members, "identity")
+    rank = queries.groupby(["half", "identity"]).cumcount()
+    most = int(queries.groupby(["half", "identity"]).size().min())
+    parts = []
+    for held in range(1, most + 1):
+        hands = []
+        for first in range(most if held < most else 1):
+            chosen = queries[((rank - first) % most < held) & (rank < most)]
+            hands.append(aggregate_queries(chosen.assign(half=chosen.half + str(first)), "mean"))
+        row = bootstrap_people(pd.concat(hands, ignore_index=True), num_resamples=num_resamples, seed=seed)
+        keys = {"embedder": embedder, "level": "person", "aggregate": "mean", "slice": f"photos held: {held}"}
+        parts.append(label_rows([row], **keys))
+    return pd.concat(parts, ignore_index=True)
+
+
+def find_own_similarity(embeddings, photos):
+    """Cosine of each query to the nearest of its own person's train photos: near ones may be of the same event.
+
+    embeddings Tensor [N, D], unit norm; photos DataFrame with N rows. Returns ndarray [N], NaN for train photos.
+    """
+    cosine = embeddings @ embeddings.T
+    identity = pd.factorize(photos.identity)[0]
+    own = torch.as_tensor((identity[:, None] == identity[None]) & (photos.role == "train").to_numpy()[None])
+    nearest = cosine.masked_fill(~own, -torch.inf).amax(1).cpu().numpy()
+    return np.where((photos.role == "query") & np.isfinite(nearest), nearest, np.nan)
+
+
+def judge_slices(scores, members, columns, *, embedder, settings):
+    """AUC of the identity attack within slices of the queries, by columns of ``scores``.
+
+    Parameters
+    ----------
+    scores : DataFrame of ``score_photos``, the identity attack by one embedder, with the columns.
+    columns : sequence of str. A column of text is sliced by value, a column of numbers into thirds of the queries.
+    members, embedder, settings : as in ``judge_efforts``.
+
+    Returns
+    -------
+    DataFrame of rows, slice ``<column>: <value>``. Below ten people a side there is no interval.
+    """
+    parts = []
+    for column in columns:
+        asked = scores[scores.role == "query"]
+        for value, ids in _cut(asked.drop_duplicates("image_id"), column).items():
+            parts.append(_judge_slice(scores, members, ids, f"{column}: {value}", embedder, settings))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def judge_events(scores, members, *, embedder, settings):
+    """AUC by the queries' similarity to their person's nearest train photo, and without the nearest quarter.
+
+    scores : as in ``judge_slices``, with the column ``own_similarity`` of ``find_own_similarity``. A leak that lived on
+    photos of one event would vanish with the nearest quarter. Slices ``own_similarity: 1 (far)`` to ``4 (near)`` and
+    ``without the nearest quarter``.
+    """
+    asked = scores[scores.role == "query"].drop_duplicates("image_id")
+    quarter = pd.qcut(asked.own_similarity.rank(method="first"), 4, labels=["1 (far)", "2", "3", "4 (near)"])
+    slices = {f"own_similarity: {q}": asked.image_id[quarter == q] for q in quarter.cat.categories}
+    slices["without the nearest quarter"] = asked.image_id[quarter != "4 (near)"]
+    parts = [_judge_slice(scores, members, ids, name, embedder, settings) for name, ids in slices.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def judge_agreement(scores, members):
+    """Cohen's kappa of two embedders' verdicts on the same unseen photos, each at its threshold of 10 % FPR.
+
+    scores : DataFrame of ``score_photos``, the identity attack by all embedders. Returns rows, metric ``verdict_kappa``
+    (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder; mean over the halves.
+    """
+    verdicts = {}
+    for embedder, table in scores.groupby("embedder", sort=False):
+        queries = select_queries(table, members, "identity")
+        for half, part in queries.groupby("half"):
+            roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
+            threshold = roc.threshold[roc.fpr <= VERDICT_FPR].min()
+            verdicts[embedder, half] = (part.score >= threshold).to_numpy()
+    names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
+    rows = []
+    for first, second in itertools.combinations(names, 2):
+        value = np.mean([cohen_kappa_score(verdicts[first, half], verdicts[second, half]) for half in HALVES])
+        row = {"metric": "verdict_kappa", "value": float(value), "low": np.nan, "high": np.nan}
+        rows.append(label_rows([row], embedder=first, versus=second))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
+
+def _judge_slice(scores, members, ids, name, embedder, settings):
+    queries = select_queries(scores[scores.image_id.isin(ids)], members, "identity")
+    return judge_queries(queries, ("auc",), settings, embedder=embedder, slice=name)
+
+
+def _cut(photos, column):
+    """Slice name -> image ids."""
+    values = photos[column]
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 3:
+        third = pd.qcut(values.rank(method="first"), 3, labels=["low", "middle", "high"])
+        return {name: photos.image_id[third == name] for name in third.cat.categories}
+    return {str(name): ids.image_id for name, ids in photos.groupby(column)}

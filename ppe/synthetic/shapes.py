@@ -1,0 +1,152 @@
+"""From numbers to planes: colours, soft edges, noise, solids over tables, and the camera that looks at them.
+
+The head is a solid of elliptic cross-sections, hit by sphere tracing (J. Hart, The Visual Computer 12, 1996). All planes
+are flat float32 [n] over the pixels that a layer can reach: they stay in the processor's cache.
+"""
+
+from math import cos, sin
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+FRAME = 4.7  # units a frame is wide: a head of 2 units and its ears take about 45 %
+TABLE_TOP, TABLE_STEP, TABLE_ROWS = -3.0, 0.03, 256  # height of a table's first row, units; step; rows
+NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astype(np.float32))  # at cells' corners
+
+
+def read_ramp(ramp, position):
+    """Linear-light colour [3, 1] at a position in [0, 1] along a ramp of sRGB colours."""
+    srgb = np.array([list(bytes.fromhex(code)) for code in ramp.split()]) / 255
+    stops = np.linspace(0, 1, len(srgb))
+    return torch.tensor([np.interp(position, stops, channel) for channel in srgb.T], dtype=torch.float32).pow(2.2)[
+        :, None
+    ]
+
+
+def pick_colour(palette, position):
+    """One of a palette's colours, linear light [3, 1], by a number in [0, 1)."""
+    codes = palette.split()
+    return read_ramp(codes[int(len(codes) * position)], 0.0)
+
+
+def edge(distance, softness):
+    """1 well inside (distance > 0), 0 outside, over a ramp of the given width: an antialiased edge."""
+    return (distance / softness + 0.5).clamp_(0, 1)
+
+
+def bell(t):
+    """exp(-t^2): 1 at 0, 0.37 at 1."""
+    return torch.exp(-(t * t))
+
+
+def bump(x, y, centre_x, centre_y, width, height):
+    """A bell in the plane; cheap where x is a row and y a column."""
+    return bell((x - centre_x) / width) * bell((y - centre_y) / height)
+
+
+def look_up(image, x, y):
+    """Bilinear lookup of an image [1, 1, h, w] at positions in [-1, 1]."""
+    grid = torch.stack((x, y)).t()[None, None]  # two contiguous planes seen as pairs: twice as fast as stacking pairs
+    return functional.grid_sample(image, grid, padding_mode="border", align_corners=True)[0, 0, 0]
+
+
+def value_noise(a, b):
+    """Value noise in [0, 1], one cell a unit of a and b, which are to stay within +-128."""
+    return look_up(NOISE, a * (1 / 128), b * (1 / 128))
+
+
+def make_table(points):
+    """A smoothed piecewise-linear curve through (position, value) pairs: its values and their steps to the next row."""
+    position = TABLE_TOP + TABLE_STEP * np.arange(TABLE_ROWS)
+    value = np.interp(position, *zip(*sorted(points), strict=True))
+    kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
+    value = np.convolve(np.pad(value, 6, mode="edge"), kernel / kernel.sum(), mode="valid").astype(np.float32)
+    return torch.from_numpy(value), torch.from_numpy(np.append(np.diff(value), np.float32(0)))
+
+
+def find_rows(position):
+    """Where positions lie in a table: the row before, and the part of the way to the next."""
+    position = ((position - TABLE_TOP) * (1 / TABLE_STEP)).clamp_(0, TABLE_ROWS - 1.001)
+    row = position.int()
+    return row, position.sub_(row)
+
+
+def read_table(table, row, part):
+    """Linear interpolation in a table."""
+    return torch.addcmul(table[0].index_select(0, row), table[1].index_select(0, row), part)
+
+
+def lathe(x, y, z, outline, depth):
+    """Distance (to first order) to a solid whose cross-section at y is the ellipse x^2 + depth(y) z^2 = outline(y)."""
+    row, part = find_rows(y)
+    ratio_z = read_table(depth, row, part).mul_(z)
+    excess = torch.addcmul(ratio_z * z, x, x).sub_(read_table(outline, row, part))
+    slope = outline[1].index_select(0, row).mul_(0.5 / TABLE_STEP)
+    gradient2 = torch.addcmul(slope * slope, x, x).addcmul_(ratio_z, ratio_z).add_(0.02)
+    return excess.mul_(gradient2.rsqrt_()).mul_(0.5)
+
+
+def build_camera(scene, size):
+    """Parallel rays: each pixel's place (u, v) from the head's middle, its ray start + depth * ray in head axes."""
+    pixel = FRAME / scene.zoom / size
+    axis = (torch.arange(size, dtype=torch.float32) + 0.5 - size / 2) * pixel
+    u = (axis[None, :] - scene.shift[0]).expand(size, size).reshape(-1)
+    v = (axis[:, None] + 0.25 - scene.shift[1]).expand(size, size).reshape(-1)
+    turn = make_turn(scene.yaw, scene.pitch, scene.roll)
+    start = [turn[0][i] * u + turn[1][i] * v for i in range(3)]
+    ray = [float(turn[2][i]) for i in range(3)]
+    return SimpleNamespace(u=u, v=v, pixel=pixel, turn=turn, start=start, ray=ray, index=torch.arange(size * size))
+
+
+def select_pixels(camera, mask):
+    """The camera with only the masked pixels, which remember their index in the frame."""
+    index = mask.nonzero()[:, 0]
+    u, v, *start = (plane.index_select(0, index) for plane in (camera.u, camera.v, *camera.start))
+    return SimpleNamespace(
+        **{**vars(camera), "u": u, "v": v, "start": start, "index": camera.index.index_select(0, index)}
+    )
+
+
+def make_turn(yaw, pitch, roll):
+    """The rotation [3, 3] that takes the head's axes to the camera's."""
+    about_y = np.array([[cos(yaw), 0, sin(yaw)], [0, 1, 0], [-sin(yaw), 0, cos(yaw)]])
+    about_x = np.array([[1, 0, 0], [0, cos(pitch), -sin(pitch)], [0, sin(pitch), cos(pitch)]])
+    about_z = np.array([[cos(roll), -sin(roll), 0], [sin(roll), cos(roll), 0], [0, 0, 1]])
+    return about_z @ about_x @ about_y
+
+
+def trace(distance, camera, near, steps, least):
+    """March along the rays from depth ``near``: the pixels hit, cover in (0, 1], place in head coordinates, depth."""
+    depth = torch.full_like(camera.u, near)
+    closest, hit_depth = torch.full_like(depth, 9.0), depth.clone()
+    for step in range(steps):
+        place = [torch.add(start, depth, alpha=ray) for start, ray in zip(camera.start, camera.ray, strict=True)]
+        gap = distance(*place).add_(
+            camera.pixel
+        )  # a pixel inside, so that the closest approach tells hits from near misses
+        torch.where(gap < closest, depth, hit_depth, out=hit_depth)
+        torch.minimum(closest, gap, out=closest)
+        forward = gap.clamp(min=max(0.0, least * (1 - step / (steps - 5))))  # no crawling along edges
+        stride = torch.where(gap > 0, forward, gap)  # a step too far is taken back
+        depth.sub_(stride, alpha=0.85)
+    hit_depth = torch.where(gap.abs() < 0.5 * camera.pixel, depth, hit_depth)  # reached; else a near miss
+    cover = edge(camera.pixel - closest, camera.pixel)
+    hit = cover.nonzero()[:, 0]
+    depth = hit_depth.index_select(0, hit)
+    place = [
+        torch.add(start.index_select(0, hit), depth, alpha=ray)
+        for start, ray in zip(camera.start, camera.ray, strict=True)
+    ]
+    return hit, cover.index_select(0, hit), place, depth
+
+
+def find_normals(distance, place, camera, step=0.025):
+    """Unit normals in camera axes by forward differences of the distance."""
+    x, y, z = place
+    here = distance(x, y, z)
+    slope = [distance(x + step, y, z) - here, distance(x, y + step, z) - here, distance(x, y, z + step) - here]
+    scale = (slope[0] ** 2 + slope[1] ** 2 + slope[2] ** 2 + 1e-12).rsqrt_()
+    turn = camera.turn
+    return [(turn[i][0] * slope[0] + turn[i][1] * slope[1] + turn[i][2] * slope[2]) * scale for i in range(3)]

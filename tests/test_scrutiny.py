@@ -1,0 +1,99 @@
+"""What the leak depends on, on scores and embeddings whose answer is known on paper."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ppe.scrutiny import (
+    find_own_similarity,
+    judge_agreement,
+    judge_efforts,
+    judge_events,
+    judge_photos_held,
+    judge_slices,
+)
+
+SETTINGS = {"num_resamples": 50, "num_permutations": 50}
+
+
+@pytest.fixture
+def photos():
+    """Twelve people a group, one train and four query photos each; ``hat`` is worn by every second person."""
+    rows = [
+        (f"{group}{i}-{k}", f"{group}{i}", group, "train" if k == 0 else "query", "hat" if i % 2 else "none")
+        for group in "ab" for i in range(12) for k in range(5)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["image_id", "identity", "group", "role", "attribute_hat"])
+
+
+@pytest.fixture
+def members(photos):
+    return photos[photos.role == "train"][["group", "image_id", "identity"]]
+
+
+def make_scores(photos, leak, noise, embedder="net"):
+    rng = np.random.default_rng(0)
+    parts = []
+    for half in "ab":
+        score = leak * (photos.group == half) + noise * rng.normal(size=len(photos))
+        parts.append(photos.assign(generator=half, embedder=embedder, attack="identity", reference="", score=score))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_more_photos_of_a_person_average_the_noise_away(photos, members):
+    rows = judge_photos_held(make_scores(photos, 1.0, 1.5), members, embedder="net", num_resamples=100)
+    assert list(rows.slice) == [f"photos held: {n}" for n in (1, 2, 3, 4)] and (rows.level == "person").all()
+    assert rows.value.is_monotonic_increasing and rows.value.iloc[-1] > rows.value.iloc[0] + 0.1
+    assert (rows.low < rows.value).all()
+
+
+def test_efforts_look_at_the_first_faces_only(photos, members):
+    angle = torch.arange(len(photos)) * 0.05
+    embeddings = torch.stack([angle.cos(), angle.sin()], 1)
+    far = torch.tensor([[-1.0, 0.0]]).repeat(10, 1)
+    own = {half: np.flatnonzero((photos.group == half) & (photos.role == "query")) for half in "ab"}
+    generated = {half: torch.cat([far, embeddings[rows]]) for half, rows in own.items()}
+    rows = judge_efforts(photos, embeddings, generated, members, [5, 10, 1000], embedder="net", settings=SETTINGS)
+    pooled = rows[rows.half == "pooled"].set_index("num_generated").value
+    assert list(pooled.index) == [5, 10, 58], "sizes above what there is are left out, and all of it is added"
+    assert pooled[5] == pooled[10] == pytest.approx(0.5) and pooled[58] == 1.0
+
+
+def test_own_similarity_is_the_nearest_train_photo_of_the_person(photos):
+    angle = torch.deg2rad(torch.arange(len(photos)) * 1.0)
+    similarity = find_own_similarity(torch.stack([angle.cos(), angle.sin()], 1), photos)
+    is_query = (photos.role == "query").to_numpy()
+    assert np.isnan(similarity[~is_query]).all()
+    np.testing.assert_allclose(similarity[1:5], np.cos(np.deg2rad([1, 2, 3, 4])), atol=1e-6)
+
+
+def test_a_leak_of_events_vanishes_without_the_nearest_quarter(photos, members):
+    scores = make_scores(photos, 0.0, 1.0)
+    is_near = scores.image_id.str.endswith("-1")
+    scores["own_similarity"] = np.where(is_near, 0.9, 0.1)
+    scores.loc[is_near & (scores.generator == scores.group), "score"] += 10
+    rows = judge_events(scores, members, embedder="net", settings=SETTINGS)
+    value = rows[rows.half == "pooled"].set_index("slice").value
+    assert value["own_similarity: 4 (near)"] > 0.99 and abs(value["without the nearest quarter"] - 0.5) < 0.15
+
+
+def test_slices_by_value_and_by_thirds(photos, members):
+    scores = make_scores(photos, 1.0, 0.1)
+    scores.loc[scores.attribute_hat == "hat", "score"] = 0.0
+    scores["attribute_height"] = np.arange(len(scores)) % 60
+    rows = judge_slices(scores, members, ["attribute_hat", "attribute_height"], embedder="net", settings=SETTINGS)
+    pooled = rows[rows.half == "pooled"].set_index("slice")
+    assert pooled.value["attribute_hat: none"] == 1.0 and pooled.value["attribute_hat: hat"] == 0.5
+    assert {"attribute_height: low", "attribute_height: middle", "attribute_height: high"} < set(pooled.index)
+    assert pooled.num_members["attribute_hat: hat"] == 6 and np.isnan(pooled.low["attribute_hat: hat"]), "six are too few"
+
+
+def test_agreement_of_two_nets(photos, members):
+    one = make_scores(photos, 1.0, 1.0)
+    same = judge_agreement(pd.concat([one, one.assign(embedder="twin", score=2 * one.score + 1)]), members)
+    assert same.value.iloc[0] == pytest.approx(1.0) and same.versus.iloc[0] == "twin"
+    rng = np.random.default_rng(5)
+    other = judge_agreement(pd.concat([one, one.assign(embedder="other", score=rng.normal(size=len(one)))]), members)
+    assert abs(other.value.iloc[0]) < 0.3
+    assert len(judge_agreement(one, members)) == 0
