@@ -91,6 +91,7 @@ class Gan(_Section):
     channel_max: Count
     batch_size: Annotated[int, Field(gt=1)]
     learning_rate: Positive
+    discriminator_rate: Positive
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     r1_gamma: Annotated[float, Field(ge=0)]

@@ -13,7 +13,7 @@ from ppe.sampling import draw_latents, load_generator, read_description, sample_
 
 SMALL = {
     "latent_dim": 16, "channel_base": 256, "channel_base_discriminator": 256, "channel_max": 32, "batch_size": 8,
-    "learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1, "r1_interval": 4, "redraw_weight": 1.0,
+    "learning_rate": 1e-3, "discriminator_rate": 1.0, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1, "r1_interval": 4, "redraw_weight": 1.0,
     "ema_kimg": 1.0, "ema_rampup": 0.1, "flip": True, "augment": ["colour", "translation"], "snapshots": [0.0, 0.5, 1.0],
     "checkpoint_seconds": 1e9, "precision": "float32",
 }  # fmt: skip

@@ -144,7 +144,8 @@ def _start(images, gan, settings, seed, device):
     generator.to(device, memory_format=torch.channels_last)
     discriminator.to(device, memory_format=torch.channels_last)
     betas = (settings["beta1"], settings["beta2"])
-    options = {"lr": settings["learning_rate"], "betas": betas, "fused": True}
+    options, rate = {"betas": betas, "fused": True}, settings["learning_rate"]
+    rate_d = rate * settings["discriminator_rate"]
     return {
         "step": 0,
         "losses": [],
@@ -153,8 +154,8 @@ def _start(images, gan, settings, seed, device):
         "generator": generator.train(),
         "discriminator": discriminator.train(),
         "average": copy.deepcopy(generator).eval().requires_grad_(False),
-        "optimiser_generator": torch.optim.Adam(generator.parameters(), **options),
-        "optimiser_discriminator": torch.optim.Adam(discriminator.parameters(), **options),
+        "optimiser_generator": torch.optim.Adam(generator.parameters(), rate, **options),
+        "optimiser_discriminator": torch.optim.Adam(discriminator.parameters(), rate_d, **options),
         "images": images.to(device),
         "precision": choose_precision(settings["precision"], device),
     }
