@@ -9,6 +9,9 @@ file, because they must agree on names, links and refusals.
 import hashlib
 import os
 import warnings
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ MAX_SIDE = 10_000  # pixels; a wider photo is refused: it is a scan, a panorama 
 LONG_SIDE = 1_024  # pixels; a larger photo is shrunk to it on reading, so that memory stays flat
 PHOTO_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 NO_IDENTITY = "(no identity)"  # of a file of whom nobody says who it shows: listed, never readable
+MANY_DRAWN = 256  # drawn photos from which on starting processes pays for itself
 AUXILIARY_PARTS = {"embedder": 0.6, "reference": 0.2, "threshold": 0.2}  # shares of the auxiliary people
 
 # Address and checksum are those of scikit-learn's ``fetch_olivetti_faces``, whose own cache is a pickle: not read here.
@@ -326,10 +330,11 @@ def iter_photos(index, reader, *, root=None, seed=0, size=128, batch_size=64, do
         the photo could not be read.
     """
     root = find_root(reader, root, download_dir)
+    if reader == "synthetic" and len(index) >= MANY_DRAWN:
+        return _draw_side_by_side(list(index["image_id"]), seed, size, batch_size)
     if reader == "synthetic":
         def read(rows):
-            vectors, seeds = sample_people(rows["image_id"], seed)
-            return list(synthetic.draw_photos(vectors, seeds, size=size).permute(0, 2, 3, 1).numpy())
+            return _draw(list(rows["image_id"]), seed, size)
     elif reader == "olivetti":
         faces = load_olivetti(root)
 
@@ -341,6 +346,30 @@ def iter_photos(index, reader, *, root=None, seed=0, size=128, batch_size=64, do
                     for path, readable, reason in zip(rows["path"], rows["readable"], rows["reason"], strict=True)]
     return ((np.arange(start, min(start + batch_size, len(index))), read(index.iloc[start:start + batch_size]))
             for start in range(0, len(index), batch_size))
+
+
+def _draw(image_ids, seed, size):
+    vectors, seeds = sample_people(image_ids, seed)
+    return list(synthetic.draw_photos(vectors, seeds, size=size).permute(0, 2, 3, 1).numpy())
+
+
+def _draw_side_by_side(image_ids, seed, size, batch_size):
+    """Draw batches in as many processes as there are cores: a photo's planes are too small for torch's own threads.
+
+    At most two batches a process wait, so that memory does not grow with the data set.
+    """
+    workers = min(os.cpu_count() or 1, 16)
+    options = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (1,)}
+    with ProcessPoolExecutor(workers, **options) as pool:
+        waiting = deque()
+        for start in range(0, len(image_ids), batch_size):
+            rows = np.arange(start, min(start + batch_size, len(image_ids)))
+            waiting.append((rows, pool.submit(_draw, image_ids[start:start + batch_size], seed, size)))
+            if len(waiting) > 2 * workers:
+                positions, drawn = waiting.popleft()
+                yield positions, drawn.result()
+        for positions, drawn in waiting:
+            yield positions, drawn.result()
 
 
 def load_olivetti(root):

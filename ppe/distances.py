@@ -16,6 +16,9 @@ UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalisi
 FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
 
 
+TILE_ON_CPU, TILE_ON_GPU = 2**21, 2**28  # distances in a tile of queries: 8 MB stay in a cache; a GPU wants large products
+
+
 def find_nearest(query, reference, block_size=8192):
     """Find each query's nearest reference embedding by exact cosine distance.
 
@@ -40,8 +43,8 @@ def find_nearest(query, reference, block_size=8192):
     query = _check_unit(_to_tensor(query), "query", 0)
     slack = _bound_rounding(query.shape[1]) * (1 + UNIT_TOLERANCE) ** 2
 
-    def propose(block):
-        return 1 - query @ block.T, slack
+    def propose(rows, block):
+        return 1 - query[rows] @ block.T, slack
 
     def measure(rows, block_rows):
         # Rounding to float32 before the comparison: equally near means that the returned distances are equal.
@@ -84,12 +87,12 @@ def find_nearest_pixel(query, reference, block_size=8192):
     centred = query.float() - 127.5
     square = (centred**2).sum(1)
 
-    def propose(block):
+    def propose(rows, block):
         block = block.float() - 127.5
         block_square = (block**2).sum(1)
         # |x|^2 - 2 xy + |y|^2: the squares err in proportion to their size, and so does 2 xy <= |x|^2 + |y|^2.
-        slack = 2 * _bound_rounding(size) * (square[:, None] + block_square.max())
-        return square[:, None] + block_square - 2 * centred @ block.T, slack
+        slack = 2 * _bound_rounding(size) * (square[rows, None] + block_square.max())
+        return square[rows, None] + block_square - 2 * centred[rows] @ block.T, slack
 
     def measure(rows, block_rows):
         return ((rows.int() - block_rows.int()) ** 2).sum(1, dtype=torch.int64).double()  # integers: no rounding at all
@@ -158,33 +161,56 @@ def _iter_cosines(query, reference, block_size):
 def _find_in_blocks(query, reference, block_size, prepare, propose, measure):
     """Walk over the reference once; ``propose`` bounds distances [N, B] from below and above, ``measure`` decides.
 
-    ``propose(block)`` returns (rough [N, B], slack), |rough - exact| <= slack. ``measure(query rows [P, D], block rows
-    [P, D])`` returns the exact float64 [P] of P pairs, and must treat each pair alone.
+    ``propose(rows, block)`` returns (rough [n, B], slack) for a slice ``rows`` of the queries, |rough - exact| <= slack.
+    ``measure(query rows [P, D], block rows [P, D])`` returns the exact float64 [P] of P pairs, and must treat each pair
+    alone. Queries go in tiles whose distances to a block stay in a processor's cache: what follows the matrix product then
+    costs little beside it.
     """
     num_queries, width = query.shape
     distance = torch.full((num_queries,), torch.inf, dtype=torch.float64, device=query.device)
     index = torch.zeros(num_queries, dtype=torch.int64, device=query.device)
     if num_queries == 0:
         return distance, index
+    tile = max(1, (TILE_ON_CPU if query.device.type == "cpu" else TILE_ON_GPU) // min(block_size, len(reference)))
     for start in range(0, len(reference), block_size):
         block = prepare(_to_tensor(reference[start : start + block_size]).to(query.device), start)
-        rough, slack = propose(block)
-        limit = torch.minimum(rough.amin(1, keepdim=True) + 2 * slack, distance[:, None] + slack)
-        pairs = (rough <= limit).nonzero()
-
-        # A collapsed generator makes every pair a candidate: measure them in parts that fit a processor's cache.
-        parts = pairs.split(max(1, 2**18 // width))
-        exact = torch.cat([measure(query[part[:, 0]], block[part[:, 1]]) for part in parts])
-        row, column = pairs.unbind(1)
-        nearest = torch.full_like(distance, torch.inf).scatter_reduce_(0, row, exact, "amin")
-        first = torch.full_like(index, len(block))
-        is_nearest = exact == nearest[row]
-        first.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
-
-        is_closer = nearest < distance  # strictly: an equal row of a later block has a higher number
-        distance = torch.where(is_closer, nearest, distance)
-        index = torch.where(is_closer, first + start, index)
+        for first in range(0, num_queries, tile):
+            rows = slice(first, first + tile)
+            rough, slack = propose(rows, block)
+            # Where the best of this block is worse than what is known by more than rounding, nothing is to be done.
+            best = rough.amin(1, keepdim=True)
+            is_open = (best <= distance[rows, None] + slack).any(1)
+            if is_open.any():
+                limit = torch.minimum(best + 2 * slack, distance[rows, None] + slack)
+                pairs = _find_open(rough, limit, is_open)
+                pairs[:, 0] += first
+                _settle(pairs, query, block, start, width, measure, distance, index)
     return distance, index
+
+
+def _find_open(rough, limit, is_open):
+    """(row, column) of the distances within their row's limit; only open rows are looked at."""
+    rows = is_open.nonzero()[:, 0]
+    if len(rows) == len(rough):
+        return (rough <= limit).nonzero()
+    pairs = (rough[rows] <= limit[rows]).nonzero()
+    pairs[:, 0] = rows[pairs[:, 0]]
+    return pairs
+
+
+def _settle(pairs, query, block, start, width, measure, distance, index):
+    """Measure the pairs (query, block row) exactly and keep the nearest of each query, in place."""
+    # A collapsed generator makes every pair a candidate: measure them in parts that fit a processor's cache.
+    parts = pairs.split(max(1, 2**18 // width))
+    exact = torch.cat([measure(query[part[:, 0]], block[part[:, 1]]) for part in parts])
+    row, column = pairs.unbind(1)
+    nearest = torch.full_like(distance, torch.inf).scatter_reduce_(0, row, exact, "amin")
+    column_of = torch.full_like(index, len(block))
+    is_nearest = exact == nearest[row]
+    column_of.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
+    is_closer = nearest < distance  # strictly: an equal row of a later block has a higher number
+    torch.where(is_closer, nearest, distance, out=distance)
+    torch.where(is_closer, column_of + start, index, out=index)
 
 
 def _to_tensor(rows):

@@ -224,23 +224,31 @@ def plot_controls(rows, title=""):
 
 
 def plot_memberships(rows, title=""):
-    """Every attack under the three memberships: pooled AUC rows per photo, three beside one another for each attack."""
+    """Every attack under the three memberships, a panel an embedder: pooled AUC rows per photo.
+
+    Attacks that use no embedder stand in the first panel.
+    """
     rows = rows.assign(order=rows.membership.map(list(MEMBERSHIP_NAMES).index), key=[_name_attack(r) for r in rows.itertuples()])
     place = {key: number for number, key in enumerate(dict.fromkeys(rows.key))}
-    rows = rows.assign(place=rows.key.map(place)).sort_values(["place", "order"])
-    figure, axis = plt.subplots(figsize=(9.5, 0.42 * len(place) + 1))
+    embedders = [name for name in dict.fromkeys(rows.embedder) if name]
+    figure, axes = plt.subplots(
+        1, len(embedders), figsize=(3 + 3.6 * len(embedders), 0.4 * len(place) + 1.2), sharey=True, sharex=True, squeeze=False
+    )
+    panel = dict(zip([*embedders, ""], [*axes.flat, axes.flat[0]], strict=True))
     for row in rows.itertuples():
-        y, colour = row.place + 0.24 * (row.order - 1), MEMBERSHIP_COLOURS[row.membership]
+        y, colour, axis = place[row.key] + 0.24 * (row.order - 1), MEMBERSHIP_COLOURS[row.membership], panel[row.embedder]
         if np.isfinite(row.low):
             axis.plot([row.low, row.high], [y, y], color=colour, linewidth=2.5, alpha=0.4, solid_capstyle="butt")
         axis.plot(row.value, y, "o", color=colour, markersize=4.5, label=MEMBERSHIP_NAMES[row.membership])
-    axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
-    axis.set_yticks(range(len(place)), list(place), fontsize=8)
-    axis.invert_yaxis()
-    axis.set(title=title, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
-    handles, labels = axis.get_legend_handles_labels()
+    for axis, embedder in zip(axes.flat, embedders, strict=True):
+        axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
+        axis.set_yticks(range(len(place)), list(place), fontsize=8)
+        axis.set(title=embedder, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
+    axes.flat[0].invert_yaxis()
+    handles, labels = axes.flat[0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), fontsize=8, loc="outside lower center", ncols=3)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -302,7 +310,7 @@ def plot_detection(shares):
 
 def _name_attack(row):
     reference = {"gan": ", against GAN c", "real": ", against real faces"}.get(row.reference, "")
-    return row.attack.replace("_", " ") + reference + (f" ({row.embedder})" if row.embedder else "")
+    return row.attack.replace("_", " ") + reference
 
 
 def tabulate_auc(rows):

@@ -34,7 +34,7 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     -------
     DataFrame of rows, slice ``generated faces``, their number in ``num_generated``.
     """
-    total = min(len(vectors) for vectors in generated.values())
+    total = min(len(generated[half]) for half in HALVES)
     best = {half: np.full(len(photos), -np.inf) for half in HALVES}
     parts, start = [], 0
     for size in [*(s for s in sizes if s < total), total]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ppe.distances import find_nearest, find_nearest_pixel
+from ppe.distances import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
 
 
 def on_circle(*degrees):
@@ -155,3 +155,44 @@ def test_pixel_refuses_floats_and_other_sizes():
         find_nearest_pixel(draw_faces(1, 0).float(), draw_faces(1, 0))
     with pytest.raises(ValueError, match="one resolution"):
         find_nearest_pixel(draw_faces(1, 0), draw_faces(1, 0, side=4))
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3, 100])
+def test_largest_cosines_density_and_counts_on_a_circle(block_size):
+    query, reference = on_circle(0), on_circle(10, 60, 180, 300)
+    cosine = np.cos(np.deg2rad([10, 60, 180, 300]))
+    np.testing.assert_allclose(find_top_k(query, reference, 3, block_size)[0], np.sort(cosine)[::-1][:3], atol=1e-6)
+    assert find_top_k(query, reference, 9, block_size).shape == (1, 4), "all of them where there are fewer"
+    expected = np.log(np.exp(20 * cosine).mean())
+    assert compute_log_density(query, reference, 20.0, block_size).item() == pytest.approx(expected, rel=1e-5)
+    near = 1 - np.cos(np.deg2rad(61))
+    assert count_within(query, reference, near, block_size).tolist() == [3]
+
+
+def test_density_of_a_very_sharp_kernel_stays_finite():
+    query, reference = draw_unit(5, 64, 0), draw_unit(300, 64, 1)
+    density = compute_log_density(query, reference, 1e4)
+    largest = 1e4 * find_top_k(query, reference, 1)[:, 0]
+    assert density.isfinite().all() and (density <= largest + 1e-2).all() and (density >= largest - np.log(300) - 1e-2).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda q, r: find_top_k(q, r, 0), "k=0 is not at least 1"),
+        (lambda q, r: compute_log_density(q, r, 0.0), "kappa=0.0 is not above 0"),
+        (lambda q, r: count_within(q, r, 2.5), "epsilon=2.5 is not a cosine distance"),
+        (lambda q, r: find_top_k(q, 2 * r, 1), "reference row 0 has norm 2"),
+    ],
+)
+def test_sums_over_neighbours_refuse_with_a_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(draw_unit(2, 8, 0), draw_unit(4, 8, 1))
+
+
+def test_many_queries_in_tiles_agree_with_one_at_a_time(monkeypatch):
+    query, reference = draw_unit(300, 32, 0), draw_unit(500, 32, 1)
+    whole = find_nearest(query, reference, 200)
+    monkeypatch.setattr("ppe.distances.TILE_ON_CPU", 200 * 7)  # seven queries a tile
+    tiled = find_nearest(query, reference, 200)
+    assert torch.equal(whole[0], tiled[0]) and torch.equal(whole[1], tiled[1])

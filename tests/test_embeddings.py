@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from ppe import embedders
-from ppe.embeddings import compute_verification, embed_faces, verify_pairs
+from ppe.embeddings import compare_with_truth, compute_verification, embed_faces, verify_pairs
 from ppe.faces import LANDMARK_COLUMNS, align_faces, resize_faces
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[2] / "shared"))
@@ -207,3 +207,15 @@ def test_casia_net_knows_lfw_people():
 
     print("LFW, half of fold 1:", measured)
     assert measured["accuracy"] >= 0.95
+
+
+def test_people_who_are_drawn_alike_are_near_in_both_distances():
+    angle = torch.deg2rad(torch.tensor([0.0, 10, 30, 40, 100, 110]))
+    embeddings = torch.stack([angle.cos(), angle.sin()], 1)
+    identity = np.repeat(["a", "b", "c"], 2)  # at 5, 35 and 105 degrees
+    vectors = np.repeat([[0.0, 7], [3, 7], [10, 7]], 2, axis=0)
+    pairs = compare_with_truth(embeddings, identity, vectors)
+    np.testing.assert_allclose(pairs.embedding_distance, 1 - np.cos(np.deg2rad([30, 100, 70])), atol=1e-6)
+    spread = np.std([0, 3, 10])
+    np.testing.assert_allclose(pairs.parameter_distance, np.array([3, 10, 7]) / spread / np.sqrt(2), atol=1e-9)
+    assert pairs.corr("spearman").iloc[0, 1] == 1

@@ -16,6 +16,7 @@ from ppe.faces import (
     detect_faces,
     find_duplicates,
     fit_similarity,
+    measure_sharpness,
     prepare_faces,
     resize_faces,
 )
@@ -111,3 +112,13 @@ def test_lfw_is_detected_where_another_implementation_says(shared):
     gap = np.nanmedian(np.linalg.norm(here - known, axis=2))
     print(f"{found.detected.mean():.1%} of {len(photos)} detected, median distance {gap:.2f} px")
     assert found.detected.mean() >= 0.97 and gap < 3
+
+
+def test_sharpness_falls_with_blur_and_not_with_brightness():
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 200, (3, 3, 40, 40), dtype=np.uint8)
+    blurred = torch.nn.functional.avg_pool2d(torch.from_numpy(sharp).float(), 3, 1, 1).to(torch.uint8).numpy()
+    assert (measure_sharpness(blurred) < 0.5 * measure_sharpness(sharp)).all()
+    np.testing.assert_allclose(measure_sharpness(sharp + 50), measure_sharpness(sharp), rtol=1e-6)
+    assert measure_sharpness(np.full((2, 3, 40, 40), 9, np.uint8)).tolist() == [0, 0]
+    assert measure_sharpness(sharp[:0]).shape == (0,)

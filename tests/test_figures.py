@@ -29,9 +29,13 @@ def test_too_few_people_is_a_hollow_point_without_a_bar():
 def test_an_attack_stands_once_with_three_memberships():
     names = ("identity", "image", "photo_given_person")
     rows = [{**ROW, "membership": m, "attack": a} for a in ("identity", "pixel") for m in names]
-    figure = plot_memberships(pd.DataFrame(rows).assign(reference=["", "", "", "gan", "gan", "gan"]))
+    table = pd.DataFrame(rows).assign(reference=["", "", "", "gan", "gan", "gan"])
+    without = table.iloc[:3].assign(attack="mine", embedder="")
+    figure = plot_memberships(pd.concat([table, table.assign(embedder="other"), without]))
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == ["identity (net)", "pixel, against GAN c (net)"]
+    assert labels == ["identity", "pixel, against GAN c", "mine"] and len(figure.axes) == 2
+    points = [sum(line.get_marker() == "o" for line in axis.lines) for axis in figure.axes]
+    assert points == [9, 6], "an attack without an embedder stands in the first panel"
 
 
 def test_growth_has_a_tick_for_every_number():

@@ -9,11 +9,20 @@ from ppe.gans.augment import POLICIES, augment
 from ppe.gans.fastgan import SKIPS, compute_group_stddev
 from ppe.gans.losses import compute_discriminator_loss, compute_generator_loss, compute_r1_penalty
 from ppe.gans.training import publish_training, train_gan
-from ppe.sampling import draw_latents, load_generator, read_description, sample_faces, save_faces
+from ppe.sampling import (
+    compute_logits,
+    draw_latents,
+    load_discriminator,
+    load_generator,
+    read_description,
+    sample_faces,
+    save_faces,
+)
 
 SMALL = {
     "latent_dim": 16, "channel_base": 256, "channel_base_discriminator": 256, "channel_max": 32, "batch_size": 8,
-    "learning_rate": 1e-3, "discriminator_rate": 1.0, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1, "r1_interval": 4, "redraw_weight": 1.0,
+    "learning_rate": 1e-3,
+    "discriminator_rate": 1.0, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1, "r1_interval": 4, "redraw_weight": 1.0,
     "ema_kimg": 1.0, "ema_rampup": 0.1, "flip": True, "augment": ["colour", "translation"], "snapshots": [0.0, 0.5, 1.0],
     "checkpoint_seconds": 1e9, "precision": "float32",
 }  # fmt: skip
@@ -161,6 +170,18 @@ def test_a_face_is_a_function_of_its_seed_whatever_the_batch(snapshot):
     split = torch.cat(list(sample_faces(generator, range(50), batch_size=7)))
     assert (whole.int() - split.int()).abs().max() <= 1
     assert torch.equal(draw_latents([4, 9], 16)[1], draw_latents([9], 16)[0])
+
+
+def test_the_discriminators_opinion_of_a_face_does_not_depend_on_its_neighbours(snapshot, photos):
+    discriminator = load_discriminator(snapshot.parent / "discriminator.safetensors", "fastgan", 32, SMALL)
+    assert discriminator.stddev_mean > 0, "the mean over training, not the start"
+    faces = torch.cat([photos, photos.flip(3) // 2]).numpy()
+    whole = compute_logits(discriminator, faces)
+    order = np.random.default_rng(0).permutation(len(faces))
+    np.testing.assert_allclose(compute_logits(discriminator, faces[order], batch_size=5), whole[order], atol=1e-5)
+    assert whole.shape == (24,) and np.ptp(whole) > 0
+    with pytest.raises(ValueError, match="does not hold a fastgan discriminator of 32 px"):
+        load_discriminator(snapshot, "fastgan", 32, SMALL)
 
 
 def test_a_snapshot_says_what_made_it_and_other_nets_are_refused(snapshot, tmp_path):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chisquare
 
-from ppe.identities import split_people
+from ppe.identities import choose_half, split_people
 
 SIZES = {"num_identities": 4, "train_photos": 2, "query_photos": 2, "seed": 1}
 
@@ -160,3 +160,12 @@ def test_wrong_tables_and_numbers_are_refused():
     table.loc[0, "role"] = "auxiliary"
     with pytest.raises(ValueError, match="identity 'p0' has more than one role"):
         split_people(table, **SIZES)
+
+
+def test_halves_share_nobody_and_leave_nobody_out():
+    names = ["eve", "al", "eve", "bo", "cy", "al"]
+    first, second = (choose_half(names, which) for which in ("first half", "second half"))
+    assert (first ^ second).all() and choose_half(names, "all").all()
+    assert {n for n, is_in in zip(names, first, strict=True) if is_in} == {"al", "cy"}, "every other one of the sorted names"
+    with pytest.raises(ValueError, match="is not one of"):
+        choose_half(names, "third")

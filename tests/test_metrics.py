@@ -12,6 +12,7 @@ from ppe.metrics import (
     METRICS,
     bootstrap_people,
     compare_attacks,
+    compare_ceiling,
     compare_halves,
     compare_sizes,
     compute_auc,
@@ -19,6 +20,7 @@ from ppe.metrics import (
     compute_frechet_distance,
     compute_roc,
     compute_tpr_at_fpr,
+    permute_often,
     permute_people,
     resample_people,
 )
@@ -390,3 +392,24 @@ def test_frechet_distance_refuses_wrong_shapes():
         compute_frechet_distance(np.zeros(3), np.eye(3), np.zeros(2), np.eye(2))
     with pytest.raises(ValueError, match="not finite"):
         compute_frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), np.full((2, 2), np.nan))
+
+
+# ---- a share of the ceiling, and the permutation control ----
+
+
+def test_a_leak_is_a_share_of_its_ceiling():
+    queries = draw_queries(effect=1.0)
+    ceiling = queries.assign(score=queries.score + 3 * queries.is_member)
+    row = compare_ceiling(queries, ceiling, num_resamples=300)
+    expected = (auc_of_halves(queries) - 0.5) / (auc_of_halves(ceiling) - 0.5)
+    assert row["metric"] == "leak_share" and row["value"] == pytest.approx(expected)
+    assert row["low"] < expected < row["high"]
+    assert compare_ceiling(queries, queries, num_resamples=300)["value"] == pytest.approx(1)
+    nothing = compare_ceiling(queries, queries.assign(score=0.0), num_resamples=50)
+    assert np.isnan(nothing["value"]) and np.isnan(nothing["low"]), "a ceiling at chance is no ceiling"
+
+
+def test_shuffled_labels_are_found_as_often_as_the_level_says():
+    row = permute_often(draw_queries(effect=3.0), num_permutations=500)
+    assert row["metric"] == "permuted_share" and 0.0 <= row["low"] <= 0.05 <= row["high"]
+    assert row == permute_often(draw_queries(effect=3.0), num_permutations=500), "a function of the seed"

@@ -54,6 +54,7 @@ def test_efforts_look_at_the_first_faces_only(photos, members):
     far = torch.tensor([[-1.0, 0.0]]).repeat(10, 1)
     own = {half: np.flatnonzero((photos.group == half) & (photos.role == "query")) for half in "ab"}
     generated = {half: torch.cat([far, embeddings[rows]]) for half, rows in own.items()}
+    generated["train-a"] = embeddings[:3]  # other sets do not count
     rows = judge_efforts(photos, embeddings, generated, members, [5, 10, 1000], embedder="net", settings=SETTINGS)
     pooled = rows[rows.half == "pooled"].set_index("num_generated").value
     assert list(pooled.index) == [5, 10, 58], "sizes above what there is are left out, and all of it is added"

@@ -1,0 +1,106 @@
+"""How fast the exact nearest neighbour is, beside what others use, in one run on one machine.
+
+    pip install faiss-cpu        # optional, only for this comparison
+    python bench/nearest.py                                     # 10,000 queries x 100,000 faces x 512
+    python bench/nearest.py --mapped --queries 200 --rows 4000000   # a file larger than memory, read block by block
+
+Compared: the bare matrix product that any exact method needs, scikit-learn's ``NearestNeighbors`` (what GAN-Leaks uses) and
+faiss-cpu's flat index. Each is run twice, and the faster time counts. Peak memory is that of the whole process.
+"""
+
+import argparse
+import importlib.util
+import platform
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from ppe.distances import find_nearest
+
+
+def draw_unit(rows, width, seed):
+    """Random unit vectors, float32 [rows, width]."""
+    vectors = np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def measure(name, call, results, repeats=2):
+    """Keep the fastest of a few calls, and what the last one returned."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        answer = call()
+        times.append(time.perf_counter() - started)
+    results[name] = (min(times), answer)
+    print(f"{name}: {min(times):.2f} s", flush=True)
+
+
+def multiply(query, reference, block_size=8192):
+    """The product alone, in the same blocks; nothing is looked for."""
+    for start in range(0, len(reference), block_size):
+        query @ reference[start : start + block_size].T
+
+
+def search_sklearn(query, reference):
+    """The nearest row by scikit-learn; on unit vectors the nearest by L2 is the nearest by cosine."""
+    judge = NearestNeighbors(n_neighbors=1, algorithm="brute", metric="euclidean").fit(reference)
+    return judge.kneighbors(query, return_distance=False)[:, 0]
+
+
+def search_faiss(query, reference):
+    """The nearest row by faiss's exact index of inner products."""
+    import faiss
+
+    index = faiss.IndexFlatIP(query.shape[1])
+    index.add(reference)
+    return index.search(query, 1)[1][:, 0]
+
+
+def map_file(rows, width, folder):
+    """A file of unit vectors, written in parts, opened read-only."""
+    path = Path(folder) / "reference.npy"
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width))
+    for number, start in enumerate(range(0, rows, 50_000)):
+        out[start : start + 50_000] = draw_unit(min(50_000, rows - start), width, number)
+    out.flush()
+    del out
+    return np.load(path, mmap_mode="r")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--queries", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--mapped", action="store_true", help="find_nearest alone, the reference in a memory-mapped file")
+    options = parser.parse_args()
+    print(f"{options.queries} x {options.rows} x {options.width}, {torch.get_num_threads()} threads, {platform.processor()}")
+    query, results = draw_unit(options.queries, options.width, 10**6), {}
+    if options.mapped:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            reference = map_file(options.rows, options.width, folder)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            measure("find_nearest, mapped", lambda: find_nearest(query, reference), results, repeats=1)
+            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"file {reference.nbytes / 2**30:.1f} GB; peak memory {after / 2**20:.2f} GB, {before / 2**20:.2f} GB before")
+        return
+    reference = draw_unit(options.rows, options.width, 1)
+    tensors = torch.from_numpy(query), torch.from_numpy(reference)
+    measure("matrix product", lambda: multiply(*tensors), results)
+    measure("find_nearest", lambda: find_nearest(*tensors)[1].numpy(), results)
+    measure("scikit-learn", lambda: search_sklearn(query, reference), results)
+    if importlib.util.find_spec("faiss"):
+        measure("faiss-cpu", lambda: search_faiss(query, reference), results)
+    ours, answer = results["find_nearest"]
+    for name, (seconds, other) in results.items():
+        agrees = "" if other is None or name == "find_nearest" else f", {np.mean(other == answer):.4%} of the rows agree"
+        print(f"{name}: {seconds / ours:.2f} x the time of find_nearest{agrees}")
+
+
+if __name__ == "__main__":
+    main()
