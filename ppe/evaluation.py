@@ -327,6 +327,7 @@ def compute_headlines(rows, runs, judged_p):
             "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_person"}),
             "top_k_calibrated_auc": _first(part, **{**other, "attack": "top_k_calibrated", "reference": "gan"}),
             "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
+            "calibration_gain": -_first(part, **{**other, "metric": "auc_difference", "versus": "top_k_calibrated (gan)"}),
             "pixel_identity_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
             "ceiling_auc": _first(part, **{**other, "control": "identity_twin"}),
             "leak_share_of_ceiling": _first(part, **share),

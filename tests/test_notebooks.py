@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from ppe.__main__ import prepare_copy
+from ppe.attacks import ATTACKS
+from ppe.evaluation import CONTROLS, MEMBERSHIPS
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
 
@@ -40,18 +43,22 @@ def test_the_graph_runs_from_photos_to_figures(study):
     results = folder / "results" / "smoke"
     rows = pd.read_csv(results / "attacks.csv", keep_default_na=False)
     assert set(rows.run) == {"tiny", "tiny-8"}
-    auc = rows[rows.metric == "auc"]
+    auc = rows[(rows.metric == "auc") & (rows.slice == "all")]
     assert auc.value.astype(float).between(0, 1).all()
     pooled = auc[(auc.half == "pooled") & (auc.control == "none")]
-    assert set(zip(pooled.attack, pooled.membership, strict=True)) == {
-        (attack, membership) for attack in ("identity", "pixel") for membership in ("identity", "image")
-    }
-    ceiling = auc[(auc.control == "copy_machine") & (auc.attack == "identity") & (auc.half == "pooled")].value.astype(float)
-    assert (ceiling > 0.5).all(), "training photos in the place of generated faces must be recognised"
+    assert set(zip(pooled.attack, pooled.membership, strict=True)) == set(product(ATTACKS, MEMBERSHIPS))
+    assert set(pooled.embedder) == {"", "drawn-arcface", "drawn-triplet"}
+    assert set(pooled[pooled.attack == "density_ratio"].reference) == {"gan", "real"}
+    assert set(auc.control) == set(CONTROLS)
+    ceiling = auc[(auc.control == "copy_machine") & (auc.embedder == "drawn-arcface") & (auc.half == "pooled")]
+    assert (ceiling.value.astype(float) > 0.5).all(), "training photos in the place of generated faces must be recognised"
     assert (pooled.low == "").all(), "below ten people a side there is no interval"
+    assert {"leak_share", "permuted_share", "auc_difference", "verdict_kappa"} <= set(rows.metric)
+    slices = set(rows.slice.str.split(":").str[0])
+    assert {"generated faces", "photos held", "own_similarity", "without the nearest quarter", "attribute_hair"} <= slices
     metrics = json.loads((results / "metrics.json").read_text())
     assert set(metrics) == {"tiny", "tiny-8"} and metrics["tiny"]["identity_auc_low"] is None
-    assert {p.name for p in (results / "figures").iterdir()} == {"roc.png", "scores.png", "sizes.png"}
+    assert {p.name for p in (results / "figures").iterdir()} == {"memberships.png", "people.png", "roc.png", "scores.png", "sizes.png"}
 
 
 def test_every_executed_notebook_has_pictures_and_no_error(study):
