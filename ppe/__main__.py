@@ -46,16 +46,19 @@ def collect():
 
 def report():
     """Say in a few lines what the study found and where to look."""
-    from ppe.evaluation import select_headline
+    from ppe.evaluation import compute_headlines, select_headline
     from ppe.params import load_table
 
     params = load_params()
     rows = load_table(params.results_folder() / "attacks.csv")
+    headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     print("\nIdentity AUC on photos that no GAN was shown (0.5 is chance), pooled over two GANs:")
     for run in params.runs:
         row = select_headline(rows, run)
         interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low == row.low else "(too few people for an interval)"
-        print(f"  {run}: {row.value:.2f} {interval}")
+        failed = ", CONTROL FAILED: no verdict" if headlines[run]["control_failed"] else ""
+        weak = "" if headlines[run]["embedder_is_sound"] else ", no verdict: no face net tells people apart well enough"
+        print(f"  {run}: {row.value:.2f} {interval}{failed}{weak}")
     print(f"Read executed/5_attack-{next(iter(params.runs))}.ipynb, then executed/6_figures.ipynb (make lab opens them);")
     print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
 

@@ -16,6 +16,7 @@ UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalisi
 FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
 
 
+PIXEL_BLOCK = 2**26  # grey levels of a block of faces: 256 MB as float32
 TILE_ON_CPU, TILE_ON_GPU = 2**21, 2**28  # distances in a tile of queries: 8 MB stay in a cache; a GPU wants large products
 
 
@@ -66,7 +67,7 @@ def find_nearest_pixel(query, reference, block_size=8192):
     query : Tensor or ndarray [N, C, H, W], uint8.
     reference : Tensor or ndarray [M, C, H, W], uint8. A numpy memmap is read block by block.
     block_size : int
-        Reference rows per block; memory grows with (N + C * H * W) * block_size, the result does not depend on it.
+        Reference rows per block, fewer where faces are large; the result does not depend on it.
 
     Returns
     -------
@@ -82,6 +83,7 @@ def find_nearest_pixel(query, reference, block_size=8192):
     _check_shapes(query, reference, torch.uint8, 4, block_size)
     query = _to_tensor(query).flatten(1)
     size = query.shape[1]
+    block_size = max(1, min(block_size, PIXEL_BLOCK // size))
 
     # Centred grey levels have half the norm, and so a quarter of the rounding. Halves are exact in float32.
     centred = query.float() - 127.5

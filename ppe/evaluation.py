@@ -25,7 +25,9 @@ CONTROLS = {
 }
 """Control -> the set of faces that stands for "generated" when a half is scored; ``none`` is the attack itself."""
 CEILINGS = ("copy_machine", "identity_twin")
-RUN_COLUMNS = ["dataset", "resolution", "gan", "num_identities", "train_photos", "seed", "num_generated"]
+RUN_COLUMNS = [
+    "dataset", "resolution", "gan", "num_identities", "train_photos", "query_photos", "kimg", "seed", "num_generated",
+]  # fmt: skip
 KEYS = ["embedder", "attack", "reference", "membership", "level", "aggregate", "control", "slice", "versus"]
 HEADLINE = {
     "attack": "identity", "membership": "identity", "level": "photo", "control": "none", "slice": "all", "versus": "",
@@ -33,6 +35,7 @@ HEADLINE = {
 }  # fmt: skip
 
 
+NO_ROWS = pd.DataFrame(columns=[*KEYS, "half", "metric", "value", "low", "high", "num_members", "num_non_members"])
 MIN_VERIFICATION_AUC = 0.90
 """A net that tells people apart less well than this, at the GAN's resolution, is shown and not used for verdicts."""
 
@@ -75,15 +78,17 @@ def score_twins(photos, embeddings, embedder=""):
 
     Returns
     -------
-    DataFrame as ``score_photos``, of the attack ``identity`` on the sets ``twin-a`` and ``twin-b``.
+    DataFrame as ``score_photos``, of the attack ``identity`` on the sets ``twin-a`` and ``twin-b``; empty where people have
+    a single query photo. (With 5 + 5 photos a person is held against 4 own photos here, and 5 by the copy machine.)
     """
-    cosine = (embeddings @ embeddings.T).cpu().numpy().astype(np.float64)
     parts = []
     for half in HALVES:
         rows = np.flatnonzero((photos.group == half) & (photos.role == "query"))
+        if photos.identity.iloc[rows].value_counts().min() < 2:
+            return photos.iloc[:0].assign(generator="", embedder="", attack="", reference="", score=0.0)  # no other photo
         left_out = rows[np.arange(len(photos)) % len(rows)]
         left_out[rows] = rows
-        held = cosine[:, rows].copy()
+        held = (embeddings @ embeddings[rows].T).cpu().numpy().astype(np.float64)
         held[np.arange(len(photos)), np.searchsorted(rows, left_out)] = -np.inf
         named = photos.assign(generator=f"twin-{half}", embedder=embedder, attack="identity", reference="")
         parts.append(named.assign(score=held.max(1)))
@@ -125,7 +130,7 @@ def select_queries(scores, members, membership, control="none"):
 
 
 def aggregate_queries(queries, how):
-    """One score a person and half: ``mean`` or ``largest`` of its photos' scores; the same columns as the queries."""
+    """One score a person and half: ``mean``, ``largest`` or ``majority`` of its photos' scores."""
     parts = []
     for half, part in queries.groupby("half"):
         member = part.groupby("identity").is_member.first()
@@ -138,7 +143,7 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, seed=0)
     """Judge every attack of a run: three memberships, per photo and per person, with the controls and the ceilings.
 
     The attack ``identity`` is looked at in full; of the others the AUC and the TPR per photo, the AUC per person (mean),
-    and the judged control. The permutation control is in ``metric`` ``permuted_share``.
+    and the judged control. The permutation control is in the metrics ``permuted_share`` and ``permuted_misses``.
 
     Returns
     -------
@@ -153,6 +158,8 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, seed=0)
         for membership in MEMBERSHIPS:
             queries = select_queries(table, members, membership)
             metrics = ("auc", "tpr_at_fpr_1e-1", *(["average_precision"] * is_main))
+            if membership == "photo_given_person":
+                metrics = ("auc",)  # the others would rank photos of different people
             parts.append(judge_queries(queries, metrics, settings, **key, membership=membership))
             for how in AGGREGATES if is_main and membership == "identity" else ("mean",) * (membership == "identity"):
                 person = aggregate_queries(queries, how)
@@ -164,8 +171,7 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, seed=0)
         if is_main:
             parts += _judge_ceilings(table, members, settings, key)
             queries = select_queries(table, members, "identity")
-            shuffled = permute_often(queries, num_permutations=num_permutations, seed=seed)
-            parts.append(label_rows([shuffled], **key, control="permuted"))
+            parts.append(label_rows(permute_often(queries, seed=seed), **key, control="permuted"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -184,7 +190,7 @@ def compare_attack_rows(scores, members, *, num_resamples, seed=0):
                 row = compare_attacks(*pair, num_resamples=num_resamples, seed=seed)
                 name = f"{other} ({reference})" if reference else other
                 parts.append(label_rows([row], embedder=embedder, attack=attack, versus=name))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
 
 
 def _judge_ceilings(table, members, settings, key):
@@ -220,7 +226,9 @@ def describe_rows(rows, run, settings, verification=None):
     verification : dict, embedder -> AUC on people that it never saw, at the run's resolution; written beside each row.
     """
     head = pd.DataFrame({"run": run, **{name: settings[name] for name in RUN_COLUMNS}}, index=rows.index)
-    table = pd.concat([head.drop(columns=[c for c in rows if c in head]), rows], axis=1)
+    if "num_generated" in rows:  # rows of the effort curve have their own
+        head["num_generated"] = rows.num_generated.fillna(head.num_generated).astype(int)
+    table = pd.concat([head, rows.drop(columns="num_generated", errors="ignore")], axis=1)
     table["p_value"] = table.get("p_value", np.nan)
     table["embedder_auc"] = table.embedder.map(verification or {}).astype(float)
     order = ["run", *RUN_COLUMNS[:-1], "half", *KEYS, "num_generated", "metric", "value", "low", "high", "p_value"]
@@ -228,14 +236,18 @@ def describe_rows(rows, run, settings, verification=None):
 
 
 def hide_names(scores):
-    """The scores of the attack ``identity`` without a name in them: people become their group and a number; safe to commit.
+    """The scores of the attack ``identity`` with pseudonyms for names: group and a number, photos go.
+
+    People are numbered by their mean score, so that the number holds nothing that the scores do not (a rank in the split
+    would give the name back to whoever has the data set). Who has the data set and the GANs can compute scores anyway.
 
     Returns a DataFrame: person, group, role, generator, embedder, attack, score.
     """
     scores = scores[scores.attack == "identity"]
-    order = {identity: rank for rank, identity in enumerate(dict.fromkeys(scores.identity))}
-    person = scores.group + (scores.identity.map(order) + 1).astype(str).str.zfill(3)
-    return scores.assign(person=person)[["person", "group", "role", "generator", "embedder", "attack", "score"]]
+    rank = scores.groupby("identity").score.mean().rank(method="first", ascending=False).astype(int)
+    person = scores.group + scores.identity.map(rank).astype(str).str.zfill(3)
+    columns = ["person", "group", "role", "generator", "embedder", "attack", "score"]
+    return scores.assign(person=person)[columns].sort_values(columns, ignore_index=True)
 
 
 def restore_queries(hidden, membership="identity", control="none"):
@@ -245,22 +257,29 @@ def restore_queries(hidden, membership="identity", control="none"):
     return select_queries(scores, members, membership, control)
 
 
-def choose_embedder(rows):
-    """The embedder that gives the verdict: the first that tells people apart well enough, else the first of all."""
-    known = rows[rows.embedder != ""].drop_duplicates("embedder")
-    return (*known.embedder[known.embedder_auc >= MIN_VERIFICATION_AUC], *known.embedder)[0]
+def choose_embedder(verification):
+    """The embedder that gives the verdict: the first that tells people apart well enough, else the first of all.
+
+    verification : mapping, embedder -> AUC on people that it never saw, at the run's resolution.
+    Returns (name, is_sound): where no embedder is sound, its numbers are shown and are no verdict.
+    """
+    sound = [name for name, auc in verification.items() if auc >= MIN_VERIFICATION_AUC]
+    return (sound or list(verification))[0], bool(sound)
 
 
-def judge_control(rows, judged_p):
+def judge_control(rows, judged_p, embedder):
     """Whether the judged control failed: GAN c, who saw nobody, must not tell the halves apart.
 
-    Returns (failed, p): p is the smallest permutation p-value of the halves (identity attack, identity membership, per
-    photo) by the embedder that gives the verdict; failed where p < ``judged_p``.
+    rows : of ``evaluate_scores``. Returns (failed, p): the halves mirror each other, so p is twice the smaller of their
+    one-sided permutation p-values (identity attack, identity membership, per photo); failed where p < ``judged_p``. It
+    finds a GAN c or an embedder that knows one half's people; it says nothing about the labels of members.
     """
-    judged = {**HEADLINE, "control": "disjoint", "metric": "auc", "embedder": choose_embedder(rows)}
+    judged = {**HEADLINE, "control": "disjoint", "metric": "auc", "embedder": embedder}
     del judged["half"]
-    p = _match(rows, **judged).p_value.min()
-    return bool(p < judged_p), float(p)
+    p = 2 * _match(rows, **judged).p_value.min()
+    if not np.isfinite(p):
+        raise ValueError(f"the judged control of {embedder!r} has no p-value: rows of control 'disjoint' are missing")
+    return bool(p < judged_p), float(min(1.0, p))
 
 
 def collect_rows(files, scores):
@@ -287,7 +306,7 @@ def collect_rows(files, scores):
 
 def _compare_sizes(rows, scores):
     """Rows of the difference between runs that differ in the number of people alone."""
-    runs = rows.drop_duplicates("run").set_index("run")
+    runs = rows[rows.slice == "all"].drop_duplicates("run").set_index("run")
     parts = []
     for first, second in itertools.combinations(runs.index, 2):
         same = [c for c in RUN_COLUMNS if c != "num_identities"]
@@ -306,7 +325,11 @@ def _compare_sizes(rows, scores):
 def select_headline(rows, run):
     """The row of a run's first number: identity attack, identity membership, per photo, pooled, AUC."""
     part = rows[rows.run == run]
-    return _match(part, **HEADLINE, metric="auc", embedder=choose_embedder(part)).iloc[0]
+    return _match(part, **HEADLINE, metric="auc", embedder=choose_embedder(_read_verification(part))[0]).iloc[0]
+
+
+def _read_verification(rows):
+    return rows[rows.embedder != ""].drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
 
 
 def compute_headlines(rows, runs, judged_p):
@@ -332,23 +355,23 @@ def compute_headlines(rows, runs, judged_p):
             "ceiling_auc": _first(part, **{**other, "control": "identity_twin"}),
             "leak_share_of_ceiling": _first(part, **share),
             "embedder_auc": row.embedder_auc,
-            "control_p_value": judge_control(part, judged_p)[1],
+            "control_p_value": judge_control(part, judged_p, row.embedder)[1],
         }
         headlines[run] = {name: None if pd.isna(v) else round(float(v), 4) for name, v in values.items()}
-        headlines[run]["control_failed"] = judge_control(part, judged_p)[0]
+        headlines[run]["control_failed"] = judge_control(part, judged_p, row.embedder)[0]
+        headlines[run]["embedder_is_sound"] = choose_embedder(_read_verification(part))[1]
     return headlines
 
 
 def compute_roc_curves(scores, controls=("none", "disjoint", "untrained", "copy_machine")):
-    """ROC points of the identity attack per photo, each half, for the attack and its controls (first embedder).
+    """ROC points of the identity attack per photo, each half, for the attack and its controls.
 
-    scores : dict, run -> DataFrame of ``hide_names``. Returns a DataFrame: run, control, half, fpr, tpr.
+    scores : dict, run -> DataFrame of ``hide_names``, of one embedder. Returns a DataFrame: run, control, half, fpr, tpr.
     """
     parts = []
     for run, hidden in scores.items():
-        table = hidden[hidden.embedder == hidden.embedder.iloc[0]]
         for control in controls:
-            for half, queries in restore_queries(table, control=control).groupby("half"):
+            for half, queries in restore_queries(hidden, control=control).groupby("half"):
                 roc = compute_roc(queries.score.to_numpy(), queries.is_member.to_numpy())
                 parts.append(roc[["fpr", "tpr"]].assign(run=run, control=control, half=half))
     return pd.concat(parts, ignore_index=True)[["run", "control", "half", "fpr", "tpr"]]

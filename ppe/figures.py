@@ -13,7 +13,7 @@ MEMBER, OTHER = "#D55E00", "#0072B2"
 MEMBERSHIP_NAMES = {
     "identity": "unseen photos of members",
     "image": "training photos themselves",
-    "photo_given_person": "training against unseen photos of one person",
+    "photo_given_person": "which photos of one person",
 }
 MEMBERSHIP_COLOURS = {"identity": MEMBER, "image": "#CC79A7", "photo_given_person": "#009E73"}
 CONTROL_NAMES = {
@@ -322,12 +322,13 @@ def tabulate_auc(rows):
     return table.assign(p_value=rows.p_value.map("{:.4f}".format), people=rows.num_members).reset_index(drop=True)
 
 
-def show_verdict(failed, p_value, judged_p):
-    """The judged control in a sentence, red where it failed."""
+def show_verdict(failed, p_value, judged_p, is_sound=True):
+    """The judged control in a sentence, red where it failed, grey where no face net is good enough for a verdict."""
     colour, word = ("#B00020", "FAILED") if failed else ("#00693E", "passed")
+    if not is_sound:
+        colour, word = "#666666", "without a verdict (no face net tells people apart well enough)"
     seen = f"GAN c, who saw nobody of either half, tells them apart with p = {p_value:.3f}"
-    text = f"Control {word}: {seen} (failed below {judged_p})."
-    return HTML(f'<p style="color:{colour};font-weight:bold">{text}</p>')
+    return HTML(f'<p style="color:{colour};font-weight:bold">Control {word}: {seen} (failed below {judged_p}).</p>')
 
 
 def tabulate_params(settings):

@@ -20,6 +20,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 MIN_PEOPLE = 10  # people a side; below, an interval is (nan, nan) and only several seeds tell more
+MIN_CEILING = 0.55  # AUC; under a lower ceiling there is next to nothing to have a share of
 NO_SPREAD = 1e-12  # what rounding leaves of a difference of metrics that is 0
 
 
@@ -216,8 +217,7 @@ def bootstrap_people(queries, metric="auc", *, num_resamples=2000, confidence=0.
     low = high = np.nan
     is_at_end = min(value, 1 - value) < NO_SPREAD
     if num_people >= MIN_PEOPLE and is_at_end and metric != "average_precision":
-        num_pairs = num_people // 2 if _has_both_roles(halves) else num_people
-        bound = (1 - confidence) ** (1 / num_pairs)
+        bound = (1 - confidence) ** (1 / num_people)
         low, high = (bound, 1.0) if value > 0.5 else (0.0, 1 - bound)
     elif num_people >= MIN_PEOPLE and not is_at_end and num_resamples > 1 and np.std(samples) > NO_SPREAD:
         reach = quantile * scale * np.std(samples, ddof=1) / (value * (1 - value))
@@ -229,7 +229,8 @@ def permute_people(queries, *, num_permutations=2000, seed=0):
     """Test that the AUC, pooled over the halves in ``queries``, is larger than chance, by reassigning people to groups.
 
     Group labels are shuffled over whole people: each keeps its scores under every GAN, and its role in all halves
-    changes with its label.
+    changes with its label. Where people are both member and non-member of one half (which of their photos were trained
+    on?), each person's photos are shuffled instead.
 
     Parameters
     ----------
@@ -240,8 +241,8 @@ def permute_people(queries, *, num_permutations=2000, seed=0):
     -------
     row : dict
         ``metric``, ``value``, ``p_value``: (1 + shuffles that reach the value) / (1 + shuffles) (Phipson and Smyth
-        2010), one-sided, small = larger than chance; NaN where the AUC is, and where people are both member and
-        non-member of one half, so that there is no label to shuffle; ``num_members``, ``num_non_members`` (people).
+        2010), one-sided, small = larger than chance; NaN where the AUC is; ``num_members``, ``num_non_members``
+        (people).
 
     Raises
     ------
@@ -251,9 +252,8 @@ def permute_people(queries, *, num_permutations=2000, seed=0):
     halves, group = _arrange(queries)
     values = _permute_values(halves, group, num_permutations, np.random.default_rng(seed))
     value = resample_people(queries, num_resamples=0)[0]
-    is_defined = np.isfinite(value) and not _has_both_roles(halves)
     reached = np.sum(values[1:] >= values[0] - 1e-9)  # equal but for rounding counts as reached
-    p_value = (1 + reached) / (1 + num_permutations) if is_defined else np.nan
+    p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(value) else np.nan
     return {"metric": "auc", "value": value, "p_value": float(p_value), **_count_people(halves)}
 
 
@@ -339,7 +339,8 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
     Returns
     -------
     row : dict
-        ``metric`` leak_share, ``value`` (1: as much as this embedder can find; 0: none), ``low``, ``high``: value +- t * s
+        ``metric`` leak_share, ``value`` (1: as much as this embedder can find; 0: none; NaN under a ceiling of 0.55),
+        ``low``, ``high``: value +- t * s
         as in ``compare_attacks`` (NaN below 10 people a side, or where a resample's ceiling is chance), and the people.
 
     Raises
@@ -352,7 +353,7 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
         resample_people(table, num_resamples=num_resamples, seed=seed) for table in (queries, ceiling)
     )
     num_people, scale, quantile = _measure_groups(_arrange(queries)[1], confidence)
-    value = (value_1 - 0.5) / (value_2 - 0.5) if value_2 > 0.5 else np.nan
+    value = (value_1 - 0.5) / (value_2 - 0.5) if value_2 >= MIN_CEILING else np.nan
     low = high = np.nan
     if num_people >= MIN_PEOPLE and num_resamples > 1 and np.isfinite(value) and samples_2.min() > 0.5:
         reach = quantile * scale * np.std((samples_1 - 0.5) / (samples_2 - 0.5), ddof=1)
@@ -360,33 +361,66 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
     return {**row, "metric": "leak_share", "value": float(value), "low": float(low), "high": float(high)}
 
 
-def permute_often(queries, *, num_shuffles=200, num_permutations=2000, level=0.05, seed=0):
-    """Compute how often the permutation test finds something where people's labels were shuffled, so that nothing is there.
+def permute_often(queries, *, num_shuffles=200, num_permutations=199, num_resamples=200, level=0.05, seed=0):
+    """Look for a leak where there is none: how often do the test and the interval find one after people swap groups?
+
+    People's group labels are shuffled on the table itself, outside of what is tested, and the public functions are asked
+    again. A test whose unit were the photo would be found out here.
 
     Parameters
     ----------
-    queries, num_permutations, seed : as in ``permute_people``.
+    queries : DataFrame as in ``permute_people``, one group of people a half.
     num_shuffles : int. Tables with shuffled labels.
-    level : float. The p-value below which a table counts as found.
+    num_permutations, num_resamples, seed : of the test and of the interval of each.
+    level : float. The p-value below which a table counts as found; the interval leaves out as much.
 
     Returns
     -------
-    row : dict
-        ``metric`` permuted_share, ``value`` (about ``level`` for a sound test), ``low``, ``high`` (Clopper and Pearson),
-        ``num_members``, ``num_non_members`` (people).
+    list of two dicts
+        ``metric`` permuted_share (tables with p < ``level``) and permuted_misses (intervals that miss 0.5; NaN below ten
+        people a side); ``value``, about ``level`` if sound; ``low``, ``high``: what that many shuffles resolve (Clopper
+        and Pearson), not an interval over people; ``num_members``, ``num_non_members`` (people).
     """
-    halves, group = _arrange(queries)
-    null = _permute_values(halves, group, num_permutations, np.random.default_rng([seed, 1]))[1:]
-    shuffled = _permute_values(halves, group, num_shuffles, np.random.default_rng([seed, 2]))[1:]
-    p_values = (1 + (null[None] >= shuffled[:, None] - 1e-9).sum(1)) / (1 + len(null))
-    found = int((p_values < level).sum())
-    interval = stats.binomtest(found, num_shuffles).proportion_ci(0.95)
-    row = {"metric": "permuted_share", "value": found / num_shuffles, "low": float(interval.low), "high": float(interval.high)}
-    return {**row, **_count_people(halves)}
+    halves, _ = _arrange(queries)
+    people = queries["identity"].unique()
+    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["half"].reindex(people)
+    rng = np.random.default_rng([seed, 1])
+    found, missed = [], []
+    for number in range(num_shuffles):
+        label = dict(zip(people, rng.permutation(group.to_numpy()), strict=True))
+        shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["half"])
+        found.append(permute_people(shuffled, num_permutations=num_permutations, seed=number)["p_value"] < level)
+        row = bootstrap_people(shuffled, num_resamples=num_resamples, confidence=1 - level, seed=number)
+        missed.append(np.nan if np.isnan(row["low"]) else not row["low"] <= 0.5 <= row["high"])
+    rows = []
+    for metric, hits in (("permuted_share", found), ("permuted_misses", missed)):
+        row = {"metric": metric, "value": float(np.mean(hits)), "low": np.nan, "high": np.nan}
+        if np.isfinite(row["value"]):
+            interval = stats.binomtest(int(np.sum(hits)), num_shuffles).proportion_ci(0.95)
+            row |= {"low": float(interval.low), "high": float(interval.high)}
+        rows.append({**row, **_count_people(halves)})
+    return rows
+
+
+def _permute_own(score, person, is_member, num_permutations, rng):
+    """AUC of each person's own photos, member against non-member, as they are (row 0) and shuffled within the person."""
+    won, pairs = np.zeros(1 + num_permutations), 0
+    for p in np.unique(person):
+        own = person == p
+        inside = int(is_member[own].sum())
+        rank = stats.rankdata(score[own])
+        first = np.concatenate([rank[is_member[own]], rank[~is_member[own]]])
+        ranks = rng.permuted(np.tile(first, (1 + num_permutations, 1)), axis=1)
+        ranks[0] = first
+        won += ranks[:, :inside].sum(1) - inside * (inside + 1) / 2
+        pairs += inside * (len(rank) - inside)
+    return won / pairs if pairs else np.full(1 + num_permutations, np.nan)
 
 
 def _permute_values(halves, group, num_permutations, rng):
     """AUC, mean over the halves, of the people as they are (row 0) and under shuffled group labels."""
+    if _has_both_roles(halves):
+        return np.mean([_permute_own(*half, num_permutations, rng) for half in halves], axis=0)
     order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
     order[0] = np.arange(len(group))
     values = np.zeros(1 + num_permutations)
@@ -426,6 +460,10 @@ def _weigh_half(score, person, is_member, counts, metric):
     num_people = len(np.unique(person[~is_member]))
     if is_member.all() or not is_member.any() or FPR_OF.get(metric, 1) < 1 / num_people:
         return np.full(len(counts), np.nan)
+    if metric == "auc" and _has_both_roles([(score, person, is_member)]):
+        won, pairs = _count_own_pairs(score, person, is_member, counts.shape[1])
+        with np.errstate(invalid="ignore"):  # nobody drawn has a pair
+            return (counts @ won) / (counts @ pairs)
     if metric == "auc":
         return _weigh_pairs(score, person, is_member, ~is_member, counts, counts)
 
@@ -445,6 +483,16 @@ def _weigh_half(score, person, is_member, counts, metric):
             is_allowed = false / false[:, -1:] <= FPR_OF[metric]
             values.append((found * is_allowed).max(1) / found[:, -1])
     return np.concatenate(values)
+
+
+def _count_own_pairs(score, person, is_member, num_people):
+    """(pairs won, pairs) of each person's own photos, member against non-member: [P] each."""
+    won, pairs = np.zeros(num_people), np.zeros(num_people)
+    for p in np.unique(person):
+        inside, outside = score[(person == p) & is_member], score[(person == p) & ~is_member]
+        pairs[p] = len(inside) * len(outside)
+        won[p] = ((inside[:, None] > outside) + 0.5 * (inside[:, None] == outside)).sum()
+    return won, pairs
 
 
 def _weigh_pairs(score, person, is_left, is_right, left_weight, right_weight):

@@ -107,9 +107,9 @@ class Gan(_Section):
 
     @pydantic.field_validator("snapshots")
     @classmethod
-    def _ends_with_the_last(cls, value):
-        if value != sorted(set(value)) or value[-1] != 1:
-            raise ValueError("must rise and end at 1: the last snapshot is the one that is attacked")
+    def _hold_both_ends(cls, value):
+        if value != sorted(set(value)) or value[-1] != 1 or value[0] != 0:
+            raise ValueError("must rise from 0 to 1: the first snapshot is the untrained control, the last is attacked")
         return value
 
 
@@ -147,6 +147,12 @@ class Attack(_Section):
     kappa: Positive
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
     efforts: Annotated[list[Count], Field(min_length=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _can_fail(self):
+        if 2 / (1 + self.num_permutations) >= self.judged_p:
+            raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < judged_p={self.judged_p}: raise it")
+        return self
 
 
 class Params(_Section):

@@ -10,6 +10,9 @@ from safetensors.torch import load_file
 
 from ppe.gans import build
 
+LATENT_STREAM = 2**40
+"""Keeps the seeds of published faces apart from those of training steps."""
+
 
 def load_generator(path, gan, resolution, settings, device="cpu"):
     """Load a snapshot's generator, ready to sample.
@@ -84,8 +87,8 @@ def read_description(path):
 
 
 def draw_latents(seeds, latent_dim):
-    """z float32 [B, latent_dim], standard normal; row i is a function of seeds[i] alone."""
-    rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    """z float32 [B, latent_dim], standard normal; row i is a function of seeds[i] alone, and no latent of any training."""
+    rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(LATENT_STREAM + int(seed))) for seed in seeds]
     return torch.stack(rows)
 
 

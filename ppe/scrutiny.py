@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from ppe.attacks import score_identity
-from ppe.evaluation import HALVES, aggregate_queries, judge_queries, label_rows, select_queries
+from ppe.evaluation import HALVES, NO_ROWS, aggregate_queries, judge_queries, label_rows, select_queries
 from ppe.metrics import bootstrap_people, compute_roc
 
 VERDICT_FPR = 0.1
@@ -26,7 +26,7 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     embeddings : Tensor [N, D], float32, unit L2 norm.
     generated : dict, half -> Tensor [M, D]. The first ``size`` rows are looked at.
     members : DataFrame, written by the trainer.
-    sizes : sequence of int, rising. Those above M are left out; M is added.
+    sizes : sequence of int. Those above M are left out; M is added.
     embedder : str
     settings : dict for ``ppe.metrics.compare_halves``.
 
@@ -37,7 +37,7 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     total = min(len(generated[half]) for half in HALVES)
     best = {half: np.full(len(photos), -np.inf) for half in HALVES}
     parts, start = [], 0
-    for size in [*(s for s in sizes if s < total), total]:
+    for size in sorted({*(s for s in sizes if s < total), total}):
         for half in HALVES:
             block = generated[half][start:size]
             best[half] = np.maximum(best[half], score_identity(query_embeddings=embeddings, generated_embeddings=block))
@@ -84,20 +84,25 @@ def find_own_similarity(embeddings, photos):
 
     embeddings Tensor [N, D], unit norm; photos DataFrame with N rows. Returns ndarray [N], NaN for train photos.
     """
-    cosine = embeddings @ embeddings.T
+    asked, train = (np.flatnonzero(photos.role == role) for role in ("query", "train"))
     identity = pd.factorize(photos.identity)[0]
-    own = torch.as_tensor((identity[:, None] == identity[None]) & (photos.role == "train").to_numpy()[None])
-    nearest = cosine.masked_fill(~own, -torch.inf).amax(1).cpu().numpy()
-    return np.where((photos.role == "query") & np.isfinite(nearest), nearest, np.nan)
+    own = torch.as_tensor(identity[asked][:, None] == identity[train][None])
+    nearest = (embeddings[asked] @ embeddings[train].T).masked_fill(~own, -torch.inf).amax(1).cpu().numpy()
+    similarity = np.full(len(photos), np.nan)
+    similarity[asked] = np.where(np.isfinite(nearest), nearest, np.nan)
+    return similarity
 
 
 def judge_slices(scores, members, columns, *, embedder, settings):
     """AUC of the identity attack within slices of the queries, by columns of ``scores``.
 
+    Dozens of slices are looked at: of twenty that hold nothing, one is expected to lie outside its interval.
+
     Parameters
     ----------
     scores : DataFrame of ``score_photos``, the identity attack by one embedder, with the columns.
-    columns : sequence of str. A column of text is sliced by value, a column of numbers into thirds of the queries.
+    columns : sequence of str. A column of text is sliced by value, one of numbers into thirds: of the people where it is
+        the same in all photos of a person, else of the queries. Equal numbers stay together.
     members, embedder, settings : as in ``judge_efforts``.
 
     Returns
@@ -109,7 +114,7 @@ def judge_slices(scores, members, columns, *, embedder, settings):
         asked = scores[scores.role == "query"]
         for value, ids in _cut(asked.drop_duplicates("image_id"), column).items():
             parts.append(_judge_slice(scores, members, ids, f"{column}: {value}", embedder, settings))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
 
 
 def judge_events(scores, members, *, embedder, settings):
@@ -119,7 +124,9 @@ def judge_events(scores, members, *, embedder, settings):
     photos of one event would vanish with the nearest quarter. Slices ``own_similarity: 1 (far)`` to ``4 (near)`` and
     ``without the nearest quarter``.
     """
-    asked = scores[scores.role == "query"].drop_duplicates("image_id")
+    asked = scores[(scores.role == "query") & scores.own_similarity.notna()].drop_duplicates("image_id")
+    if len(asked) < 4:
+        return NO_ROWS
     quarter = pd.qcut(asked.own_similarity.rank(method="first"), 4, labels=["1 (far)", "2", "3", "4 (near)"])
     slices = {f"own_similarity: {q}": asked.image_id[quarter == q] for q in quarter.cat.categories}
     slices["without the nearest quarter"] = asked.image_id[quarter != "4 (near)"]
@@ -131,22 +138,25 @@ def judge_agreement(scores, members):
     """Cohen's kappa of two embedders' verdicts on the same unseen photos, each at its threshold of 10 % FPR.
 
     scores : DataFrame of ``score_photos``, the identity attack by all embedders. Returns rows, metric ``verdict_kappa``
-    (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder; mean over the halves.
+    (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder; mean over the halves; NaN where the people do
+    not resolve that FPR.
     """
-    verdicts = {}
+    verdicts, is_resolved = {}, True
     for embedder, table in scores.groupby("embedder", sort=False):
         queries = select_queries(table, members, "identity")
         for half, part in queries.groupby("half"):
             roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
             threshold = roc.threshold[roc.fpr <= VERDICT_FPR].min()
             verdicts[embedder, half] = (part.score >= threshold).to_numpy()
+            is_resolved &= part[~part.is_member].identity.nunique() >= 1 / VERDICT_FPR
     names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
     rows = []
     for first, second in itertools.combinations(names, 2):
-        value = np.mean([cohen_kappa_score(verdicts[first, half], verdicts[second, half]) for half in HALVES])
+        pairs = [(verdicts[first, half], verdicts[second, half]) for half in HALVES]
+        value = np.mean([cohen_kappa_score(*pair) for pair in pairs]) if is_resolved else np.nan
         row = {"metric": "verdict_kappa", "value": float(value), "low": np.nan, "high": np.nan}
         rows.append(label_rows([row], embedder=first, versus=second))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+    return pd.concat(rows, ignore_index=True) if rows else NO_ROWS
 
 
 def _judge_slice(scores, members, ids, name, embedder, settings):
@@ -158,6 +168,10 @@ def _cut(photos, column):
     """Slice name -> image ids."""
     values = photos[column]
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 3:
-        third = pd.qcut(values.rank(method="first"), 3, labels=["low", "middle", "high"])
-        return {name: photos.image_id[third == name] for name in third.cat.categories}
+        of_person = photos.groupby("identity")[column]
+        whole = of_person.first() if (of_person.nunique() <= 1).all() else values
+        edges = np.unique(np.quantile(whole.dropna(), [0, 1 / 3, 2 / 3, 1]))
+        names = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+        third = pd.cut(values, edges, include_lowest=True, labels=names)
+        return {name: photos.image_id[third == name] for name in names}
     return {str(name): ids.image_id for name, ids in photos.groupby(column)}

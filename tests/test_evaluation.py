@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ppe.evaluation import (
+    KEYS,
     aggregate_queries,
     choose_embedder,
     collect_rows,
@@ -23,7 +24,8 @@ from ppe.evaluation import (
 from ppe.metrics import compute_auc
 
 RUN = {
-    "dataset": "d", "resolution": 32, "gan": "fastgan", "num_identities": 12, "train_photos": 2, "seed": 1, "num_generated": 9,
+    "dataset": "d", "resolution": 32, "gan": "fastgan", "num_identities": 12, "train_photos": 2, "query_photos": 2,
+    "kimg": 1, "seed": 1, "num_generated": 9,
 }  # fmt: skip
 
 
@@ -96,16 +98,20 @@ def test_a_perfect_leak_and_no_leak(photos, members):
         share = rows[rows.metric == "leak_share"].set_index("versus").value
         assert set(share.index) == {"copy_machine", "identity_twin"} and share.between(-0.6, 1.001).all()
         assert rows[rows.metric == "permuted_share"].value.iloc[0] < 0.12
+        same = pooled[pooled.membership == "photo_given_person"]
+        assert (same.value == 0.5).all(), "all photos of a person score alike"
 
 
 def test_a_control_that_tells_the_halves_apart_fails(photos, members):
     scores = make_scores(photos, 1.0)
-    fine = evaluate_scores(scores, members, num_resamples=50, num_permutations=200).assign(embedder_auc=0.95)
-    assert not judge_control(fine, 0.01)[0]
+    fine = evaluate_scores(scores, members, num_resamples=50, num_permutations=400)
+    assert not judge_control(fine, 0.01, "net")[0]
     scores.loc[(scores.generator == "c") & (scores.group == "a"), "score"] += 50
-    rows = evaluate_scores(scores, members, num_resamples=50, num_permutations=200).assign(embedder_auc=0.95)
-    failed, p_value = judge_control(rows, 0.01)
-    assert failed and p_value < 0.01
+    rows = evaluate_scores(scores, members, num_resamples=50, num_permutations=400)
+    failed, p_value = judge_control(rows, 0.01, "net")
+    assert failed and p_value == pytest.approx(2 / 401), "two halves that mirror each other are asked twice"
+    with pytest.raises(ValueError, match="has no p-value"):
+        judge_control(rows[rows.control != "disjoint"], 0.01, "net")
 
 
 def test_person_level_is_the_mean_or_the_largest(photos, members):
@@ -128,7 +134,8 @@ def test_hidden_scores_hold_no_name_and_give_the_same_numbers(photos, members):
     for membership, control in (("identity", "none"), ("image", "none"), ("identity", "disjoint"), ("identity", "copy_machine")):
         one = select_queries(scores[scores.attack == "identity"], known, membership, control)
         two = restore_queries(hidden, membership, control)
-        assert one[["half", "is_member", "score"]].equals(two[["half", "is_member", "score"]])
+        columns = ["half", "is_member", "score"]
+        assert one[columns].sort_values(columns).to_numpy().tolist() == two[columns].sort_values(columns).to_numpy().tolist()
 
 
 def test_every_attack_scores_every_set(photos):
@@ -174,7 +181,10 @@ def test_rows_of_runs_are_collected_with_the_difference_of_sizes(photos, members
     for run, leak, size in (("small", 3.0, 12), ("large", 0.5, 40)):
         scores = make_scores(photos, leak)
         rows = describe_rows(
-            evaluate_scores(scores, members, num_resamples=50, num_permutations=50),
+            pd.concat([
+                evaluate_scores(scores, members, num_resamples=50, num_permutations=50),
+                pd.DataFrame([{**dict.fromkeys(KEYS, ""), "half": "a", "slice": "generated faces", "num_generated": 3}]),
+            ]),
             run,
             RUN | {"num_identities": size},
             {"net": 0.95},
@@ -195,6 +205,11 @@ def test_rows_of_runs_are_collected_with_the_difference_of_sizes(photos, members
 
 
 def test_a_weak_embedder_is_shown_but_gives_no_verdict():
-    rows = pd.DataFrame({"embedder": ["", "weak", "sound"], "embedder_auc": [np.nan, 0.85, 0.93]})
-    assert choose_embedder(rows) == "sound"
-    assert choose_embedder(rows.assign(embedder_auc=0.5)) == "weak", "where none is sound, the first, with its AUC beside it"
+    assert choose_embedder({"weak": 0.85, "sound": 0.93}) == ("sound", True)
+    assert choose_embedder({"weak": 0.85, "weaker": 0.5}) == ("weak", False), "where none is sound, the first, and it is said"
+
+
+def test_rows_of_the_effort_curve_keep_their_number_and_the_others_get_the_runs():
+    rows = pd.DataFrame({"embedder": "net", "value": [0.5, 0.6], "num_generated": [np.nan, 100]})
+    rows = rows.assign(**{c: "" for c in ("half", "metric", *KEYS[1:])}, low=0.0, high=1.0, num_members=9, num_non_members=9)
+    assert list(describe_rows(rows, "r", RUN).num_generated) == [9, 100]

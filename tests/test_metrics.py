@@ -191,12 +191,17 @@ def test_interval_covers_and_says_what_it_should():
 
 def test_photos_of_trained_people_against_their_unseen_photos():
     train, unseen = draw_queries(seed=1), draw_queries(seed=2)
-    queries = pd.concat([train.assign(is_member=True), unseen.assign(is_member=False)])
+    train["score"] += 10 * pd.factorize(train["identity"])[0] + 1.0  # people far apart, their train photos a little higher
+    unseen["score"] += 10 * pd.factorize(unseen["identity"])[0]
+    queries = pd.concat([train.assign(is_member=True), unseen.assign(is_member=False)], ignore_index=True)
     queries = queries[queries["identity"].str[0] == queries["half"]]  # photo_given_person: both roles in one half
     row = bootstrap_people(queries)
-    assert row["value"] == pytest.approx(auc_of_halves(queries), abs=1e-12)
-    assert row["low"] < row["value"] < row["high"]
-    assert np.isnan(permute_people(queries)["p_value"])
+    within = queries.groupby(["half", "identity"]).apply(lambda p: roc_auc_score(p["is_member"], p["score"]))
+    assert row["value"] == pytest.approx(within.mean(), abs=1e-12), "photos of two people are never compared"
+    assert row["low"] < row["value"] < row["high"] and row["value"] > auc_of_halves(queries) + 0.1
+    assert permute_people(queries, num_permutations=500)["p_value"] == 1 / 501
+    nothing = queries.assign(score=np.random.default_rng(0).normal(size=len(queries)))
+    assert permute_people(nothing, num_permutations=500)["p_value"] > 0.02
 
 
 # ---- the ends ----
@@ -409,7 +414,22 @@ def test_a_leak_is_a_share_of_its_ceiling():
     assert np.isnan(nothing["value"]) and np.isnan(nothing["low"]), "a ceiling at chance is no ceiling"
 
 
-def test_shuffled_labels_are_found_as_often_as_the_level_says():
-    row = permute_often(draw_queries(effect=3.0), num_permutations=500)
-    assert row["metric"] == "permuted_share" and 0.0 <= row["low"] <= 0.05 <= row["high"]
-    assert row == permute_often(draw_queries(effect=3.0), num_permutations=500), "a function of the seed"
+def test_shuffled_labels_are_found_as_often_as_the_level_says(monkeypatch):
+    queries = draw_queries(effect=3.0)
+    settings = {"num_shuffles": 100, "num_permutations": 99, "num_resamples": 100}
+    share, misses = permute_often(queries, **settings)
+    assert share["metric"] == "permuted_share" and share["value"] <= 0.12 and share["low"] <= 0.05 <= share["high"]
+    assert misses["metric"] == "permuted_misses" and misses["value"] <= 0.12
+    assert share == permute_often(queries, **settings)[0], "a function of the seed"
+
+    def shuffle_photos(queries, *, num_permutations, seed):
+        rng, score = np.random.default_rng(seed), queries["score"]
+        values = [roc_auc_score(rng.permutation(queries["is_member"]), score) for _ in range(num_permutations)]
+        reached = np.sum(np.array(values) >= roc_auc_score(queries["is_member"], score))
+        return {"p_value": (1 + reached) / (1 + num_permutations)}
+
+    monkeypatch.setattr("ppe.metrics.permute_people", shuffle_photos)
+    alike = draw_queries(effect=0.0, halves="a", photos=8)
+    alike = alike.assign(score=alike.groupby("identity")["score"].transform("mean"))
+    wrong = permute_often(alike, **{**settings, "num_permutations": 39})[0]
+    assert wrong["value"] > 0.12, "a test whose unit is the photo is found out"

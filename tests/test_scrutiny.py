@@ -55,7 +55,7 @@ def test_efforts_look_at_the_first_faces_only(photos, members):
     own = {half: np.flatnonzero((photos.group == half) & (photos.role == "query")) for half in "ab"}
     generated = {half: torch.cat([far, embeddings[rows]]) for half, rows in own.items()}
     generated["train-a"] = embeddings[:3]  # other sets do not count
-    rows = judge_efforts(photos, embeddings, generated, members, [5, 10, 1000], embedder="net", settings=SETTINGS)
+    rows = judge_efforts(photos, embeddings, generated, members, [10, 5, 5, 1000], embedder="net", settings=SETTINGS)
     pooled = rows[rows.half == "pooled"].set_index("num_generated").value
     assert list(pooled.index) == [5, 10, 58], "sizes above what there is are left out, and all of it is added"
     assert pooled[5] == pooled[10] == pytest.approx(0.5) and pooled[58] == 1.0
@@ -86,8 +86,30 @@ def test_slices_by_value_and_by_thirds(photos, members):
     rows = judge_slices(scores, members, ["attribute_hat", "attribute_height"], embedder="net", settings=SETTINGS)
     pooled = rows[rows.half == "pooled"].set_index("slice")
     assert pooled.value["attribute_hat: none"] == 1.0 and pooled.value["attribute_hat: hat"] == 0.5
-    assert {"attribute_height: low", "attribute_height: middle", "attribute_height: high"} < set(pooled.index)
+    thirds = [name for name in pooled.index if name.startswith("attribute_height: ")]
+    assert len(thirds) == 3 and thirds[0].startswith("attribute_height: 1 to ") and thirds[-1].endswith(" to 59")
     assert pooled.num_members["attribute_hat: hat"] == 6 and np.isnan(pooled.low["attribute_hat: hat"]), "six are too few"
+
+
+def test_equal_values_and_a_persons_photos_stay_together(photos, members):
+    scores = make_scores(photos, 1.0, 0.1)
+    age = {person: 20 + 5 * (number % 6) for number, person in enumerate(photos.identity.unique())}
+    scores["attribute_age"] = scores.identity.map(age)
+    rows = judge_slices(scores, members, ["attribute_age"], embedder="net", settings=SETTINGS)
+    assert rows[rows.half == "pooled"].num_members.sum() == 12, "nobody stands in two slices"
+    scores["attribute_age"] = np.where(scores.identity.isin(["a0", "b0"]), 30.0, 20.0)
+    rows = judge_slices(scores, members, ["attribute_age"], embedder="net", settings=SETTINGS)
+    assert set(rows.slice) == {"attribute_age: 20.0", "attribute_age: 30.0"}
+
+
+def test_nothing_to_judge_gives_no_rows(photos, members):
+    scores = make_scores(photos, 1.0, 0.1).assign(own_similarity=np.nan)
+    for rows in (
+        judge_slices(scores, members, [], embedder="net", settings=SETTINGS),
+        judge_events(scores, members, embedder="net", settings=SETTINGS),
+        judge_agreement(scores, members),
+    ):
+        assert len(rows) == 0 and {"slice", "value", "half"} <= set(rows.columns)
 
 
 def test_agreement_of_two_nets(photos, members):
