@@ -171,7 +171,7 @@ def _cut(photos, column):
         of_person = photos.groupby("identity")[column]
         whole = of_person.first() if (of_person.nunique() <= 1).all() else values
         edges = np.unique(np.quantile(whole.dropna(), [0, 1 / 3, 2 / 3, 1]))
-        names = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+        names = [f"{k + 1} ({edges[k]:.3g} to {edges[k + 1]:.3g})" for k in range(len(edges) - 1)]
         third = pd.cut(values, edges, include_lowest=True, labels=names)
         return {name: photos.image_id[third == name] for name in names}
     return {str(name): ids.image_id for name, ids in photos.groupby(column)}

@@ -87,7 +87,7 @@ def test_slices_by_value_and_by_thirds(photos, members):
     pooled = rows[rows.half == "pooled"].set_index("slice")
     assert pooled.value["attribute_hat: none"] == 1.0 and pooled.value["attribute_hat: hat"] == 0.5
     thirds = [name for name in pooled.index if name.startswith("attribute_height: ")]
-    assert len(thirds) == 3 and thirds[0].startswith("attribute_height: 1 to ") and thirds[-1].endswith(" to 59")
+    assert len(thirds) == 3 and thirds[0].startswith("attribute_height: 1 (1 to ") and thirds[-1].endswith(" to 59)")
     assert pooled.num_members["attribute_hat: hat"] == 6 and np.isnan(pooled.low["attribute_hat: hat"]), "six are too few"
 
 
