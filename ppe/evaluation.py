@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from ppe.attacks import ATTACKS, aggregate_scores, list_needed
-from ppe.metrics import compare_attacks, compare_ceiling, compare_halves, compare_sizes, compute_roc, permute_often
+from ppe.metrics import (
+    MIN_VERIFICATION_AUC,
+    compare_attacks,
+    compare_ceiling,
+    compare_halves,
+    compare_sizes,
+    compute_roc,
+    permute_often,
+)
 from ppe.params import load_table
 
 HALVES = "ab"
@@ -36,8 +44,6 @@ HEADLINE = {
 
 
 NO_ROWS = pd.DataFrame(columns=[*KEYS, "half", "metric", "value", "low", "high", "num_members", "num_non_members"])
-MIN_VERIFICATION_AUC = 0.90
-"""A net that tells people apart less well than this, at the GAN's resolution, is shown and not used for verdicts."""
 
 
 def score_photos(photos, query, sets, attacks, embedder="", reference=""):

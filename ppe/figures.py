@@ -113,7 +113,7 @@ def plot_truth(pairs, correlation):
     means = pairs.groupby(decile, observed=True).mean()
     axis.plot(means.parameter_distance, means.embedding_distance, "o-", color=MEMBER, label="mean of each tenth")
     axis.set(xlabel="distance of the people's parameters", ylabel="1 - cosine of their faces")
-    axis.set_title(f"Who is drawn alike looks alike (rank correlation {correlation:.2f})")
+    axis.set_title(f"Do people who are drawn alike look alike to the net? (rank correlation {correlation:.2f}; 0: no)")
     axis.legend(loc="lower right", fontsize=8)
     return figure
 
@@ -327,7 +327,7 @@ def show_verdict(failed, p_value, judged_p, is_sound=True):
     colour, word = ("#B00020", "FAILED") if failed else ("#00693E", "passed")
     if not is_sound:
         colour, word = "#666666", "without a verdict (no face net tells people apart well enough)"
-    seen = f"GAN c, who saw nobody of either half, tells them apart with p = {p_value:.3f}"
+    seen = f"that GAN c, who saw nobody of either half, tells them apart: p = {p_value:.3f}"
     return HTML(f'<p style="color:{colour};font-weight:bold">Control {word}: {seen} (failed below {judged_p}).</p>')
 
 

@@ -19,6 +19,8 @@ from scipy import linalg, stats
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+MIN_VERIFICATION_AUC = 0.90
+"""A net that tells people apart less well than this, at the GAN's resolution, is shown and not used for verdicts."""
 MIN_PEOPLE = 10  # people a side; below, an interval is (nan, nan) and only several seeds tell more
 MIN_CEILING = 0.55  # AUC; under a lower ceiling there is next to nothing to have a share of
 NO_SPREAD = 1e-12  # what rounding leaves of a difference of metrics that is 0
