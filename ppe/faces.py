@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from facenet_pytorch import MTCNN
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -91,6 +90,8 @@ def build_detector(device="cpu", min_face_size=MIN_FACE_SIZE):
     -------
     MTCNN, for ``detect_faces``. channels_last, because pooling is several times faster so on a CPU.
     """
+    from facenet_pytorch import MTCNN  # here, because it brings seconds of torchvision to notebooks that detect nothing
+
     detector = MTCNN(keep_all=True, post_process=False, min_face_size=min_face_size, device=torch.device(device))
     detector.rnet, detector.onet = FixedRows(detector.rnet), FixedRows(detector.onet)
     return detector.to(memory_format=torch.channels_last).eval()
