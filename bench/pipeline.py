@@ -38,14 +38,15 @@ def main():
     table = detect_faces(pictures, detector=detector)
     landmarks = table.filter(regex="_[xy]$").to_numpy(np.float32).reshape(-1, 5, 2)
     found = np.isfinite(landmarks).all((1, 2))
-    faces = align_faces([picture for picture, is_found in zip(pictures, found, strict=True) if is_found], landmarks[found])
+    held = [picture for picture, is_found in zip(pictures, found, strict=True) if is_found]
+    faces = align_faces(held, landmarks[found])
 
     frames = torch.nn.functional.interpolate(photos.float(), size=(192, 192), mode="bilinear").permute(0, 2, 3, 1)
     ready = [list(part.to(torch.uint8).numpy()) for part in frames.split(BATCH)]
     bare = measure(lambda: [detector.detect(part, landmarks=True) for part in ready])
     whole = measure(lambda: detect_faces(pictures, batch_size=BATCH, detector=detector))
     print(f"detector: bare {COUNT / bare:.1f}, detect_faces {COUNT / whole:.1f} photos a second, ratio {bare / whole:.2f}")
-    aligned = measure(lambda: align_faces(pictures, np.nan_to_num(landmarks, nan=64.0)))
+    aligned = measure(lambda: align_faces(held, landmarks[found]))
     print(f"detect and align: ratio {bare / (whole + aligned):.2f} of the bare detector")
 
     net = build("mobilefacenet")
