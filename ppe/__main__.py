@@ -1,7 +1,8 @@
-"""The steps of the study that no notebook tells: ``python -m ppe index|collect|report|study``.
+"""The steps of the study that no notebook tells: ``python -m ppe index|train|collect|report|study``.
 
-``index`` lists a data set's photos, ``collect`` gathers the runs' rows, ``report`` says what came out and where to look,
-``study`` runs another params file (``studies/<name>.yaml``) in a copy of the project and brings its results back.
+``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
+``collect`` gathers the runs' rows, ``report`` says what came out and where to look, ``study`` runs another params file
+(``studies/<name>.yaml``) in a copy of the project and brings its results back.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+
+import pandas as pd
 
 from ppe.params import find_root, find_shared, load_params
 
@@ -29,6 +32,35 @@ def index(dataset):
     )
     save_table(table, params.index_file(dataset))
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
+
+
+def train(run):
+    """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
+    from ppe.faces import resize_faces
+    from ppe.gans.checkpoints import fingerprint, hold_lock
+    from ppe.gans.training import train_gan
+    from ppe.identities import GROUPS, split_people
+    from ppe.params import choose_device, load_array, load_table
+
+    params = load_params(run)
+    settings = params.runs[run]
+    table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
+    sizes = settings.model_dump(include={"num_identities", "train_photos", "query_photos", "seed"})
+    split = split_people(table[table.detected], **sizes)
+    training = split[split.role == "train"]
+    row = pd.Series(table.index, index=table.image_id)
+    faces = load_array(params.faces_folder(settings.dataset) / "faces.npy")
+    images = {g: resize_faces(faces[row[part.image_id]], settings.resolution) for g, part in training.groupby("group")}
+    members = training[["group", "image_id", "identity"]].reset_index(drop=True)
+    checkpoints = params.checkpoints_folder(run, fingerprint(members, images))
+    lock = hold_lock(checkpoints) if os.environ.get("RANK", "0") == "0" else None
+    recipe = {"gan": settings.gan, "settings": params.gans[settings.gan].model_dump(), "kimg": settings.kimg}
+    recipe |= {"description": params.describe(run), "device": choose_device(params.device)}
+    for number, group in enumerate(GROUPS):
+        seed = 3 * settings.seed + number
+        train_gan(images[group], **recipe, seed=seed, folder=checkpoints / group, label=f"{run}, GAN {group}")
+    if lock:
+        lock.close()
 
 
 def collect():
@@ -123,11 +155,12 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m ppe", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("index").add_argument("dataset")
+    commands.add_parser("train").add_argument("run")
     commands.add_parser("collect")
     commands.add_parser("report")
     commands.add_parser("study").add_argument("name")
     arguments = vars(parser.parse_args())
-    command = {"index": index, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
+    command = {"index": index, "train": train, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
     try:
         command(**arguments)
     except (ValueError, OSError) as mistake:

@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field
 
 READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "crowd")
-GANS = ("fastgan",)
+GANS = ("fastgan", "stylegan2")
 NETS = ("mobilefacenet", "facenet")
 SCRATCH_STUDY = "smoke"
 """The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
@@ -96,11 +96,12 @@ class Gan(_Section):
     beta2: Annotated[float, Field(ge=0, lt=1)]
     r1_gamma: Annotated[float, Field(ge=0)]
     r1_interval: Count
-    redraw_weight: Annotated[float, Field(ge=0)]
     ema_kimg: Positive
     ema_rampup: Positive
     flip: bool
-    augment: list[Literal["colour", "translation", "cutout"]]
+    augment: list[Literal["colour", "translation", "cutout", "ada"]]
+    ada_target: Annotated[float, Field(ge=-1, le=1)] | None = None
+    ada_kimg: Positive | None = None
     snapshots: Annotated[list[Fraction], Field(min_length=1)]
     checkpoint_seconds: Positive
     precision: Literal["auto", "float32", "bfloat16"]
@@ -111,6 +112,44 @@ class Gan(_Section):
         if value != sorted(set(value)) or value[-1] != 1 or value[0] != 0:
             raise ValueError("must rise from 0 to 1: the first snapshot is the untrained control, the last is attacked")
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _steers_ada(self):
+        if "ada" in self.augment and None in (self.ada_target, self.ada_kimg):
+            raise ValueError("augment holds 'ada', which needs ada_target and ada_kimg")
+        return self
+
+
+class FastGan(Gan):
+    """What only FastGAN has."""
+
+    redraw_weight: Annotated[float, Field(ge=0)]
+
+
+class StyleGan2(Gan):
+    """What only StyleGAN2 has."""
+
+    style_dim: Count
+    mapping_layers: Count
+    style_mixing: Fraction
+    truncation: Fraction
+    path_length_weight: Annotated[float, Field(ge=0)]
+    path_length_interval: Count
+    path_length_shrink: Count
+    path_length_decay: Fraction
+
+
+class Gans(_Section):
+    """The section of each GAN that the study trains, by the GAN's name."""
+
+    fastgan: FastGan | None = None
+    stylegan2: StyleGan2 | None = None
+
+    def __iter__(self):
+        return iter(name for name in GANS if getattr(self, name) is not None)
+
+    def __getitem__(self, name):
+        return getattr(self, name)
 
 
 class Embedder(_Section):
@@ -162,7 +201,7 @@ class Params(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs: Annotated[dict[str, Run], Field(min_length=1)]
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
-    gans: dict[str, Gan]
+    gans: Gans
     embedders: dict[str, Embedder]
     attack: Attack
 
@@ -234,14 +273,13 @@ class Params(_Section):
         return self._base / "results" / self.study
 
     def checkpoints_folder(self, run, members):
-        """Where a training keeps what it needs to go on: named by its params, members and code, so that nothing mixes.
+        """Where a training keeps what it needs to go on: named by its params, photos and code, so that nothing mixes.
 
         members : str, anything that changes when the training photos do.
         """
         settings = self.runs[self._run(run)]
-        code = [
-            (Path(__file__).parent / "gans" / f"{n}.py").read_bytes() for n in (settings.gan, "augment", "losses", "training")
-        ]
+        others = {"__init__", *GANS} - {settings.gan}
+        code = [file.read_bytes() for file in sorted((Path(__file__).parent / "gans").glob("*.py")) if file.stem not in others]
         parts = [settings.model_dump_json(exclude={"num_generated"}), self.gans[settings.gan].model_dump_json(), members]
         digest = hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
         return self._base / ".checkpoints" / f"{run}-{digest}"

@@ -71,7 +71,7 @@ def compute_logits(discriminator, faces, batch_size=64):
     logits : ndarray [N], float32; large = real.
     """
     device = next(discriminator.parameters()).device
-    stddev = float(discriminator.stddev_mean)
+    stddev = float(discriminator.stddev.mean)
     logits = []
     for start in range(0, len(faces), batch_size):
         block = torch.as_tensor(np.array(faces[start : start + batch_size])).to(device).float() / 127.5 - 1

@@ -22,6 +22,32 @@ def shared():
     return folder
 
 
+@pytest.fixture(scope="session")
+def photos():
+    """Twelve pictures of two flat colours with a bright spot: easy to learn, and not all alike."""
+    images = torch.full((12, 3, 32, 32), 60, dtype=torch.uint8)
+    images[::2, 0] = 200
+    images[:, :, 10:16, 12:20] = 240
+    return images
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Settings of the smallest nets that the tests train, by GAN."""
+    common = {
+        "latent_dim": 16, "channel_base": 256, "channel_base_discriminator": 256, "channel_max": 32, "batch_size": 8,
+        "learning_rate": 1e-3, "discriminator_rate": 1.0, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1, "r1_interval": 4,
+        "ema_kimg": 1.0, "ema_rampup": 0.1, "flip": True, "ada_target": 0.6, "ada_kimg": 1.0,
+        "snapshots": [0.0, 0.5, 1.0], "checkpoint_seconds": 1e9, "precision": "float32",
+    }  # fmt: skip
+    style = {
+        "style_dim": 16, "mapping_layers": 2, "style_mixing": 0.9, "truncation": 1.0, "path_length_weight": 2.0,
+        "path_length_interval": 4, "path_length_shrink": 2, "path_length_decay": 0.01, "augment": ["ada"],
+    }  # fmt: skip
+    fast = {"redraw_weight": 1.0, "augment": ["colour", "translation"]}
+    return {"fastgan": common | fast, "stylegan2": common | style}
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-GANS = {"fastgan": "ppe.gans.fastgan"}
+GANS = {"fastgan": "ppe.gans.fastgan", "stylegan2": "ppe.gans.stylegan2"}
 
 
 def build(gan, resolution, settings):
@@ -11,11 +11,16 @@ def build(gan, resolution, settings):
     Parameters
     ----------
     gan : str
-        A name in ``GANS``.
+        A name in ``GANS``. Its module has a ``build(resolution, settings)``, and two nets:
+
+        - generator(z) -> faces float [B, 3, H, H] about [-1, 1], a function of z alone; generator.draw(z, draws) -> the
+          faces of a training step, which may use further random numbers; generator.latent_dim.
+        - discriminator(faces, stddev=None) -> (logits float [B], large = real; dict of feature maps), and
+          discriminator.stddev, a ``ppe.gans.stddev.StddevChannel``.
     resolution : int
         Side of the faces in pixels.
     settings : mapping
-        The GAN's section of params: ``latent_dim``, ``channel_base``, ``channel_base_discriminator``, ``channel_max``.
+        The GAN's section of params.
 
     Returns
     -------
@@ -23,7 +28,4 @@ def build(gan, resolution, settings):
     """
     if gan not in GANS:
         raise ValueError(f"gan={gan!r} is not one of {list(GANS)} (params.yaml: runs)")
-    module = import_module(GANS[gan])
-    generator = module.Generator(resolution, settings["latent_dim"], settings["channel_base"], settings["channel_max"])
-    base = settings["channel_base_discriminator"]
-    return generator, module.Discriminator(resolution, base, settings["channel_max"])
+    return import_module(GANS[gan]).build(resolution, settings)

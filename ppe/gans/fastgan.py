@@ -12,8 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ppe.gans.stddev import StddevChannel
+
 SKIPS = {16: 4, 32: 8, 64: 8, 128: 16, 256: 16}
 """Resolution of an excited feature map -> resolution of the map that excites it (paper, figure 3, scaled down)."""
+
+
+def build(resolution, settings):
+    """An untrained (generator, discriminator) pair, as ``ppe.gans.build`` describes it."""
+    generator = Generator(resolution, settings["latent_dim"], settings["channel_base"], settings["channel_max"])
+    return generator, Discriminator(resolution, settings["channel_base_discriminator"], settings["channel_max"])
 
 
 def count_channels(resolution, channel_base, channel_max):
@@ -85,6 +93,10 @@ class Generator(nn.Module):
             maps[int(side)] = x
         return torch.tanh(self.to_rgb(x))
 
+    def draw(self, z, draws):
+        """The faces of a training step: nothing is random but ``z``."""
+        return self(z)
+
 
 class DownBlock(nn.Module):
     """Strided convolutions beside an average-pooled shortcut, averaged (paper, figure 4, the residual block)."""
@@ -115,22 +127,21 @@ class Decoder(nn.Module):
 class Discriminator(nn.Module):
     """Faces to logits, large = real; two decoders keep its features from forgetting the face.
 
-    Parameters are those of ``Generator``; the last map is 4x4, where a minibatch standard deviation channel is added
-    (Karras et al. 2018). ``stddev`` fixes that channel: a number makes a face's logit independent of the batch around it.
+    Parameters are those of ``Generator``; the last map is 4x4, where a minibatch standard deviation channel is added, which
+    ``stddev`` fixes (``ppe.gans.stddev``).
     """
 
     def __init__(self, resolution, channel_base=1024, channel_max=192, stddev_group=4):
         super().__init__()
-        self.stddev_group = stddev_group
         sides = [resolution // 2**i for i in range(1, int(math.log2(resolution)) - 1)]
         width = {r: count_channels(r, channel_base, channel_max) for r in sides}
         self.stem = nn.Conv2d(3, width[sides[0]], 4, stride=2, padding=1)
         self.downs = nn.ModuleDict({str(r): DownBlock(width[2 * r], width[r]) for r in sides[1:]})
+        self.stddev = StddevChannel(stddev_group)
         self.last = nn.Conv2d(width[4] + 1, width[4], 3, padding=1)
         self.logit = nn.Linear(width[4] * 16, 1)
         self.decode_whole = Decoder(width[4])
         self.decode_part = Decoder(width[8])
-        self.register_buffer("stddev_mean", torch.zeros(()))
         # torch's own start shrinks a signal by 0.6 a layer: at the logit nothing is left, and D never wakes up.
         for layer in (self.stem, *self.downs.modules(), self.last):
             if isinstance(layer, nn.Conv2d):
@@ -144,11 +155,7 @@ class Discriminator(nn.Module):
         for side, down in self.downs.items():
             x = down(x)
             maps[int(side)] = x
-        spread = compute_group_stddev(x, self.stddev_group) if stddev is None else x.new_full((len(x), 1, 4, 4), float(stddev))
-        if self.training and stddev is None:
-            # A running mean over training: with the batch's own value a batch of members would give itself away.
-            self.stddev_mean.lerp_(spread.detach().mean().float(), 0.01)
-        y = F.leaky_relu(self.last(torch.cat([x, spread.to(x.dtype)], dim=1)), 0.2)
+        y = F.leaky_relu(self.last(self.stddev(x, stddev)), 0.2)
         return self.logit(y.flatten(1)).squeeze(1), maps
 
     def redraw(self, images, maps, quadrant):
@@ -163,14 +170,3 @@ class Discriminator(nn.Module):
         whole_loss = F.l1_loss(self.decode_whole(maps[4]), F.interpolate(images, size=(16, 16), mode="area"))
         return whole_loss + F.l1_loss(self.decode_part(feature), F.interpolate(part, size=(16, 16), mode="area"))
 
-
-def compute_group_stddev(x, group):
-    """Mean over channels and pixels of the standard deviation within groups of faces (Karras et al. 2018, section 3).
-
-    x float [B, C, H, W] -> float [B, 1, H, W]; the groups are strided, and B that no group divides makes one group.
-    """
-    batch, channels, height, width = x.shape
-    group = group if batch % group == 0 else batch
-    y = x.float().reshape(group, batch // group, channels, height, width)
-    spread = (y.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-    return spread.repeat(group)[:, None, None, None].expand(batch, 1, height, width)

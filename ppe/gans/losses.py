@@ -1,4 +1,4 @@
-"""What generator and discriminator minimise: the non-saturating logistic loss (Goodfellow et al. 2014) with R1."""
+"""What generator and discriminator minimise: the non-saturating logistic loss (Goodfellow et al. 2014), R1, path lengths."""
 
 import torch
 import torch.nn.functional as F
@@ -24,3 +24,12 @@ def compute_r1_penalty(discriminator, real):
     logits, _ = discriminator(real)
     (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def compute_path_penalty(lengths, mean):
+    """(|J^T y| - a)^2, mean over the batch (Karras et al. 2020, equation 4).
+
+    lengths : Tensor [B], float, of ``measure_path_lengths``; mean : Tensor [], their moving average a. The caller
+    multiplies by the weight and by the interval.
+    """
+    return (lengths - mean).square().mean()

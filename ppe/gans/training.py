@@ -1,37 +1,43 @@
-"""One trainer for every GAN: alternate steps, lazy R1, a moving average of the generator, snapshots, checkpoints.
+"""One trainer for every GAN: alternate steps, lazy regularisers, a moving average of the generator, snapshots.
 
-Every random number of step i is a function of (seed, i), so a training that goes on from a checkpoint sees what a
-training that was never stopped would have seen.
+Every random number of step i is a function of (seed, i) (``ppe.gans.draws``), so a training that goes on from a checkpoint
+sees what a training that was never stopped would have seen.
 """
 
 import copy
-import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from ppe.gans import build
+from ppe.gans.ada import steer
 from ppe.gans.augment import augment
-from ppe.gans.losses import compute_discriminator_loss, compute_generator_loss, compute_r1_penalty
+from ppe.gans.checkpoints import restore_checkpoint, save_checkpoint, save_losses, save_snapshot, save_tensors
+from ppe.gans.draws import open_draws, pick_rows
+from ppe.gans.losses import compute_discriminator_loss, compute_generator_loss, compute_path_penalty, compute_r1_penalty
+from ppe.gans.processes import average, average_gradients, join_processes, wait_for_all
 
 LOG_SECONDS = 60
 LOSS_INTERVAL = 20
 """Steps between two rows of the loss table; the mean of the steps in between is what is kept."""
-NUM_CALIBRATION = 1024
-"""Latents that set the batch norm statistics of the averaged generator before a snapshot."""
+STEER_INTERVAL = 4
+"""Steps between two moves of ADA's p (Karras et al. 2020b, section 3.1)."""
+LOSSES = ("loss_generator", "loss_discriminator", "loss_redraw", "real_logit", "generated_logit", "real_sign", "p", "path_length")
+"""Columns of the loss table: means over an interval; logits large = real; p and real_sign of ADA; path_length is the mean a."""
+TF32 = "high"
+"""Where a GPU multiplies float32 (path lengths, R1), it may round the factors to TF32."""
 
 
 def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", device="cpu", label=""):
     """Train one GAN and leave its snapshots in ``folder``; go on where an earlier call with this folder was stopped.
 
-    A folder whose training was finished is left as it is: the same recipe is never trained twice.
+    A folder whose training was finished is left as it is: the same recipe is never trained twice. Under ``torchrun`` the
+    processes share each batch; the first one writes.
 
     Parameters
     ----------
@@ -43,7 +49,7 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     seed : int
         Decides the initial weights and every random number of the training.
     folder : path
-        Receives ``snapshot-<images>.safetensors`` (averaged generator), ``discriminator.safetensors`` and ``losses.csv``.
+        Receives ``snapshot-<images>.safetensors`` (averaged generator), ``discriminator.safetensors`` and ``finished.json``.
     description : str
         JSON of the params that made the run; stored in every file.
     device, label : str
@@ -51,244 +57,218 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
 
     Returns
     -------
-    list of dict, one a logged interval: images, loss_generator, loss_discriminator, loss_redraw, real_logit,
-    generated_logit (means over the interval; logits large = real).
+    list of dict, one a logged interval: images, and ``LOSSES``.
 
     Raises
     ------
+    ValueError
+        If the images are not uint8 [N, 3, H, H], or the processes do not divide the batch.
     FloatingPointError
         If a loss is not finite; the snapshots so far stay.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    finished = folder / "finished.json"
+    finished, checkpoint = folder / "finished.json", folder / "checkpoint.pt"
     if finished.exists():
         return json.loads(finished.read_text())
-    state = _start(torch.as_tensor(images), gan, settings, seed, device)
-    checkpoint = folder / "checkpoint.pt"
+    state = start_training(torch.as_tensor(images), gan, settings, seed, device)
+    writes = state["rank"] == 0
     if checkpoint.exists():
-        _restore(state, checkpoint, device)
-    steps = max(1, round(kimg * 1000 / settings["batch_size"]))
-    marks = {round(share * steps): share for share in settings["snapshots"]}
+        restore_checkpoint(state, checkpoint, state["device"])
+    size = settings["batch_size"]
+    steps = max(1, round(kimg * 1000 / size))
+    marks = {round(share * steps) for share in settings["snapshots"]}
     saved = time.monotonic()
-    for step in _show_progress(range(state["step"], steps + 1), settings["batch_size"], label, state["losses"]):
-        if step in marks:
-            name = folder / f"snapshot-{step * settings['batch_size']:09d}.safetensors"
-            _save_snapshot(state, name, description, settings, seed, device)
+    for step in _show_progress(range(state["step"], steps + 1), size, label, writes):
+        if step in marks and writes:
+            save_snapshot(state, folder / f"snapshot-{step * size:09d}.safetensors", description, seed)
         if step == steps:
             break
-        _train_step(state, step, settings, seed)
+        train_step(state, step, settings, seed)
         state["step"] = step + 1
-        if (step + 1) % LOSS_INTERVAL == 0 or step + 1 == steps:
-            _log_losses(state, (step + 1) * settings["batch_size"], label)
-        if time.monotonic() - saved > settings["checkpoint_seconds"]:
-            _save_checkpoint(state, checkpoint)
+        if (step + 1) % LOSS_INTERVAL == 0 or step + 1 in marks:
+            _log_losses(state, (step + 1) * size, label)
+        if writes and time.monotonic() - saved > settings["checkpoint_seconds"]:
+            save_checkpoint(state, checkpoint)
             saved = time.monotonic()
-    _save_tensors(state["discriminator"].state_dict(), folder / "discriminator.safetensors", description)
-    finished.with_suffix(".partial").write_text(json.dumps(state["losses"]))
-    os.replace(finished.with_suffix(".partial"), finished)
-    checkpoint.unlink(missing_ok=True)
+    if writes:
+        save_tensors(state["discriminator"].state_dict(), folder / "discriminator.safetensors", description)
+        save_losses(state["losses"], finished)
+        checkpoint.unlink(missing_ok=True)
+    wait_for_all(state["fabric"])
     return state["losses"]
 
 
 def choose_precision(precision, device):
-    """bfloat16 where this machine multiplies it faster than float32: recent GPUs, CPUs with AVX-512 bf16 or AMX."""
+    """bfloat16 on a GPU that multiplies it, float32 elsewhere.
+
+    On a CPU bfloat16 was not faster for nets of this size, even with AVX-512 bf16 (``bench/train.py``), and float32 gives
+    numbers that agree more closely between machines.
+    """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return torch.bfloat16 if "avx512_bf16" in flags or "amx_bf16" in flags else torch.float32
+    on_gpu = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if on_gpu else torch.float32
 
 
-def hold_lock(folder):
-    """Hold a training's folder for this process: a second one (a killed repro's kernel may live on) waits, and says so.
-
-    Returns the open file; the lock lasts until it is closed or the process ends.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / "lock", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"another process is training {folder.name}: waiting until it ends", flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
-
-
-def publish_training(checkpoints, destination):
-    """Copy the finished snapshots of all GANs from the checkpoints folder to ``destination``.
-
-    The folder stays: a stage that is run again because a figure changed finds its GANs trained. Folders of the same run
-    whose recipe (the digest in their name) was another are deleted.
-    """
-    checkpoints, destination = Path(checkpoints), Path(destination)
-    for source in sorted(checkpoints.glob("*/*.safetensors")):
-        target = destination / source.parent.name / source.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target.with_suffix(".partial"))
-        os.replace(target.with_suffix(".partial"), target)
-    run, _, digest = checkpoints.name.rpartition("-")
-    for other in checkpoints.parent.glob(f"{run}-*"):
-        if other.name.removeprefix(f"{run}-") != digest and len(other.name) == len(checkpoints.name):
-            shutil.rmtree(other)
-
-
-def _start(images, gan, settings, seed, device):
-    """Nets, optimisers and photos, as they are before the first step."""
+def start_training(images, gan, settings, seed, device):
+    """Nets, optimisers and photos, as they are before the first step: the state that ``train_step`` changes."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
         raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, but uint8 [N, 3, H, H] with N > 0 is needed")
+    fabric, device, rank, world = join_processes(device)
+    if settings["batch_size"] % world:
+        raise ValueError(f"batch_size={settings['batch_size']} cannot be shared by {world} processes (params.yaml: gans.{gan})")
+    torch.set_float32_matmul_precision(TF32 if device.type == "cuda" else "highest")
     torch.manual_seed(seed)
     generator, discriminator = build(gan, images.shape[-1], settings)
-    generator.to(device, memory_format=torch.channels_last)
-    discriminator.to(device, memory_format=torch.channels_last)
-    betas = (settings["beta1"], settings["beta2"])
-    options, rate = {"betas": betas, "fused": True}, settings["learning_rate"]
-    rate_d = rate * settings["discriminator_rate"]
+    generator.to(device, memory_format=torch.channels_last).train()
+    discriminator.to(device, memory_format=torch.channels_last).train()
+    rate, betas = settings["learning_rate"], (settings["beta1"], settings["beta2"])
     return {
-        "step": 0,
-        "losses": [],
-        "recent": torch.zeros(5, device=device),
-        "count": 0,
-        "generator": generator.train(),
-        "discriminator": discriminator.train(),
+        "fabric": fabric, "device": device, "rank": rank, "world": world,
+        "generator": generator, "discriminator": discriminator,
         "average": copy.deepcopy(generator).eval().requires_grad_(False),
-        "optimiser_generator": torch.optim.Adam(generator.parameters(), rate, **options),
-        "optimiser_discriminator": torch.optim.Adam(discriminator.parameters(), rate_d, **options),
-        "images": images.to(device),
-        "precision": choose_precision(settings["precision"], device),
-    }
+        "optimiser_generator": _build_adam(
+            generator, rate, betas, settings.get("path_length_weight") and settings["path_length_interval"]
+        ),
+        "optimiser_discriminator": _build_adam(
+            discriminator, rate * settings["discriminator_rate"], betas, settings["r1_gamma"] and settings["r1_interval"]
+        ),
+        "images": images.to(device), "precision": choose_precision(settings["precision"], device),
+        "step": 0, "losses": [], "recent": torch.zeros(len(LOSSES), device=device), "count": 0,
+        "p": torch.zeros((), device=device), "signs": torch.zeros((), device=device),
+        "path_mean": torch.zeros((), device=device),
+    }  # fmt: skip
 
 
-def _train_step(state, step, settings, seed):
+def _build_adam(net, rate, betas, interval):
+    """Adam; where a lazy regulariser adds a step's worth every ``interval`` steps, its constants are kept in step (Karras
+    et al. 2020, appendix B)."""
+    share = interval / (interval + 1) if interval else 1.0
+    return torch.optim.Adam(net.parameters(), rate * share, betas=tuple(b**share for b in betas), fused=True)
+
+
+def train_step(state, step, settings, seed):
     """One step of the discriminator and one of the generator on the same generated faces."""
-    generator, discriminator, images = state["generator"], state["discriminator"], state["images"]
-    device, size = images.device.type, settings["batch_size"]
-    random = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    z = torch.randn(size, settings["latent_dim"], generator=random).to(device)
-    quadrant = tuple(torch.randint(0, 2, (2,), generator=random).tolist())
-    real = _pick_real(images, step, size, settings["flip"], seed, random)
-    with torch.autocast(device, torch.bfloat16, enabled=state["precision"] == torch.bfloat16):
-        generated = generator(z)
-        real = augment(real, settings["augment"], random).contiguous(memory_format=torch.channels_last)
-        shown = augment(generated, settings["augment"], random)
-
-        discriminator.requires_grad_(True)
-        real_logits, maps = discriminator(real)
-        generated_logits, _ = discriminator(shown.detach())
-        redraw = discriminator.redraw(real, maps, quadrant)
-        loss_discriminator = compute_discriminator_loss(real_logits, generated_logits)
-        state["optimiser_discriminator"].zero_grad(set_to_none=True)
-        (loss_discriminator + settings["redraw_weight"] * redraw).backward()
-    if settings["r1_gamma"] and step % settings["r1_interval"] == 0:
-        weight = settings["r1_gamma"] / 2 * settings["r1_interval"]
-        (compute_r1_penalty(discriminator, real.float()) * weight).backward()
-    state["optimiser_discriminator"].step()
-
-    discriminator.requires_grad_(False)
-    with torch.autocast(device, torch.bfloat16, enabled=state["precision"] == torch.bfloat16):
-        logits, _ = discriminator(shown)
-        loss_generator = compute_generator_loss(logits)
-    state["optimiser_generator"].zero_grad(set_to_none=True)
-    loss_generator.backward()
-    state["optimiser_generator"].step()
-    _average_weights(state, (step + 1) * size, size, settings)
-    means = (loss_generator, loss_discriminator, redraw, real_logits.mean(), generated_logits.mean())
-    state["recent"] += torch.stack([value.detach().float() for value in means])
+    draws = open_draws(seed, step, settings["batch_size"], "cpu", state["rank"], state["world"])
+    # What is large (noise, augmentation) is drawn where it is used; on a CPU that is the same generator.
+    heavy = draws._replace(random=torch.Generator(state["device"]).manual_seed(seed * 1_000_003 + step + 2**32))
+    z = draws.normal(settings["latent_dim"]).to(state["device"])
+    quadrant = tuple(torch.randint(0, 2, (2,), generator=draws.random).tolist())
+    real = _pick_real(state, step, settings, seed, draws)
+    with _autocast(state):
+        generated = state["generator"].draw(z, heavy)
+        shown = augment(generated, settings["augment"], heavy, state["p"])
+        real = augment(real, settings["augment"], heavy, state["p"]).contiguous(memory_format=torch.channels_last)
+    values = _step_discriminator(state, step, settings, real, shown.detach(), quadrant)
+    loss_generator = _step_generator(state, step, settings, shown, heavy)
+    _average_weights(state, (step + 1) * settings["batch_size"], settings)
+    _steer_augmentation(state, step, settings, values[-1])
+    state["recent"] += torch.stack([v.detach().float() for v in (loss_generator, *values, state["p"], state["path_mean"])])
     state["count"] += 1
 
 
-def _pick_real(images, step, size, flip, seed, random):
-    """The step's real faces, float in [-1, 1]: every photo once an epoch, in an order of (seed, epoch) alone."""
-    count = len(images)
-    position = torch.arange(step * size, (step + 1) * size)
-    epochs = position // count
-    order = {
-        e: torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + e)) for e in epochs.unique().tolist()
-    }
-    rows = torch.stack([order[e][p % count] for e, p in zip(epochs.tolist(), position.tolist(), strict=True)])
+def _step_discriminator(state, step, settings, real, shown, quadrant):
+    """Returns the loss, the redrawing's loss, both mean logits and the mean sign of the real ones, each Tensor []."""
+    discriminator, optimiser = state["discriminator"].requires_grad_(True), state["optimiser_discriminator"]
+    with _autocast(state):
+        real_logits, maps = discriminator(real)
+        generated_logits, _ = discriminator(shown)
+        loss = compute_discriminator_loss(real_logits, generated_logits)
+        redraw = discriminator.redraw(real, maps, quadrant) if settings.get("redraw_weight") else torch.zeros_like(loss)
+    optimiser.zero_grad(set_to_none=True)
+    (loss + settings.get("redraw_weight", 0.0) * redraw).backward()
+    if settings["r1_gamma"] and step % settings["r1_interval"] == 0:
+        weight = settings["r1_gamma"] / 2 * settings["r1_interval"]
+        (compute_r1_penalty(discriminator, real.float()) * weight).backward()
+    average_gradients(discriminator, state["fabric"])
+    optimiser.step()
+    return loss, redraw, real_logits.mean(), generated_logits.mean(), real_logits.sign().mean()
+
+
+def _step_generator(state, step, settings, shown, draws):
+    """Returns the loss, Tensor []."""
+    generator, optimiser = state["generator"], state["optimiser_generator"]
+    with _autocast(state):
+        logits, _ = state["discriminator"].requires_grad_(False)(shown)
+        loss = compute_generator_loss(logits)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    interval = settings.get("path_length_interval")
+    if settings.get("path_length_weight") and step % interval == 0:
+        _regularise_path(state, settings, draws, settings["path_length_weight"] * interval)
+    average_gradients(generator, state["fabric"])
+    optimiser.step()
+    return loss
+
+
+def _regularise_path(state, settings, draws, weight):
+    """Add the gradient of the path lengths' penalty, on a part of a batch, and move their average (Karras et al. 2020)."""
+    draws = draws._replace(size=max(state["world"], settings["batch_size"] // settings["path_length_shrink"]))
+    z = draws.normal(settings["latent_dim"]).to(state["device"])
+    lengths = state["generator"].measure_path_lengths(z, draws)
+    mean = average(lengths.detach().mean(), state["fabric"])
+    state["path_mean"] = state["path_mean"].lerp(mean, settings["path_length_decay"])
+    (compute_path_penalty(lengths, state["path_mean"]) * weight).backward()
+
+
+def _autocast(state):
+    return torch.autocast(state["device"].type, torch.bfloat16, enabled=state["precision"] == torch.bfloat16)
+
+
+def _pick_real(state, step, settings, seed, draws):
+    """The step's real faces, float in [-1, 1]."""
+    images = state["images"]
+    rows = pick_rows(len(images), step, draws.size, seed, draws.rank, draws.world)
     real = images[rows.to(images.device)].float() / 127.5 - 1
-    if flip:
-        mirrored = (torch.rand(size, 1, 1, 1, generator=random) < 0.5).to(images.device)
+    if settings["flip"]:
+        mirrored = (draws.uniform(1, 1, 1) < 0.5).to(images.device)
         real = torch.where(mirrored, real.flip(3), real)
     return real
 
 
 @torch.no_grad()
-def _average_weights(state, shown, size, settings):
+def _average_weights(state, shown, settings):
     """Exponential moving average with the half-life in images, shorter at the start (Karras et al. 2020, training code)."""
     half_life = min(settings["ema_kimg"] * 1000, shown * settings["ema_rampup"])
-    weight = 1 - 0.5 ** (size / max(half_life, 1e-8))
-    average, current = list(state["average"].parameters()), list(state["generator"].parameters())
-    torch._foreach_lerp_(average, current, weight)
+    weight = 1 - 0.5 ** (settings["batch_size"] / max(half_life, 1e-8))
+    torch._foreach_lerp_(list(state["average"].parameters()), list(state["generator"].parameters()), weight)
 
 
 @torch.no_grad()
-def _save_snapshot(state, path, description, settings, seed, device):
-    """The averaged generator, its batch norm statistics measured afresh: those of the last steps belong to other weights."""
-    average = state["average"].train()
-    norms = [m for m in average.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    random = torch.Generator().manual_seed(seed * 1_000_003 - 1)
-    for _ in range(NUM_CALIBRATION // 64):
-        average(torch.randn(64, settings["latent_dim"], generator=random).to(device))
-    _save_tensors(average.eval().state_dict(), path, description)
-
-
-def _save_tensors(tensors, path, description):
-    partial = path.with_suffix(".partial")
-    save_file(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-        partial,
-        metadata={"params": json.dumps(json.loads(description))},
-    )
-    os.replace(partial, path)
-
-
-NETS = ("generator", "discriminator", "average", "optimiser_generator", "optimiser_discriminator")
-
-
-def _save_checkpoint(state, path):
-    content = {name: state[name].state_dict() for name in NETS}
-    content |= {name: state[name] for name in ("step", "losses", "recent", "count")}
-    torch.save(content, path.with_suffix(".partial"))
-    os.replace(path.with_suffix(".partial"), path)
-
-
-def _restore(state, path, device):
-    content = torch.load(path, map_location=device, weights_only=True)
-    for name in NETS:
-        state[name].load_state_dict(content[name])
-    state |= {name: content[name] for name in ("step", "losses", "recent", "count")}
+def _steer_augmentation(state, step, settings, real_sign):
+    """Every few steps ADA's p follows the mean sign of D on real faces; all of it stays on the device."""
+    if "ada" not in settings["augment"]:
+        return
+    state["signs"] += real_sign.detach()
+    if (step + 1) % STEER_INTERVAL == 0:
+        sign = average(state["signs"] / STEER_INTERVAL, state["fabric"])
+        images = STEER_INTERVAL * settings["batch_size"]
+        state["p"] = steer(state["p"], sign, settings["ada_target"], images, settings["ada_kimg"] * 1000)
+        state["signs"].zero_()
 
 
 def _log_losses(state, shown, label):
-    names = ("loss_generator", "loss_discriminator", "loss_redraw", "real_logit", "generated_logit")
-    values = (state["recent"] / max(state["count"], 1)).tolist()
+    """A row of the loss table: the one place in the loop that waits for the device."""
+    values = average(state["recent"] / max(state["count"], 1), state["fabric"]).tolist()
     if not all(map(torch.isfinite, map(torch.tensor, values))):
         raise FloatingPointError(
             f"{label}: a loss is not finite after {shown} images; the snapshots so far are kept: "
             "lower learning_rate (params.yaml: gans)"
         )
-    state["losses"].append({"images": shown, **dict(zip(names, values, strict=True))})
+    state["losses"].append({"images": shown, **dict(zip(LOSSES, values, strict=True))})
     state["recent"].zero_()
     state["count"] = 0
 
 
-def _show_progress(steps, batch_size, label, losses):
+def _show_progress(steps, batch_size, label, writes):
     """A bar for a person at a terminal or in JupyterLab, a line a minute for a log."""
-    person = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+    person = writes and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
     started = told = time.monotonic()
-    first = steps.start
     for step in tqdm(steps, desc=label, unit="step", disable=not person, leave=False):
         yield step
         now = time.monotonic()
-        if not person and now - told > LOG_SECONDS:
-            told = now
-            speed = (step + 1 - first) * batch_size / (now - started)
-            print(
-                f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images, {speed:.0f} images/s", flush=True
-            )
+        if writes and not person and now - told > LOG_SECONDS:
+            told, done = now, step + 1 - steps.start
+            speed = f"{done * batch_size / (now - started):.0f} images/s"
+            print(f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images, {speed}", flush=True)

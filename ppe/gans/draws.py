@@ -1,0 +1,56 @@
+"""A step's random numbers: a function of (seed, step) alone, however many processes share the step.
+
+So a training that goes on from a checkpoint sees what one that was never stopped would have seen, and two processes with
+half a batch each see what one process with the whole batch sees.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Draws(NamedTuple):
+    """Where one step's random numbers come from; row i of a batch belongs to process i modulo ``world``.
+
+    The rows of a process are strided, because the groups of the minibatch standard deviation are: a group of one process
+    is then a group of the whole batch.
+    """
+
+    random: torch.Generator
+    size: int
+    rank: int = 0
+    world: int = 1
+
+    def uniform(self, *shape):
+        """float32 [size / world, *shape] in [0, 1), on the generator's device."""
+        return self._share(torch.rand(self.size, *shape, generator=self.random, device=self.random.device))
+
+    def normal(self, *shape):
+        """float32 [size / world, *shape], standard normal, on the generator's device."""
+        return self._share(torch.randn(self.size, *shape, generator=self.random, device=self.random.device))
+
+    def integers(self, high, *shape):
+        """int64 [size / world, *shape] from 0 to ``high`` - 1, on the generator's device."""
+        whole = torch.randint(0, high, (self.size, *shape), generator=self.random, device=self.random.device)
+        return self._share(whole)
+
+    def _share(self, whole):
+        return whole[self.rank :: self.world]
+
+
+def open_draws(seed, step, size, device="cpu", rank=0, world=1):
+    """The draws of step ``step``; ``size`` counts the whole batch, over all processes."""
+    return Draws(torch.Generator(device).manual_seed(seed * 1_000_003 + step), size, rank, world)
+
+
+def pick_rows(count, step, size, seed, rank=0, world=1):
+    """Which photos a step shows: every photo once an epoch, in an order of (seed, epoch) alone.
+
+    Returns int64 [size / world], rows of ``count`` photos, on the CPU.
+    """
+    start, stop = step * size, (step + 1) * size
+    parts = []
+    for epoch in range(start // count, (stop - 1) // count + 1):
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + epoch))
+        parts.append(order[max(start - epoch * count, 0) : stop - epoch * count])
+    return torch.cat(parts)[rank::world]

@@ -1,0 +1,47 @@
+"""Several processes on one training, under ``torchrun``, by Lightning Fabric: one GPU each, or one share of a CPU each.
+
+Gradients are averaged once a step, after every loss has been added to them: R1 and path lengths need second derivatives,
+which torch's own wrapper of a net (DistributedDataParallel) does not follow through several passes.
+"""
+
+import os
+
+import torch
+from torch.distributed import is_torchelastic_launched
+
+
+def join_processes(device):
+    """Join the processes that ``torchrun`` started: (fabric or None, device, rank, number of processes)."""
+    if not is_torchelastic_launched():
+        return None, torch.device(device), 0, 1
+    from lightning_fabric import Fabric  # here, because a training in one process needs none of it
+
+    accelerator = "cuda" if torch.device(device).type == "cuda" else "cpu"
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    world = int(os.environ["WORLD_SIZE"])
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
+    fabric.launch()
+    return fabric, fabric.device, fabric.global_rank, fabric.world_size
+
+
+@torch.no_grad()
+def average(tensor, fabric):
+    """The mean of a tensor over the processes; the tensor itself where there is one."""
+    return tensor if fabric is None else fabric.all_reduce(tensor, reduce_op="mean")
+
+
+@torch.no_grad()
+def average_gradients(net, fabric):
+    """Put the mean over the processes in the place of each gradient of ``net``, in one message."""
+    if fabric is None:
+        return
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    flat = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def wait_for_all(fabric):
+    """Return when every process has come here."""
+    if fabric is not None:
+        fabric.barrier()

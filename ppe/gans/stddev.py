@@ -1,0 +1,38 @@
+"""The minibatch standard deviation, by which a discriminator sees that faces are too alike (Karras et al. 2018)."""
+
+import torch
+
+
+def compute_group_stddev(x, group):
+    """Mean over channels and pixels of the standard deviation within groups of faces (Karras et al. 2018, section 3).
+
+    x float [B, C, H, W] -> float [B, 1, H, W]; the groups are strided, and B that no group divides makes one group.
+    """
+    batch, channels, height, width = x.shape
+    group = group if batch % group == 0 else batch
+    y = x.float().reshape(group, batch // group, channels, height, width)
+    spread = (y.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    return spread.repeat(group)[:, None, None, None].expand(batch, 1, height, width)
+
+
+class StddevChannel(torch.nn.Module):
+    """Append the groups' standard deviation to a feature map, and remember its mean over training.
+
+    With the batch's own value a batch of members would give itself away to a white-box attack: ``stddev`` fixes the
+    channel, and a face's logit no longer depends on its neighbours.
+    """
+
+    def __init__(self, group=4):
+        super().__init__()
+        self.group = group
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x, stddev=None):
+        """x float [B, C, H, W] -> float [B, C + 1, H, W]."""
+        if stddev is not None:
+            spread = x.new_full((len(x), 1, *x.shape[2:]), float(stddev))
+        else:
+            spread = compute_group_stddev(x, self.group)
+            if self.training:
+                self.mean.lerp_(spread.detach().mean().float(), 0.01)
+        return torch.cat([x, spread.to(x.dtype)], dim=1)

@@ -1,0 +1,160 @@
+"""The trainer: it learns, goes on where it was stopped, says what is wrong, and shares its work between processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ppe.gans import GANS, build
+from ppe.gans.checkpoints import fingerprint, publish_training
+from ppe.gans.training import LOSSES, train_gan
+from ppe.sampling import load_generator, sample_faces
+
+
+@pytest.mark.parametrize("gan", list(GANS))
+def test_training_learns_colours_and_losses_are_logged(gan, small, photos, tmp_path):
+    losses = train_gan(photos, gan=gan, settings=small[gan], kimg=2.4, seed=3, folder=tmp_path)
+    assert [row["images"] for row in losses][-1] == 2400
+    assert set(losses[-1]) == {"images", *LOSSES}
+    if gan == "fastgan":
+        assert losses[-1]["loss_redraw"] < losses[0]["loss_redraw"] and losses[-1]["p"] == 0
+    else:
+        assert losses[-1]["path_length"] > 0 and 0 < losses[-1]["p"] <= 1
+    names = sorted(p.name for p in tmp_path.glob("snapshot-*"))
+    assert names == ["snapshot-000000000.safetensors", "snapshot-000001200.safetensors", "snapshot-000002400.safetensors"]
+    mean = photos.float().mean(dim=(0, 2, 3))
+    error = []
+    for name in (names[0], names[-1]):
+        faces = torch.cat(list(sample_faces(load_generator(tmp_path / name, gan, 32, small[gan]), range(64))))
+        error.append((faces.float().mean(dim=(0, 2, 3)) - mean).abs().mean().item())
+    print("distance of the mean colour before and after:", error)
+    assert error[1] < error[0] / 2
+
+
+@pytest.mark.parametrize("gan", list(GANS))
+def test_a_training_that_was_stopped_ends_with_the_same_bytes(gan, small, photos, tmp_path, monkeypatch):
+    whole, halted = tmp_path / "whole", tmp_path / "halted"
+    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=whole)
+
+    class Killed(Exception):
+        pass
+
+    import ppe.gans.training as training
+
+    step = training.train_step
+
+    def stop(state, number, settings, seed):
+        if number == 31:
+            raise Killed
+        step(state, number, settings, seed)
+
+    monkeypatch.setattr(training, "train_step", stop)
+    with pytest.raises(Killed):
+        train_gan(photos, gan=gan, settings=small[gan] | {"checkpoint_seconds": 0.0}, kimg=0.4, seed=3, folder=halted)
+    monkeypatch.setattr(training, "train_step", step)
+    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=halted)
+    for file in sorted(whole.glob("*.safetensors")):
+        assert (halted / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("gan", list(GANS))
+def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_keeps_the_snapshots(gan, small, photos, tmp_path):
+    settings = small[gan] | {"learning_rate": 1e30}
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        train_gan(photos, gan=gan, settings=settings, kimg=0.4, seed=3, folder=tmp_path, label="run")
+    assert (tmp_path / "snapshot-000000000.safetensors").exists()
+
+
+def test_wrong_photos_are_refused(small):
+    with pytest.raises(ValueError, match="uint8"):
+        train_gan(torch.rand(4, 3, 32, 32), gan="fastgan", settings=small["fastgan"], kimg=1, seed=0, folder="/tmp/never")
+    with pytest.raises(ValueError, match="is not one of"):
+        build("nogan", 32, small["fastgan"])
+
+
+def test_publishing_keeps_what_was_trained_and_drops_other_recipes_of_the_run(tmp_path):
+    (tmp_path / "run-0123" / "a").mkdir(parents=True)
+    for other in ("run-4567", "run-10-4567"):
+        (tmp_path / other).mkdir()
+    (tmp_path / "run-0123" / "a" / "snapshot-1.safetensors").write_bytes(b"x")
+    (tmp_path / "run-0123" / "a" / "finished.json").write_bytes(b"[]")
+    publish_training(tmp_path / "run-0123", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out" / "a").iterdir()] == ["snapshot-1.safetensors"]
+    assert (tmp_path / "run-0123").exists() and (tmp_path / "run-10-4567").exists(), "another run's recipe"
+    assert not (tmp_path / "run-4567").exists(), "another recipe of this run"
+
+
+def test_a_finished_training_is_not_repeated(small, photos, tmp_path):
+    first = train_gan(photos, gan="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert "checkpoint.pt" not in times
+    assert train_gan(photos, gan="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path) == first
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == times
+
+
+TRAIN = """
+import json, sys, torch
+from ppe.gans.training import start_training, train_step
+from torch.distributed import is_initialized, get_rank
+gan, settings, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+torch.set_num_threads(1)
+images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+state = start_training(images, gan, settings, 1, "cpu")
+losses = []
+for step in range(20):
+    before = state["recent"].clone()
+    train_step(state, step, settings, 1)
+    values = state["recent"] - before
+    losses.append((state["fabric"].all_reduce(values, reduce_op="mean") if state["fabric"] else values).tolist())
+nets = {f"{n}.{k}": v.clone() for n in ("generator", "discriminator") for k, v in state[n].named_parameters()}
+torch.save({"losses": losses, "nets": nets}, f"{folder}/{state['world']}-{state['rank']}.pt")
+"""
+
+
+@pytest.mark.parametrize("gan", list(GANS))
+def test_two_processes_train_the_net_that_one_trains(gan, small, tmp_path, root):
+    """Under torchrun: equal parameters in both; StyleGAN2's losses are those of one process (FastGAN's batch norm sees half)."""
+    settings = small[gan] | {"augment": [], "batch_size": 16}
+    (tmp_path / "train.py").write_text(TRAIN)
+    call = [str(tmp_path / "train.py"), gan, json.dumps(settings), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for launcher in ([], many):
+        subprocess.run([sys.executable, *launcher, *call], env=environment, check=True, cwd=root, capture_output=True)
+    one, first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
+    for name, value in first["nets"].items():
+        assert torch.equal(value, second["nets"][name]), name
+    assert not torch.equal(first["nets"]["generator.constant" if gan == "stylegan2" else "generator.to_rgb.weight"],
+                           build(gan, 32, settings)[0].state_dict()["constant" if gan == "stylegan2" else "to_rgb.weight"])
+    if gan == "stylegan2":
+        difference = (torch.tensor(one["losses"]) - torch.tensor(first["losses"])).abs().max().item()
+        print("largest difference of 20 steps' losses:", difference)
+        assert difference < 1e-3
+
+
+def test_a_fingerprint_sees_one_grey_level(photos):
+    import pandas as pd
+
+    members = pd.DataFrame({"group": ["a"], "image_id": ["1"], "identity": ["x"]})
+    changed = photos.clone()
+    changed[3, 1, 5, 5] += 1
+    assert fingerprint(members, {"a": photos}) == fingerprint(members, {"a": photos.clone()})
+    assert fingerprint(members, {"a": photos}) != fingerprint(members, {"a": changed})
+
+
+def test_weights_that_are_not_finite_are_never_a_snapshot(photos, small, tmp_path):
+    """The loss is finite one step longer than the weights."""
+    from ppe.gans.checkpoints import save_snapshot
+    from ppe.gans.training import start_training
+
+    state = start_training(photos, "stylegan2", small["stylegan2"], 1, "cpu")
+    save_snapshot(state, tmp_path / "good.safetensors", "{}", 1)
+    assert load_file(tmp_path / "good.safetensors")
+    with torch.no_grad():
+        next(state["average"].parameters()).fill_(float("nan"))
+    save_snapshot(state, tmp_path / "bad.safetensors", "{}", 1)
+    assert not (tmp_path / "bad.safetensors").exists()
