@@ -179,7 +179,7 @@ class Generator(nn.Module):
 
     def synthesise(self, styles, draws=None):
         """styles float [B, num_styles, style_dim] -> faces float [B, 3, H, H], about [-1, 1]; fixed noise without ``draws``."""
-        x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.constant.expand(len(styles), -1, -1, -1)  # the weights' memory format wins from the first convolution on
         picture, layer = None, 0
         for side, conv in self.convs.items():
             if side in self.ups:

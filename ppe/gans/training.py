@@ -29,6 +29,8 @@ STEER_INTERVAL = 4
 """Steps between two moves of ADA's p (Karras et al. 2020b, section 3.1)."""
 LOSSES = ("loss_generator", "loss_discriminator", "loss_redraw", "real_logit", "generated_logit", "real_sign", "p", "path_length")
 """Columns of the loss table: means over an interval; logits large = real; p and real_sign of ADA; path_length is the mean a."""
+MEMORY_FORMAT = torch.channels_last
+"""How the nets' maps lie in memory: several times faster than contiguous on CPUs and on GPUs with tensor cores."""
 TF32 = "high"
 """Where a GPU multiplies float32 (path lengths, R1), it may round the factors to TF32."""
 
@@ -121,8 +123,8 @@ def start_training(images, gan, settings, seed, device):
     torch.set_float32_matmul_precision(TF32 if device.type == "cuda" else "highest")
     torch.manual_seed(seed)
     generator, discriminator = build(gan, images.shape[-1], settings)
-    generator.to(device, memory_format=torch.channels_last).train()
-    discriminator.to(device, memory_format=torch.channels_last).train()
+    generator.to(device, memory_format=MEMORY_FORMAT).train()
+    discriminator.to(device, memory_format=MEMORY_FORMAT).train()
     rate, betas = settings["learning_rate"], (settings["beta1"], settings["beta2"])
     return {
         "fabric": fabric, "device": device, "rank": rank, "world": world,
@@ -159,7 +161,7 @@ def train_step(state, step, settings, seed):
     with _autocast(state):
         generated = state["generator"].draw(z, heavy)
         shown = augment(generated, settings["augment"], heavy, state["p"])
-        real = augment(real, settings["augment"], heavy, state["p"]).contiguous(memory_format=torch.channels_last)
+        real = augment(real, settings["augment"], heavy, state["p"]).contiguous(memory_format=MEMORY_FORMAT)
     values = _step_discriminator(state, step, settings, real, shown.detach(), quadrant)
     loss_generator = _step_generator(state, step, settings, shown, heavy)
     _average_weights(state, (step + 1) * settings["batch_size"], settings)

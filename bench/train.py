@@ -1,0 +1,122 @@
+"""How fast both GANs train, beside the same loop without what makes it fast.
+
+    python bench/train.py                                   # 32 px, the nets of params.yaml
+    python bench/train.py --resolutions 32 64 128 256 --channel-base 16384   # the papers' widths, for a GPU
+
+For each GAN and resolution: images a second of the trainer as it is, with each precision; of the plain loop (float32,
+contiguous memory); peak memory of a process of its own. ``lightweight-gan``, where it is installed and a GPU is there, trains
+in the same run. Every number is the median of a few stretches after warming up; ratios hold within one run on one machine.
+"""
+
+import argparse
+import importlib.util
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+
+from ppe.gans import training
+from ppe.gans.training import start_training, train_step
+from ppe.params import load_params
+
+PUBLISHED = """Published by others (images a second of training): StyleGAN2 128 px 80 (V100), 147 (A100); 256 px 48 and 80
+(stylegan3, docs/configs.md); lightweight-gan 256 px about 15 (Colab, its issues 21 and 89)."""
+
+
+def measure(gan, settings, resolution, device, stretches=5, steps=16):
+    """Images a second (median of some stretches) and peak memory in MB, of this process or its GPU."""
+    images = torch.randint(0, 256, (200, 3, resolution, resolution), dtype=torch.uint8)
+    state = start_training(images, gan, settings, 1, device)
+    step, speeds = 0, []
+    for stretch in range(1 + stretches):  # the first warms up
+        started = time.perf_counter()
+        for _ in range(steps):
+            train_step(state, step, settings, 1)
+            step += 1
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if stretch:
+            speeds.append(steps * settings["batch_size"] / (time.perf_counter() - started))
+    memory = torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"speed": sorted(speeds)[len(speeds) // 2], "slowest": min(speeds), "fastest": max(speeds), "memory": memory / 2**20}
+
+
+def measure_lightweight_gan(resolution, steps=30):
+    """Images a second of lightweight-gan's own training step on random photos, batch 32, on a GPU."""
+    import tempfile
+    from pathlib import Path
+
+    from lightweight_gan import Trainer
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(64):
+            picture = torch.randint(0, 256, (resolution, resolution, 3), dtype=torch.uint8).numpy()
+            Image.fromarray(picture).save(Path(folder) / f"{i}.png")
+        trainer = Trainer(name="bench", results_dir=folder, models_dir=folder, image_size=resolution, batch_size=32,
+                          gradient_accumulate_every=1, amp=True, save_every=10**9, evaluate_every=10**9, num_workers=4)
+        trainer.set_data_src(folder)
+        for _ in range(10):
+            trainer.train()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(steps):
+            trainer.train()
+        torch.cuda.synchronize()
+        return steps * 32 / (time.perf_counter() - started)
+
+
+def run_alone(gan, resolution, variant, channel_base):
+    """Measure one variant in a process of its own, so that peak memory is its own."""
+    call = [sys.executable, __file__, "--one", gan, str(resolution), variant, "--channel-base", str(channel_base)]
+    done = subprocess.run(call, capture_output=True, text=True)
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[32])
+    parser.add_argument("--gans", nargs="+", default=["fastgan", "stylegan2"])
+    parser.add_argument("--channel-base", type=int, default=0, help="0: as in params.yaml; 16384: the papers' width at 256 px")
+    parser.add_argument("--one", nargs=3, metavar=("GAN", "RESOLUTION", "VARIANT"), help="measure one variant and print JSON")
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    params = load_params()
+    if options.one:
+        gan, resolution, variant = options.one
+        settings = params.gans[gan].model_dump()
+        if options.channel_base:
+            settings |= {"channel_base": options.channel_base, "channel_base_discriminator": options.channel_base}
+            settings |= {"channel_max": 512}
+        if variant == "plain":
+            training.MEMORY_FORMAT = torch.contiguous_format
+        settings["precision"] = "bfloat16" if variant == "bfloat16" else "float32"
+        print(json.dumps(measure(gan, settings, int(resolution), device)))
+        return
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor()} {torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__}, {name}")
+    for resolution in options.resolutions:
+        for gan in options.gans:
+            variants = {v: run_alone(gan, resolution, v, options.channel_base) for v in ("plain", "float32", "bfloat16")}
+            plain = variants["plain"].get("speed")
+            for variant, row in variants.items():
+                if "error" in row:
+                    print(f"{gan} {resolution} px {variant}: {row['error']}")
+                    continue
+                ratio = f", {row['speed'] / plain:.2f} x plain" if plain else ""
+                spread = f"{row['slowest']:.0f} to {row['fastest']:.0f}"
+                print(f"{gan} {resolution} px {variant}: {row['speed']:.0f} images/s ({spread}){ratio}, {row['memory']:.0f} MB",
+                      flush=True)
+        if device == "cuda" and importlib.util.find_spec("lightweight_gan"):
+            print(f"lightweight-gan {resolution} px: {measure_lightweight_gan(resolution):.0f} images/s")
+    print(PUBLISHED if device == "cuda" else PUBLISHED + "\nNo GPU here: lightweight-gan needs one, and is not measured.")
+
+
+if __name__ == "__main__":
+    main()

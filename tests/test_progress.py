@@ -1,0 +1,66 @@
+"""What is measured of a snapshot, on embeddings whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ppe.progress import compute_kernel_distance, judge_snapshot, measure_quality
+
+SETTINGS = {"num_resamples": 50, "num_permutations": 19, "seed": 0}
+
+
+def draw_unit(count, width, seed, centre=None):
+    rows = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+    rows = rows if centre is None else rows * 0.1 + centre
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+def test_the_kernel_distance_on_paper():
+    """Two sets of two: (1, 0) twice against (0, 1) twice. Within: 2^3; across: 1^3; 8 + 8 - 2."""
+    x, y = torch.tensor([[1.0, 0], [1, 0]]), torch.tensor([[0.0, 1], [0, 1]])
+    assert compute_kernel_distance(x, y) == pytest.approx(14.0)
+    assert compute_kernel_distance(x, x) == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="at least two"):
+        compute_kernel_distance(x[:1], y)
+
+
+def test_the_kernel_distance_of_two_samples_of_one_population_is_about_nothing():
+    values = [compute_kernel_distance(draw_unit(30, 8, s), draw_unit(40, 8, s + 100)) for s in range(100)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / 10, "unbiased: of both signs"
+    assert compute_kernel_distance(draw_unit(30, 8, 1), draw_unit(40, 8, 2, torch.ones(8))) > 10 * np.std(values)
+
+
+@pytest.fixture
+def study():
+    """Twelve people a half, each a direction; GAN a gives back its first six people, GAN b nobody."""
+    rng = np.random.default_rng(0)
+    centres = torch.nn.functional.normalize(torch.tensor(rng.standard_normal((24, 16)), dtype=torch.float32), dim=1)
+    rows, vectors = [], []
+    for person in range(24):
+        for number in range(4):
+            rows.append((f"{person}-{number}", f"p{person:02}", "ab"[person >= 12], "train" if number < 2 else "query"))
+            vectors.append(draw_unit(1, 16, person * 10 + number, centres[person])[0])
+    photos = pd.DataFrame(rows, columns=["image_id", "identity", "group", "role"])
+    members = photos[photos.role == "train"][["group", "image_id", "identity"]]
+    own = torch.cat([draw_unit(5, 16, 900 + p, centres[p]) for p in range(6)])
+    return photos, torch.stack(vectors), members, {"a": own, "b": draw_unit(30, 16, 5)}
+
+
+def test_a_snapshot_that_gives_people_back_is_seen_in_every_measure(study):
+    photos, query, members, generated = study
+    rows = judge_snapshot(photos, query, generated, members, 1.5, embedder="net", settings=SETTINGS)
+    assert set(rows.slice) == {"kimg: 1.5"} and set(rows.half) == {"a", "b", "pooled"} and (rows.num_generated == 30).all()
+    value = rows.set_index(["half", "metric", "versus"]).value
+    assert value["a", "auc", ""] > 0.7 > value["b", "auc", ""]
+    assert value["a", "distinct_people", ""] == 6 < value["b", "distinct_people", ""]
+    for metric in ("frechet_distance", "kernel_distance"):
+        assert value["a", metric, "train photos"] < value["a", metric, "other people"]
+        pooled = (value["a", metric, "other people"] + value["b", metric, "other people"]) / 2
+        assert value["pooled", metric, "other people"] == pytest.approx(pooled)
+
+
+def test_quality_of_a_set_against_itself_is_nothing():
+    x = draw_unit(200, 8, 3)
+    quality = measure_quality(x, x)
+    assert quality["frechet_distance"] == pytest.approx(0, abs=1e-6) and quality["kernel_distance"] < 0
