@@ -33,7 +33,7 @@ def index(dataset):
 
 def collect():
     """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
-    from ppe.evaluation import collect_rows, compute_headlines
+    from ppe.collection import collect_rows, compute_headlines
     from ppe.params import load_table, save_json, save_table
 
     params = load_params()
@@ -46,7 +46,7 @@ def collect():
 
 def report():
     """Say in a few lines what the study found and where to look."""
-    from ppe.evaluation import compute_headlines, select_headline
+    from ppe.collection import compute_headlines, select_headline
     from ppe.params import load_table
 
     params = load_params()

@@ -10,8 +10,10 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from ppe.attacks import score_identity
-from ppe.evaluation import HALVES, NO_ROWS, aggregate_queries, judge_queries, label_rows, select_queries
-from ppe.metrics import bootstrap_people, compute_roc
+from ppe.evaluation import NO_ROWS, judge_queries, label_rows
+from ppe.intervals import bootstrap_people
+from ppe.metrics import compute_roc
+from ppe.scoring import HALVES, aggregate_queries, select_queries
 
 VERDICT_FPR = 0.1
 """False positive rate at which two embedders' verdicts are compared."""
@@ -28,7 +30,7 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     members : DataFrame, written by the trainer.
     sizes : sequence of int. Those above M are left out; M is added.
     embedder : str
-    settings : dict for ``ppe.metrics.compare_halves``.
+    settings : dict for ``ppe.intervals.compare_halves``.
 
     Returns
     -------

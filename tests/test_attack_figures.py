@@ -1,9 +1,9 @@
-"""Figures hold what a reader needs: names of rows, one mark a number."""
+"""Figures of the attack hold what a reader needs: names of rows, one mark a number."""
 
 import numpy as np
 import pandas as pd
 
-from ppe.figures import plot_controls, plot_growth, plot_intervals, plot_memberships
+from ppe.attack_figures import plot_controls, plot_growth, plot_intervals, plot_memberships
 
 ROW = {"attack": "identity", "reference": "", "embedder": "net", "membership": "identity", "control": "none", "half": "pooled"}
 ROW |= {"value": 0.8, "low": 0.7, "high": 0.9}
