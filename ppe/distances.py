@@ -2,10 +2,14 @@
 (Webster et al., arXiv 2107.06018) and of the pixel attack beside it (GAN-Leaks, Chen et al., arXiv 1909.03935); and sums
 over all neighbours, for the attacks that look at more than the nearest.
 
-A float32 matrix product is fast, but its last bits change with the shape of the block. So it only proposes: every row
-that rounding could have robbed of the first place is measured again in float64, and the nearest of those is the answer.
-That makes it a function of the two sets alone: not of the block size, the batch or the number of threads.
+A matrix product is fast, but its last bits change with the shape of the block. So it only proposes: every row that
+rounding could have robbed of the first place is measured again in float64, and the nearest of those is the answer. That
+makes it a function of the two sets alone: not of the block size, the batch, the number of threads or the precision of the
+product, which is bfloat16 on processors that multiply that several times faster.
 """
+
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +18,8 @@ UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalisi
 # What a product may round its factors to before it multiplies them (torch.set_float32_matmul_precision): nothing, TF32
 # or bfloat16, whose last bits these are. With less precision more rows are measured again, and the answer stays.
 FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
-
+MOST_OPEN = 16  # pairs a query that a product may leave open in a block; with more of them a finer product is cheaper
+MIN_ROWS = 64  # rows on both sides below which a bfloat16 product is not worth its rounding
 
 PIXEL_BLOCK = 2**26  # grey levels of a block of faces: 256 MB as float32
 TILE_ON_CPU, TILE_ON_GPU = 2**21, 2**28  # distances in a tile of queries: 8 MB stay in a cache; a GPU wants large products
@@ -44,18 +49,21 @@ def find_nearest(query, reference, block_size=8192):
     query = _check_unit(_to_tensor(query), "query", 0)
     slack = _bound_rounding(query.shape[1]) * (1 + UNIT_TOLERANCE) ** 2
 
-    def propose(rows, block):
-        return 1 - query[rows] @ block.T, slack
+    rounded = _round_rows(-query) if _multiplies_bfloat16(query.device.type) and len(query) >= MIN_ROWS else None
+
+    def enter(block, start):
+        block = _check_unit(block, "reference", start)
+        proposals = [lambda rows: (-query[rows] @ block.T, slack)]
+        if rounded and len(block) >= MIN_ROWS:
+            proposals.insert(0, _propose_roughly(rounded, _round_rows(block), slack))
+        return block, proposals
 
     def measure(rows, block_rows):
         # Rounding to float32 before the comparison: equally near means that the returned distances are equal.
         cosine = (rows.double() * block_rows.double()).sum(1)
         return (1 - cosine).clamp(0, 2).float().double()
 
-    def prepare(block, start):
-        return _check_unit(block, "reference", start)
-
-    distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
+    distance, index = _find_in_blocks(query, reference, block_size, enter, measure, offset=1.0)
     return distance.float(), index
 
 
@@ -89,20 +97,22 @@ def find_nearest_pixel(query, reference, block_size=8192):
     centred = query.float() - 127.5
     square = (centred**2).sum(1)
 
-    def propose(rows, block):
-        block = block.float() - 127.5
-        block_square = (block**2).sum(1)
-        # |x|^2 - 2 xy + |y|^2: the squares err in proportion to their size, and so does 2 xy <= |x|^2 + |y|^2.
-        slack = 2 * _bound_rounding(size) * (square[rows, None] + block_square.max())
-        return square[rows, None] + block_square - 2 * centred[rows] @ block.T, slack
+    def enter(block, start):
+        block = block.flatten(1)
+        other = block.float() - 127.5
+        other_square = (other**2).sum(1)
+
+        def propose(rows):
+            # |x|^2 - 2 xy + |y|^2: the squares err in proportion to their size, and so does 2 xy <= |x|^2 + |y|^2.
+            slack = 2 * _bound_rounding(size) * (square[rows, None] + other_square.max())
+            return square[rows, None] + other_square - 2 * centred[rows] @ other.T, slack
+
+        return block, [propose]
 
     def measure(rows, block_rows):
         return ((rows.int() - block_rows.int()) ** 2).sum(1, dtype=torch.int64).double()  # integers: no rounding at all
 
-    def prepare(block, start):
-        return block.flatten(1)
-
-    distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
+    distance, index = _find_in_blocks(query, reference, block_size, enter, measure)
     return ((distance / size).sqrt() / 255).float(), index
 
 
@@ -160,10 +170,11 @@ def _iter_cosines(query, reference, block_size):
         yield query @ _check_unit(_to_tensor(reference[start : start + block_size]).to(query.device), "reference", start).T
 
 
-def _find_in_blocks(query, reference, block_size, prepare, propose, measure):
-    """Walk over the reference once; ``propose`` bounds distances [N, B] from below and above, ``measure`` decides.
+def _find_in_blocks(query, reference, block_size, enter, measure, offset=0.0):
+    """Walk over the reference once; ``enter`` and its proposals bound distances from below and above, ``measure`` decides.
 
-    ``propose(rows, block)`` returns (rough [n, B], slack) for a slice ``rows`` of the queries, |rough - exact| <= slack.
+    ``enter(block, start)`` returns the block's rows and a list of proposals, the roughest first. A proposal, called with a
+    slice of n queries, returns (rough [n, B], slack), |rough + offset - exact| <= slack but for the last rounding of rough.
     ``measure(query rows [P, D], block rows [P, D])`` returns the exact float64 [P] of P pairs, and must treat each pair
     alone. Queries go in tiles whose distances to a block stay in a processor's cache: what follows the matrix product then
     costs little beside it.
@@ -171,28 +182,30 @@ def _find_in_blocks(query, reference, block_size, prepare, propose, measure):
     num_queries, width = query.shape
     distance = torch.full((num_queries,), torch.inf, dtype=torch.float64, device=query.device)
     index = torch.zeros(num_queries, dtype=torch.int64, device=query.device)
-    if num_queries == 0:
-        return distance, index
     tile = max(1, (TILE_ON_CPU if query.device.type == "cpu" else TILE_ON_GPU) // min(block_size, len(reference)))
     for start in range(0, len(reference), block_size):
-        block = prepare(_to_tensor(reference[start : start + block_size]).to(query.device), start)
+        block, proposals = enter(_to_tensor(reference[start : start + block_size]).to(query.device), start)
         for first in range(0, num_queries, tile):
             rows = slice(first, first + tile)
-            rough, slack = propose(rows, block)
-            # Where the best of this block is worse than what is known by more than rounding, nothing is to be done.
-            best = rough.amin(1, keepdim=True)
-            is_open = (best <= distance[rows, None] + slack).any(1)
-            if is_open.any():
-                limit = torch.minimum(best + 2 * slack, distance[rows, None] + slack)
-                pairs = _find_open(rough, limit, is_open)
+            known = distance[rows, None] - offset
+            pairs = _find_open(*proposals[0](rows), known)
+            while len(proposals) > 1 and len(pairs) > MOST_OPEN * len(known):
+                proposals = proposals[1:]  # too rough for this block: where a generator has collapsed, all is equally near
+                pairs = _find_open(*proposals[0](rows), known)
+            if len(pairs):
                 pairs[:, 0] += first
                 _settle(pairs, query, block, start, width, measure, distance, index)
     return distance, index
 
 
-def _find_open(rough, limit, is_open):
-    """(row, column) of the distances within their row's limit; only open rows are looked at."""
-    rows = is_open.nonzero()[:, 0]
+def _find_open(rough, slack, known):
+    """(row, column) of the pairs that may be a row's nearest in this block and no further than what is known."""
+    best = rough.amin(1, keepdim=True)
+    # Rounding to the nearest keeps the order: what was below a number before it is not above the next one after it.
+    above, below = (torch.nextafter(best, torch.full_like(best, end)).double() for end in (torch.inf, -torch.inf))
+    rows = (below - slack <= known).nonzero()[:, 0]
+    limit = torch.minimum(above + 2 * slack, known + slack).to(rough.dtype)
+    limit = torch.nextafter(limit, torch.full_like(limit, torch.inf))
     if len(rows) == len(rough):
         return (rough <= limit).nonzero()
     pairs = (rough[rows] <= limit[rows]).nonzero()
@@ -224,6 +237,29 @@ def _bound_rounding(num_terms):
     (Higham 2002, *Accuracy and Stability of Numerical Algorithms*, eq. 3.5); four to spare for what is done to the sum.
     """
     return (num_terms + 4) * 2.0**-24 + 3 * FACTOR_ROUNDOFF[torch.get_float32_matmul_precision()]
+
+
+@cache
+def _multiplies_bfloat16(device):
+    """Whether this processor has instructions for products of bfloat16; without them they are slower than float32's."""
+    info = Path("/proc/cpuinfo")
+    return device == "cpu" and info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def _round_rows(rows):
+    """Rows as bfloat16, and the norm [N, 1], float64, of what that takes from each."""
+    rounded = rows.bfloat16()
+    return rounded, torch.linalg.vector_norm((rounded.float() - rows).double(), dim=1, keepdim=True)
+
+
+def _propose_roughly(query, block, slack):
+    """A proposal by a product of rounded rows. By Cauchy and Schwarz the product of (x + e) and (y + f) is off by at most
+    |e| |y| + |f| |x + e|; ``slack`` is for the sums, as in float32.
+    """
+    (rows, row_error), (columns, column_error) = query, block
+    largest = (1 + UNIT_TOLERANCE) * (1 + 2.0**-7)  # norm of a rounded row at most
+    slacks = (row_error + column_error.max()) * largest + slack * largest**2
+    return lambda part: (rows[part] @ columns.T, slacks[part])
 
 
 def _check_shapes(query, reference, dtype, num_dims, block_size):
