@@ -202,9 +202,16 @@ def tabulate_auc(rows):
 
 
 def show_verdict(failed, p_value, judged_p, is_sound=True):
-    """The judged control in a sentence, red where it failed, grey where no face net is good enough for a verdict."""
-    colour, word = ("#B00020", "FAILED") if failed else ("#00693E", "passed")
-    if not is_sound:
-        colour, word = "#666666", "without a verdict (no face net tells people apart well enough)"
-    seen = f"that GAN c, who saw nobody of either half, tells them apart: p = {p_value:.3f}"
-    return HTML(f'<p style="color:{colour};font-weight:bold">Control {word}: {seen} (failed below {judged_p}).</p>')
+    """The judged control in a sentence, red where it failed, grey where no face net is good enough for a verdict.
+
+    A failed control is red also where the net is weak: it is the worse news.
+    """
+    numbers = f"(p = {p_value:.3f}; the control fails below {judged_p})"
+    if failed:
+        colour, text = "#B00020", "Control FAILED: GAN c, who saw nobody of either half, tells the halves apart"
+        numbers += ". This run's numbers are no evidence of a leak"
+    elif not is_sound:
+        colour, text = "#666666", "No verdict: no face net tells people apart well enough at this resolution"
+    else:
+        colour, text = "#00693E", "Control passed: no sign that GAN c, who saw nobody of either half, tells the halves apart"
+    return HTML(f'<p style="color:{colour};font-weight:bold">{text} {numbers}.</p>')

@@ -39,7 +39,7 @@ def _compare_sizes(rows, scores):
     runs = rows[rows.slice == "all"].drop_duplicates("run").set_index("run")
     parts = []
     for first, second in itertools.combinations(runs.index, 2):
-        same = [c for c in RUN_COLUMNS if c != "num_identities"]
+        same = [c for c in RUN_COLUMNS if c in runs and c != "num_identities"]
         if (runs.loc[first, same] != runs.loc[second, same]).any() or runs.num_identities[first] == runs.num_identities[second]:
             continue
         first, second = sorted((first, second), key=lambda run: runs.num_identities[run])

@@ -10,7 +10,8 @@ from ppe.scoring import CONTROLS, HALVES, MEMBERSHIPS, aggregate_queries, select
 AGGREGATES = ("mean", "largest", "majority")
 CEILINGS = ("copy_machine", "identity_twin")
 RUN_COLUMNS = [
-    "dataset", "resolution", "gan", "num_identities", "train_photos", "query_photos", "kimg", "seed", "num_generated",
+    "dataset", "resolution", "gan", "num_identities", "train_photos", "max_train_photos", "query_photos", "kimg",
+    "seed", "num_generated",
 ]  # fmt: skip
 KEYS = ["embedder", "attack", "reference", "membership", "level", "aggregate", "control", "slice", "versus"]
 HEADLINE = {
@@ -22,7 +23,7 @@ HEADLINE = {
 NO_ROWS = pd.DataFrame(columns=[*KEYS, "half", "metric", "value", "low", "high", "num_members", "num_non_members"])
 
 
-def evaluate_scores(scores, members, *, num_resamples, num_permutations, seed=0):
+def evaluate_scores(scores, members, *, num_resamples, num_permutations, num_shuffles, seed=0):
     """Judge every attack of a run: three memberships, per photo and per person, with the controls and the ceilings.
 
     The attack ``identity`` is looked at in full; of the others the AUC and the TPR per photo, the AUC per person (mean),
@@ -54,7 +55,7 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, seed=0)
         if is_main:
             parts += _judge_ceilings(table, members, settings, key)
             queries = select_queries(table, members, "identity")
-            parts.append(label_rows(permute_often(queries, seed=seed), **key, control="permuted"))
+            parts.append(label_rows(permute_often(queries, num_shuffles=num_shuffles, seed=seed), **key, control="permuted"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -103,11 +104,24 @@ def label_rows(rows, **keys):
     return table.assign(**{name: {**usual, **keys}[name] for name in KEYS})
 
 
+def describe_constants(constants, embedder):
+    """Rows that say with which constants an attack was run: metric ``epsilon``, ``kappa`` or ``top_k``."""
+    attacks = {"epsilon": "monte_carlo", "kappa": "identity_density", "top_k": "identity_top_k"}
+    unknown = dict.fromkeys(["low", "high", "num_members", "num_non_members"], np.nan)
+    rows = [
+        label_rows([{"metric": name, "value": float(value), **unknown}], embedder=embedder, attack=attacks[name])
+        for name, value in constants.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
 def describe_rows(rows, run, settings, verification=None):
     """Put the run's name and settings before its rows, in the study's column order.
 
     verification : dict, embedder -> AUC on people that it never saw, at the run's resolution; written beside each row.
     """
+    if settings["max_train_photos"] is None:
+        settings = {**settings, "max_train_photos": settings["train_photos"]}
     head = pd.DataFrame({"run": run, **{name: settings[name] for name in RUN_COLUMNS}}, index=rows.index)
     if "num_generated" in rows:  # rows of the effort curve have their own
         head["num_generated"] = rows.num_generated.fillna(head.num_generated).astype(int)

@@ -99,8 +99,9 @@ def compare_sizes(first, second, metric="auc", *, num_resamples=2000, confidence
     """Compute the interval of the difference between two runs on different people, say of two sizes.
 
     Each run's own bootstrap interval is combined with the other's by the squares of their arms (MOVER, Zou and Donner
-    2008), which keeps them as uneven as they are near 0 and 1. Where the runs share people (sizes are nested) their
-    values move together, and the interval is wider than it needs to be.
+    2008), which keeps them as uneven as they are near 0 and 1. At 0 or 1 a run has one arm, whose bound is one-sided: MOVER
+    takes it at the level of either end of a two-sided interval, (1 + confidence) / 2, and the other arm is 0. Where the runs
+    share people (sizes are nested) their values move together, and the interval is wider than it needs to be.
 
     Parameters
     ----------
@@ -118,8 +119,8 @@ def compare_sizes(first, second, metric="auc", *, num_resamples=2000, confidence
     ValueError
         As ``resample_people``.
     """
-    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
-    one, two = (bootstrap_people(queries, metric, **settings) for queries in (first, second))
+    settings = {"num_resamples": num_resamples, "seed": seed}
+    one, two = (_bound_arms(queries, metric, confidence, settings) for queries in (first, second))
     value = one["value"] - two["value"]
     low = value - np.hypot(one["value"] - one["low"], two["high"] - two["value"])
     high = value + np.hypot(one["high"] - one["value"], two["value"] - two["low"])
@@ -199,7 +200,7 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
     return {**row, "metric": "leak_share", "value": float(value), "low": float(low), "high": float(high)}
 
 
-def permute_often(queries, *, num_shuffles=200, num_permutations=199, num_resamples=200, level=0.05, seed=0):
+def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=200, level=0.05, seed=0):
     """Look for a leak where there is none: how often do the test and the interval find one after people swap groups?
 
     People's group labels are shuffled on the table itself, outside of what is tested, and the public functions are asked
@@ -238,6 +239,14 @@ def permute_often(queries, *, num_shuffles=200, num_permutations=199, num_resamp
             row |= {"low": float(interval.low), "high": float(interval.high)}
         rows.append({**row, **count_people(halves)})
     return rows
+
+
+def _bound_arms(queries, metric, confidence, settings):
+    """``bootstrap_people``, with the bound at an end such that a two-sided interval may be built of it."""
+    row = bootstrap_people(queries, metric, confidence=confidence, **settings)
+    if min(row["value"], 1 - row["value"]) < NO_SPREAD:
+        row = bootstrap_people(queries, metric, confidence=(1 + confidence) / 2, **settings)
+    return row
 
 
 def _measure_groups(group, confidence):

@@ -49,6 +49,35 @@ def score_photos(photos, query, sets, attacks, embedder="", reference=""):
     return pd.concat(parts, ignore_index=True)
 
 
+def score_with_constants(photos, query, generated, real, constants, embedder):
+    """Score by every attack that looks through one embedder, but ``identity``: raw, against GAN c and against real faces.
+
+    Parameters
+    ----------
+    photos : DataFrame, N rows, as in ``score_photos``.
+    query : Tensor [N, D], float32, unit L2 norm.
+    generated : dict, half a, b or c -> Tensor [M, D]: what each GAN drew. GAN c is no reference for itself.
+    real : Tensor [R, D]. Real faces of auxiliary people.
+    constants : dict, ``epsilon``, ``kappa``, ``top_k`` of ``ppe.rehearsal``.
+    embedder : str
+
+    Returns
+    -------
+    DataFrame as ``score_photos``; ``reference`` is empty, ``gan`` or ``real``.
+    """
+    calibrated = [attack for attack in ATTACKS if "reference_embeddings" in list_needed(attack)]
+    raw = [attack for attack in ATTACKS if attack not in (*calibrated, "identity")]
+    known = {**constants, "query_embeddings": query}
+    sets = {group: {"generated_embeddings": generated[group]} for group in "abc"}
+    halves = {half: sets[half] for half in HALVES}
+    parts = [
+        score_photos(photos, known, sets, raw, embedder),
+        score_photos(photos, {**known, "reference_embeddings": generated["c"]}, halves, calibrated, embedder, "gan"),
+        score_photos(photos, {**known, "reference_embeddings": real}, sets, calibrated, embedder, "real"),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def score_twins(photos, embeddings, embedder=""):
     """Score photos against the other unseen photos of a half's people: the ceiling of a leak of the identity alone.
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 RUN = {
-    "dataset": "d", "resolution": 32, "gan": "fastgan", "num_identities": 12, "train_photos": 2, "query_photos": 2,
+    "dataset": "d", "resolution": 32, "gan": "fastgan", "num_identities": 12, "train_photos": 2,
+    "max_train_photos": None, "query_photos": 2,
     "kimg": 1, "seed": 1, "num_generated": 9,
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ def test_rows_of_runs_are_collected_with_the_difference_of_sizes(photos, members
         scores = make_scores(photos, leak)
         rows = describe_rows(
             pd.concat([
-                evaluate_scores(scores, members, num_resamples=50, num_permutations=50),
+                evaluate_scores(scores, members, num_resamples=50, num_permutations=50, num_shuffles=50),
                 pd.DataFrame([{**dict.fromkeys(KEYS, ""), "half": "a", "slice": "generated faces", "num_generated": 3}]),
             ]),
             run,

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 from drawn_scores import RUN, make_photos, make_scores
 
-from ppe.evaluation import KEYS, choose_embedder, compare_attack_rows, describe_rows, evaluate_scores, judge_control
+from ppe.evaluation import (
+    KEYS,
+    choose_embedder,
+    compare_attack_rows,
+    describe_constants,
+    describe_rows,
+    evaluate_scores,
+    judge_control,
+)
 from ppe.metrics import compute_auc
 from ppe.scoring import select_queries
 
@@ -22,7 +30,7 @@ def members(photos):
 
 def test_a_perfect_leak_and_no_leak(photos, members):
     for leak, low, high in ((50.0, 1.0, 1.0), (0.0, 0.2, 0.8)):
-        rows = evaluate_scores(make_scores(photos, leak), members, num_resamples=100, num_permutations=100)
+        rows = evaluate_scores(make_scores(photos, leak), members, num_resamples=100, num_permutations=100, num_shuffles=50)
         pooled = rows[(rows.half == "pooled") & (rows.metric == "auc") & (rows.control == "none")]
         assert pooled[pooled.membership != "photo_given_person"].value.between(low, high).all()
         assert not ((rows.control == "disjoint") & (rows.half == "pooled")).any()
@@ -37,10 +45,10 @@ def test_a_perfect_leak_and_no_leak(photos, members):
 
 def test_a_control_that_tells_the_halves_apart_fails(photos, members):
     scores = make_scores(photos, 1.0)
-    fine = evaluate_scores(scores, members, num_resamples=50, num_permutations=400)
+    fine = evaluate_scores(scores, members, num_resamples=50, num_permutations=400, num_shuffles=50)
     assert not judge_control(fine, 0.01, "net")[0]
     scores.loc[(scores.generator == "c") & (scores.group == "a"), "score"] += 50
-    rows = evaluate_scores(scores, members, num_resamples=50, num_permutations=400)
+    rows = evaluate_scores(scores, members, num_resamples=50, num_permutations=400, num_shuffles=50)
     failed, p_value = judge_control(rows, 0.01, "net")
     assert failed and p_value == pytest.approx(2 / 401), "two halves that mirror each other are asked twice"
     with pytest.raises(ValueError, match="has no p-value"):
@@ -66,3 +74,12 @@ def test_rows_of_the_effort_curve_keep_their_number_and_the_others_get_the_runs(
     rows = pd.DataFrame({"embedder": "net", "value": [0.5, 0.6], "num_generated": [np.nan, 100]})
     rows = rows.assign(**{c: "" for c in ("half", "metric", *KEYS[1:])}, low=0.0, high=1.0, num_members=9, num_non_members=9)
     assert list(describe_rows(rows, "r", RUN).num_generated) == [9, 100]
+
+
+def test_the_constants_and_the_most_train_photos_stand_in_the_rows():
+    constants = describe_constants({"epsilon": 0.4, "kappa": 16.0, "top_k": 20}, "net")
+    rows = describe_rows(constants, "r", RUN).set_index("metric")
+    assert rows.value.to_dict() == {"epsilon": 0.4, "kappa": 16.0, "top_k": 20.0} and set(rows.embedder) == {"net"}
+    assert list(rows.attack) == ["monte_carlo", "identity_density", "identity_top_k"]
+    assert set(rows.max_train_photos) == {RUN["train_photos"]}, "none is the same as train_photos"
+    assert set(describe_rows(constants, "r", RUN | {"max_train_photos": 40}).max_train_photos) == {40}

@@ -155,6 +155,18 @@ def test_difference_of_sizes_adds_the_two_uncertainties():
     assert np.isfinite(all_right["low"]) and all_right["high"] == pytest.approx(1 - two["low"], abs=1e-12)
 
 
+def test_a_run_at_the_end_lends_the_difference_the_arm_of_a_two_sided_interval():
+    right, large = draw_queries(10, 4, 1000), draw_queries(40, 4, 0.5, seed=2)
+    row, two = compare_sizes(right, large), bootstrap_people(large)
+    assert bootstrap_people(right)["low"] == pytest.approx(0.05 ** (1 / 10)), "alone it has one end, and 5 % beyond it"
+    assert row["low"] == pytest.approx(row["value"] - np.hypot(1 - 0.025 ** (1 / 10), two["high"] - two["value"]))
+    back = compare_sizes(large, right)
+    assert (back["low"], back["high"]) == pytest.approx((-row["high"], -row["low"]))
+    both = compare_sizes(right, draw_queries(20, 4, 1000, seed=3))
+    assert both["value"] == 0 and both["low"] == pytest.approx(0.025 ** (1 / 10) - 1)
+    assert both["high"] == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
 def test_speed_of_two_thousand_resamples():
     queries = draw_queries(num_people=50, photos=10)
     seconds = {}

@@ -6,7 +6,15 @@ import torch
 from drawn_scores import make_photos, make_scores
 
 from ppe.metrics import compute_auc
-from ppe.scoring import aggregate_queries, hide_names, restore_queries, score_photos, score_twins, select_queries
+from ppe.scoring import (
+    aggregate_queries,
+    hide_names,
+    restore_queries,
+    score_photos,
+    score_twins,
+    score_with_constants,
+    select_queries,
+)
 
 
 @pytest.fixture
@@ -99,3 +107,16 @@ def test_twins_leave_out_the_photo_itself_and_hold_everybody_against_equally_man
         assert a.score[row] == pytest.approx(np.cos(step), abs=1e-5)
     others = np.setdiff1d(np.arange(len(photos)), rows)
     assert (a.score[others] <= 1).all() and np.isfinite(a.score).all()
+
+
+def test_every_attack_of_one_net_stands_once_with_each_reference(photos):
+    embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
+    generated = {group: torch.nn.functional.normalize(torch.randn(30, 8), dim=1) for group in ("a", "b", "c", "train-a")}
+    constants = {"epsilon": 0.5, "kappa": 8.0, "top_k": 3}
+    scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net")
+    kinds = scores.groupby(["attack", "reference"]).generator.unique().map(sorted).to_dict()
+    raw = {(name, ""): ["a", "b", "c"] for name in ("identity_top_k", "identity_density", "monte_carlo")}
+    names = ("identity_calibrated", "top_k_calibrated", "density_ratio")
+    references = {"gan": ["a", "b"], "real": ["a", "b", "c"]}  # GAN c is no reference for itself
+    assert kinds == {**raw, **{(name, r): sets for name in names for r, sets in references.items()}}
+    assert not scores.duplicated(["image_id", "generator", "attack", "reference"]).any()
