@@ -5,7 +5,7 @@
 
 A simulated attack: two GANs, n people a side, ten photos each. A person's scores share a normal effect, in part the same
 under both GANs; members score higher by a shift, which gives the true AUC in closed form. For each, is the truth within the
-interval of ``ppe.metrics.bootstrap_people``? The plain percentile interval of the same resamples stands beside it.
+interval of ``ppe.intervals.bootstrap_people``? The plain percentile interval of the same resamples stands beside it.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ppe.metrics import bootstrap_people, resample_people
+from ppe.intervals import bootstrap_people
+from ppe.resampling import resample_people
 
 PHOTOS, BETWEEN, SHARED = 10, 1.0, 0.5  # photos a person; spread of people over that of photos; its part under both GANs
 AUCS = (0.5, 0.7, 0.9)

@@ -65,7 +65,7 @@ def train(run):
 
 def collect():
     """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
-    from ppe.evaluation import collect_rows, compute_headlines
+    from ppe.collection import collect_rows, compute_headlines
     from ppe.params import load_table, save_json, save_table
 
     params = load_params()
@@ -78,7 +78,7 @@ def collect():
 
 def report():
     """Say in a few lines what the study found and where to look."""
-    from ppe.evaluation import compute_headlines, select_headline
+    from ppe.collection import compute_headlines, select_headline
     from ppe.params import load_table
 
     params = load_params()

@@ -2,22 +2,26 @@
 (Webster et al., arXiv 2107.06018) and of the pixel attack beside it (GAN-Leaks, Chen et al., arXiv 1909.03935); and sums
 over all neighbours, for the attacks that look at more than the nearest.
 
-A float32 matrix product is fast, but its last bits change with the shape of the block. So it only proposes: every row
-that rounding could have robbed of the first place is measured again in float64, and the nearest of those is the answer.
-That makes it a function of the two sets alone: not of the block size, the batch or the number of threads.
+How the exact nearest one is found fast stands in ``ppe.blocks``.
 """
 
 import numpy as np
 import torch
 
-UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalising in float32 leaves about 1e-7
-# What a product may round its factors to before it multiplies them (torch.set_float32_matmul_precision): nothing, TF32
-# or bfloat16, whose last bits these are. With less precision more rows are measured again, and the answer stays.
-FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
+from ppe.blocks import (
+    UNIT_TOLERANCE,
+    bound_rounding,
+    find_in_blocks,
+    multiplies_bfloat16,
+    propose_finely,
+    propose_roughly,
+    round_rows,
+    to_tensor,
+)
 
+MIN_ROWS = 64  # rows on both sides below which a bfloat16 product is not worth its rounding
 
 PIXEL_BLOCK = 2**26  # grey levels of a block of faces: 256 MB as float32
-TILE_ON_CPU, TILE_ON_GPU = 2**21, 2**28  # distances in a tile of queries: 8 MB stay in a cache; a GPU wants large products
 
 
 def find_nearest(query, reference, block_size=8192):
@@ -41,21 +45,24 @@ def find_nearest(query, reference, block_size=8192):
         If a shape or dtype is wrong, or a row is not finite or not of unit norm (within 1e-4).
     """
     _check_shapes(query, reference, torch.float32, 2, block_size)
-    query = _check_unit(_to_tensor(query), "query", 0)
-    slack = _bound_rounding(query.shape[1]) * (1 + UNIT_TOLERANCE) ** 2
+    query = _check_unit(to_tensor(query), "query", 0)
+    slack = bound_rounding(query.shape[1]) * (1 + UNIT_TOLERANCE) ** 2
 
-    def propose(rows, block):
-        return 1 - query[rows] @ block.T, slack
+    rounded = round_rows(-query) if multiplies_bfloat16(query.device.type) and len(query) >= MIN_ROWS else None
+
+    def enter(block, start):
+        block = _check_unit(block, "reference", start)
+        proposals = [lambda rows: (-query[rows] @ block.T, slack), lambda rows: propose_finely(query[rows], block)]
+        if rounded and len(block) >= MIN_ROWS:
+            proposals.insert(0, propose_roughly(rounded, round_rows(block), slack))
+        return block, proposals
 
     def measure(rows, block_rows):
         # Rounding to float32 before the comparison: equally near means that the returned distances are equal.
         cosine = (rows.double() * block_rows.double()).sum(1)
         return (1 - cosine).clamp(0, 2).float().double()
 
-    def prepare(block, start):
-        return _check_unit(block, "reference", start)
-
-    distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
+    distance, index = find_in_blocks(query, reference, block_size, enter, measure, offset=1.0)
     return distance.float(), index
 
 
@@ -81,7 +88,7 @@ def find_nearest_pixel(query, reference, block_size=8192):
         If a shape or dtype is wrong.
     """
     _check_shapes(query, reference, torch.uint8, 4, block_size)
-    query = _to_tensor(query).flatten(1)
+    query = to_tensor(query).flatten(1)
     size = query.shape[1]
     block_size = max(1, min(block_size, PIXEL_BLOCK // size))
 
@@ -89,20 +96,22 @@ def find_nearest_pixel(query, reference, block_size=8192):
     centred = query.float() - 127.5
     square = (centred**2).sum(1)
 
-    def propose(rows, block):
-        block = block.float() - 127.5
-        block_square = (block**2).sum(1)
-        # |x|^2 - 2 xy + |y|^2: the squares err in proportion to their size, and so does 2 xy <= |x|^2 + |y|^2.
-        slack = 2 * _bound_rounding(size) * (square[rows, None] + block_square.max())
-        return square[rows, None] + block_square - 2 * centred[rows] @ block.T, slack
+    def enter(block, start):
+        block = block.flatten(1)
+        other = block.float() - 127.5
+        other_square = (other**2).sum(1)
+
+        def propose(rows):
+            # |x|^2 - 2 xy + |y|^2: the squares err in proportion to their size, and so does 2 xy <= |x|^2 + |y|^2.
+            slack = 2 * bound_rounding(size) * (square[rows, None] + other_square.max())
+            return square[rows, None] + other_square - 2 * centred[rows] @ other.T, slack
+
+        return block, [propose]
 
     def measure(rows, block_rows):
         return ((rows.int() - block_rows.int()) ** 2).sum(1, dtype=torch.int64).double()  # integers: no rounding at all
 
-    def prepare(block, start):
-        return block.flatten(1)
-
-    distance, index = _find_in_blocks(query, reference, block_size, prepare, propose, measure)
+    distance, index = find_in_blocks(query, reference, block_size, enter, measure)
     return ((distance / size).sqrt() / 255).float(), index
 
 
@@ -155,75 +164,9 @@ def count_within(query, reference, epsilon, block_size=8192):
 def _iter_cosines(query, reference, block_size):
     """Yield [N, B] blocks of cosines, in the order of the reference rows."""
     _check_shapes(query, reference, torch.float32, 2, block_size)
-    query = _check_unit(_to_tensor(query), "query", 0)
+    query = _check_unit(to_tensor(query), "query", 0)
     for start in range(0, len(reference), block_size):
-        yield query @ _check_unit(_to_tensor(reference[start : start + block_size]).to(query.device), "reference", start).T
-
-
-def _find_in_blocks(query, reference, block_size, prepare, propose, measure):
-    """Walk over the reference once; ``propose`` bounds distances [N, B] from below and above, ``measure`` decides.
-
-    ``propose(rows, block)`` returns (rough [n, B], slack) for a slice ``rows`` of the queries, |rough - exact| <= slack.
-    ``measure(query rows [P, D], block rows [P, D])`` returns the exact float64 [P] of P pairs, and must treat each pair
-    alone. Queries go in tiles whose distances to a block stay in a processor's cache: what follows the matrix product then
-    costs little beside it.
-    """
-    num_queries, width = query.shape
-    distance = torch.full((num_queries,), torch.inf, dtype=torch.float64, device=query.device)
-    index = torch.zeros(num_queries, dtype=torch.int64, device=query.device)
-    if num_queries == 0:
-        return distance, index
-    tile = max(1, (TILE_ON_CPU if query.device.type == "cpu" else TILE_ON_GPU) // min(block_size, len(reference)))
-    for start in range(0, len(reference), block_size):
-        block = prepare(_to_tensor(reference[start : start + block_size]).to(query.device), start)
-        for first in range(0, num_queries, tile):
-            rows = slice(first, first + tile)
-            rough, slack = propose(rows, block)
-            # Where the best of this block is worse than what is known by more than rounding, nothing is to be done.
-            best = rough.amin(1, keepdim=True)
-            is_open = (best <= distance[rows, None] + slack).any(1)
-            if is_open.any():
-                limit = torch.minimum(best + 2 * slack, distance[rows, None] + slack)
-                pairs = _find_open(rough, limit, is_open)
-                pairs[:, 0] += first
-                _settle(pairs, query, block, start, width, measure, distance, index)
-    return distance, index
-
-
-def _find_open(rough, limit, is_open):
-    """(row, column) of the distances within their row's limit; only open rows are looked at."""
-    rows = is_open.nonzero()[:, 0]
-    if len(rows) == len(rough):
-        return (rough <= limit).nonzero()
-    pairs = (rough[rows] <= limit[rows]).nonzero()
-    pairs[:, 0] = rows[pairs[:, 0]]
-    return pairs
-
-
-def _settle(pairs, query, block, start, width, measure, distance, index):
-    """Measure the pairs (query, block row) exactly and keep the nearest of each query, in place."""
-    # A collapsed generator makes every pair a candidate: measure them in parts that fit a processor's cache.
-    parts = pairs.split(max(1, 2**18 // width))
-    exact = torch.cat([measure(query[part[:, 0]], block[part[:, 1]]) for part in parts])
-    row, column = pairs.unbind(1)
-    nearest = torch.full_like(distance, torch.inf).scatter_reduce_(0, row, exact, "amin")
-    column_of = torch.full_like(index, len(block))
-    is_nearest = exact == nearest[row]
-    column_of.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
-    is_closer = nearest < distance  # strictly: an equal row of a later block has a higher number
-    torch.where(is_closer, nearest, distance, out=distance)
-    torch.where(is_closer, column_of + start, index, out=index)
-
-
-def _to_tensor(rows):
-    return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows  # a copy: torch cannot share read-only arrays
-
-
-def _bound_rounding(num_terms):
-    """Bound the error of a float32 product of unit vectors: n terms summed in any order err by at most n roundoffs
-    (Higham 2002, *Accuracy and Stability of Numerical Algorithms*, eq. 3.5); four to spare for what is done to the sum.
-    """
-    return (num_terms + 4) * 2.0**-24 + 3 * FACTOR_ROUNDOFF[torch.get_float32_matmul_precision()]
+        yield query @ _check_unit(to_tensor(reference[start : start + block_size]).to(query.device), "reference", start).T
 
 
 def _check_shapes(query, reference, dtype, num_dims, block_size):

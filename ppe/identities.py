@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 GROUPS = "abc"
 
 
-def split_people(table, *, num_identities, train_photos, query_photos, seed):
+def split_people(table, *, num_identities, train_photos, query_photos, seed, max_train_photos=None):
     """Draw three groups of people, and each person's train and query photos.
 
     The order of people, and of each person's photos, is that of a hash of (seed, name). So it depends neither on the
@@ -29,6 +29,9 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed):
     train_photos, query_photos : int
         Photos of each person that its group's GAN is shown, and that it never sees. No two of them are one picture.
     seed : int
+    max_train_photos : int or None
+        Show up to so many photos of a person, where the person has more than the two numbers ask for; None: no more than
+        ``train_photos``. The queries, and the first train photos, are the same either way.
 
     Returns
     -------
@@ -43,7 +46,8 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed):
     ValueError
         If a number is not at least 1, an image_id stands twice, a person has two roles, or there are too few people.
     """
-    _check_split(table, num_identities, train_photos, query_photos)
+    max_train_photos = train_photos if max_train_photos is None else max_train_photos
+    _check_split(table, num_identities, train_photos, query_photos, max_train_photos)
     photos = table[["image_id", "identity", "role"]].assign(picture=_find_pictures(table)).reset_index(drop=True)
 
     # One of the two names is wrong, and a non-member's photo might have been trained on under the other.
@@ -65,7 +69,7 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed):
     for rank, identity in enumerate(drawn):
         person = of_person[identity]
         order = person["image_id"].map(lambda image_id, identity=identity: _hash(seed, identity, image_id))
-        used, replaced = _pick_photos(person.loc[order.sort_values().index], train_photos, query_photos)
+        used, replaced = _pick_photos(person.loc[order.sort_values().index], train_photos, query_photos, max_train_photos)
         rows += [(image_id, identity, GROUPS[rank % len(GROUPS)], role) for image_id, role in used]
         num_replaced += replaced
     split = pd.DataFrame(rows, columns=["image_id", "identity", "group", "role"])
@@ -85,8 +89,10 @@ def choose_half(identities, people):
     return (rank % 2 == (people == "second half")) | (people == "all")
 
 
-def _pick_photos(person, train_photos, query_photos):
-    """Take photos in order, each picture once: first train, then query; count queries that repeat a train picture."""
+def _pick_photos(person, train_photos, query_photos, max_train_photos):
+    """Take photos in order, each picture once: first train, then query, then more train; count queries that repeat a
+    train picture.
+    """
     train, query, num_replaced = {}, {}, 0
     for image_id, picture in zip(person["image_id"], person["picture"], strict=True):
         if len(train) < train_photos:
@@ -95,6 +101,8 @@ def _pick_photos(person, train_photos, query_photos):
             query.setdefault(picture, image_id)
         elif len(query) < query_photos:
             num_replaced += 1
+        elif len(train) < max_train_photos and picture not in query:
+            train.setdefault(picture, image_id)
     return [(i, "train") for i in train.values()] + [(i, "query") for i in query.values()], num_replaced
 
 
@@ -112,11 +120,13 @@ def _hash(seed, *names):
     return hashlib.sha256("\0".join(map(str, (seed, *names))).encode()).digest()
 
 
-def _check_split(table, num_identities, train_photos, query_photos):
+def _check_split(table, num_identities, train_photos, query_photos, max_train_photos):
     sizes = {"num_identities": num_identities, "train_photos": train_photos, "query_photos": query_photos}
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"{name}={value} is not at least 1")
+    if max_train_photos < train_photos:
+        raise ValueError(f"max_train_photos={max_train_photos} is below train_photos={train_photos}")
     twice = table["image_id"].duplicated()
     if twice.any():
         first = table.loc[twice, "image_id"].iloc[0]

@@ -76,10 +76,18 @@ class Run(_Section):
     gan: Literal[GANS]
     num_identities: Count
     train_photos: Count
+    max_train_photos: Count | None  # no default: dvc tracks it, and stops where a line lacks it
     query_photos: Count
     kimg: Positive
     num_generated: Count
     seed: Annotated[int, Field(ge=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _shows_at_least_as_many(self):
+        if self.max_train_photos is not None and self.max_train_photos < self.train_photos:
+            raise ValueError(f"max_train_photos={self.max_train_photos} is below train_photos={self.train_photos}: "
+                             "raise it, or null for the same")
+        return self
 
 
 class Gan(_Section):
@@ -182,9 +190,12 @@ class Attack(_Section):
     num_resamples: Count
     num_permutations: Count
     judged_p: Annotated[float, Field(gt=0, lt=1)]
-    top_k: Count
-    kappa: Positive
+    num_shuffles: Count
+    kappas: Annotated[list[Positive], Field(min_length=1)]
+    top_ks: Annotated[list[Count], Field(min_length=1)]
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
+    verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
+    num_untrained: Count
     efforts: Annotated[list[Count], Field(min_length=1)]
 
     @pydantic.model_validator(mode="after")

@@ -3,6 +3,7 @@ which net looks. Rows of the same table as ``ppe.evaluation``'s, told apart by t
 """
 
 import itertools
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,12 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from ppe.attacks import score_identity
-from ppe.evaluation import HALVES, NO_ROWS, aggregate_queries, judge_queries, label_rows, select_queries
-from ppe.metrics import bootstrap_people, compute_roc
-
-VERDICT_FPR = 0.1
-"""False positive rate at which two embedders' verdicts are compared."""
+from ppe.embeddings import embed_faces
+from ppe.evaluation import NO_ROWS, judge_queries, label_rows
+from ppe.intervals import bootstrap_people
+from ppe.metrics import compute_roc
+from ppe.sampling import sample_faces
+from ppe.scoring import HALVES, aggregate_queries, select_queries
 
 
 def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, settings):
@@ -28,7 +30,7 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     members : DataFrame, written by the trainer.
     sizes : sequence of int. Those above M are left out; M is added.
     embedder : str
-    settings : dict for ``ppe.metrics.compare_halves``.
+    settings : dict for ``ppe.intervals.compare_halves``.
 
     Returns
     -------
@@ -47,6 +49,16 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
         parts.append(rows.assign(num_generated=size))
         start = size
     return pd.concat(parts, ignore_index=True)
+
+
+def measure_cost(generator, embedder, *, num_faces=200, device="cpu"):
+    """Seconds that it takes to draw and embed one generated face: what more effort costs the attacker here."""
+    for _ in range(2):  # the first call also pays for what a library does once
+        started = time.perf_counter()
+        for faces in sample_faces(generator, range(num_faces)):
+            embed_faces(faces, embedder, device=device)
+        seconds = time.perf_counter() - started
+    return seconds / num_faces
 
 
 def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
@@ -77,6 +89,11 @@ def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
         keys = {"embedder": embedder, "level": "person", "aggregate": "mean", "slice": f"photos held: {held}"}
         parts.append(label_rows([row], **keys))
     return pd.concat(parts, ignore_index=True)
+
+
+def count_train_photos(photos, members):
+    """How many photos of each photo's person the trainer wrote down: ndarray [N], int."""
+    return photos.identity.map(members.identity.value_counts()).to_numpy()
 
 
 def find_own_similarity(embeddings, photos):
@@ -134,21 +151,21 @@ def judge_events(scores, members, *, embedder, settings):
     return pd.concat(parts, ignore_index=True)
 
 
-def judge_agreement(scores, members):
-    """Cohen's kappa of two embedders' verdicts on the same unseen photos, each at its threshold of 10 % FPR.
+def judge_agreement(scores, members, verdict_fpr):
+    """Cohen's kappa of two embedders' verdicts on the same unseen photos, each at its threshold of one FPR.
 
-    scores : DataFrame of ``score_photos``, the identity attack by all embedders. Returns rows, metric ``verdict_kappa``
-    (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder; mean over the halves; NaN where the people do
-    not resolve that FPR.
+    scores : DataFrame of ``score_photos``, the identity attack by all embedders. verdict_fpr : float, in (0, 1).
+    Returns rows, metric ``verdict_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
+    mean over the halves; NaN where the people do not resolve that FPR.
     """
     verdicts, is_resolved = {}, True
     for embedder, table in scores.groupby("embedder", sort=False):
         queries = select_queries(table, members, "identity")
         for half, part in queries.groupby("half"):
             roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
-            threshold = roc.threshold[roc.fpr <= VERDICT_FPR].min()
+            threshold = roc.threshold[roc.fpr <= verdict_fpr].min()
             verdicts[embedder, half] = (part.score >= threshold).to_numpy()
-            is_resolved &= part[~part.is_member].identity.nunique() >= 1 / VERDICT_FPR
+            is_resolved &= part[~part.is_member].identity.nunique() >= 1 / verdict_fpr
     names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
     rows = []
     for first, second in itertools.combinations(names, 2):

@@ -5,7 +5,15 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ppe.distances import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
+from ppe import blocks
+from ppe.blocks import propose_roughly, round_rows
+from ppe.distances import (
+    compute_log_density,
+    count_within,
+    find_nearest,
+    find_nearest_pixel,
+    find_top_k,
+)
 
 
 def on_circle(*degrees):
@@ -75,6 +83,48 @@ def test_block_size_query_batch_and_precision_change_no_bit(precision):
     alone = [find_nearest(query[i : i + 1], reference, 8192) for i in range(len(query))]
     assert torch.equal(torch.cat([index for _, index in alone]), expected)
     assert torch.equal(torch.cat([distance for distance, _ in alone]), exact.amin(1))
+
+
+def as_faces(kind, rows, width, seed):
+    """Unit rows as real ones are: far apart, around a few people, or all nearly one face."""
+    people = draw_unit({"spread": rows, "clustered": 5, "collapsed": 1}[kind], width, 9)
+    noise = {"spread": 0.0, "clustered": 0.6, "collapsed": 2e-4}[kind]
+    chosen = torch.arange(rows).roll(seed) % len(people)
+    return torch.nn.functional.normalize(people[chosen] + noise * draw_unit(rows, width, seed), dim=1)
+
+
+@pytest.mark.parametrize("kind", ["spread", "clustered", "collapsed"])
+def test_a_product_of_rounded_rows_changes_no_bit(kind, monkeypatch):
+    query, reference = as_faces(kind, 130, 96, 1), as_faces(kind, 901, 96, 2)
+    reference[700:] = reference[:201].clone()  # ties
+    exact = (1 - torch.stack([(row.double() * reference.double()).sum(1) for row in query])).clamp(0, 2).float()
+    assert kind == "spread" or (-query.bfloat16() @ reference.bfloat16().T).argmin(1).ne(exact.argmin(1)).any()
+    for is_rough in (True, False):
+        monkeypatch.setattr("ppe.distances.multiplies_bfloat16", lambda device, is_rough=is_rough: is_rough)
+        for block_size in (100, 300, 8192):
+            distance, index = find_nearest(query, reference, block_size)
+            assert torch.equal(index, exact.argmin(1)) and torch.equal(distance, exact.amin(1))
+
+
+def test_where_float32_ranks_nothing_few_pairs_are_measured_one_by_one(monkeypatch):
+    query, reference = as_faces("collapsed", 100, 64, 1), as_faces("collapsed", 2000, 64, 2)
+    settle, measured = blocks._settle, []
+    monkeypatch.setattr(blocks, "_settle", lambda pairs, *rest: (measured.append(len(pairs)), settle(pairs, *rest)))
+    distance, index = find_nearest(query, reference, 500)
+    exact = (1 - torch.stack([(row.double() * reference.double()).sum(1) for row in query])).clamp(0, 2).float()
+    assert torch.equal(index, exact.argmin(1)) and torch.equal(distance, exact.amin(1))
+    print(f"{sum(measured)} of {exact.numel()} pairs measured")
+    assert sum(measured) < 20 * len(query)
+
+
+@pytest.mark.parametrize("kind", ["spread", "clustered", "collapsed"])
+def test_a_product_of_rounded_rows_is_no_further_off_than_it_says(kind):
+    query, reference = as_faces(kind, 300, 128, 1), as_faces(kind, 500, 128, 2)
+    rough, slack = propose_roughly(round_rows(-query), round_rows(reference), 132 * 2.0**-24)(slice(None))
+    last_rounding = torch.finfo(torch.bfloat16).eps / 2 * rough.double().abs() * 1.01
+    error = (rough.double() + query.double() @ reference.double().T).abs()
+    print(f"largest error {error.max():.2e}, allowed {(slack + last_rounding).max():.2e}")
+    assert (error <= slack + last_rounding).all() and slack.max() < 2.0**-7
 
 
 def test_memmap_and_arrays_give_what_tensors_give(tmp_path):
@@ -193,6 +243,6 @@ def test_sums_over_neighbours_refuse_with_a_sentence(call, sentence):
 def test_many_queries_in_tiles_agree_with_one_at_a_time(monkeypatch):
     query, reference = draw_unit(300, 32, 0), draw_unit(500, 32, 1)
     whole = find_nearest(query, reference, 200)
-    monkeypatch.setattr("ppe.distances.TILE_ON_CPU", 200 * 7)  # seven queries a tile
+    monkeypatch.setattr("ppe.blocks.TILE_ON_CPU", 200 * 7)  # seven queries a tile
     tiled = find_nearest(query, reference, 200)
     assert torch.equal(whole[0], tiled[0]) and torch.equal(whole[1], tiled[1])

@@ -56,6 +56,34 @@ def test_more_query_photos_keep_the_train_photos():
     assert as_sets(few) < as_sets(many)
 
 
+def test_photos_without_the_cap_are_shown_and_the_queries_stay():
+    table = pd.concat([make_table(photos=5), pd.DataFrame(
+        [(f"p{i}/more{j}.jpg", f"p{i}", "attacked", None) for i in range(0, 20, 2) for j in range(i)],
+        columns=["image_id", "identity", "role", "duplicate_of"],
+    )])  # fmt: skip
+    capped, free, some = (split_people(table, **SIZES, max_train_photos=most) for most in (None, 1000, 4))
+    pd.testing.assert_frame_equal(capped, split_people(table, **SIZES))
+    pd.testing.assert_frame_equal(capped, split_people(table, **SIZES, max_train_photos=2))
+    assert as_sets(capped) < as_sets(some) < as_sets(free)
+    assert as_sets(capped[capped.role == "query"]) == as_sets(free[free.role == "query"])
+    shown, photos = free[free.role == "train"].identity.value_counts(), table.identity.value_counts()
+    assert (shown == photos[shown.index] - SIZES["query_photos"]).all() and shown.nunique() > 3
+    assert some[some.role == "train"].identity.value_counts().max() == 4
+    with pytest.raises(ValueError, match="max_train_photos=1 is below train_photos=2"):
+        split_people(table, **SIZES, max_train_photos=1)
+
+
+def test_a_photo_of_a_querys_picture_is_not_shown_without_the_cap():
+    table = make_table(num_attacked=3, photos=6)
+    sizes = {**SIZES, "num_identities": 1}
+    query = split_people(table, **sizes).query("identity == 'p1' and role == 'query'")["image_id"].iloc[0]
+    free = split_people(table, **sizes, max_train_photos=9)
+    late = free.query("identity == 'p1' and role == 'train'")["image_id"].iloc[-1]
+    table.loc[table["image_id"] == late, "duplicate_of"] = query
+    again = split_people(table, **sizes, max_train_photos=9)
+    assert as_sets(again) == {row for row in as_sets(free) if row[0] != late}
+
+
 def test_order_of_rows_does_not_matter():
     table = make_table()
     split = split_people(table, **SIZES)

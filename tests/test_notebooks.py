@@ -12,7 +12,7 @@ import pytest
 
 from ppe.__main__ import prepare_copy
 from ppe.attacks import ATTACKS
-from ppe.evaluation import CONTROLS, MEMBERSHIPS
+from ppe.scoring import CONTROLS, MEMBERSHIPS
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
 

@@ -45,6 +45,11 @@ def set_run(key, value):
             "runs.synthetic-32-fastgan-10.kimgs is not a known key: remove it or check its spelling (params.yaml)",
         ),
         (
+            lambda c: c["runs"]["synthetic-32-fastgan-10"].pop("max_train_photos"),
+            "runs.synthetic-32-fastgan-10.max_train_photos is missing (params.yaml)",
+        ),
+        (set_run("max_train_photos", 3), "max_train_photos=3 is below train_photos=5: raise it, or null for the same"),
+        (
             lambda c: c["runs"]["synthetic-32-fastgan-10"].pop("seed"),
             "runs.synthetic-32-fastgan-10.seed is missing (params.yaml)",
         ),

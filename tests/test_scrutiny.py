@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from ppe.scrutiny import (
+    count_train_photos,
     find_own_similarity,
     judge_agreement,
     judge_efforts,
     judge_events,
     judge_photos_held,
     judge_slices,
+    measure_cost,
 )
 
 SETTINGS = {"num_resamples": 50, "num_permutations": 50}
@@ -91,6 +93,33 @@ def test_slices_by_value_and_by_thirds(photos, members):
     assert pooled.num_members["attribute_hat: hat"] == 6 and np.isnan(pooled.low["attribute_hat: hat"]), "six are too few"
 
 
+def test_slices_by_the_number_of_train_photos(photos, members):
+    assert set(count_train_photos(photos, members)) == {1}
+    more = members[members.identity.str[1:].astype(int) < 11].assign(image_id=lambda m: m.image_id + "more")
+    scores = make_scores(photos, 1.0, 0.1)
+    scores["train_photos"] = count_train_photos(scores, pd.concat([members, more]))
+    rows = judge_slices(scores, members, ["train_photos"], embedder="net", settings=SETTINGS)
+    pooled = rows[rows.half == "pooled"].set_index("slice")
+    assert pooled.num_members.to_dict() == {"train_photos: 1": 1, "train_photos: 2": 11}
+    assert np.isnan(pooled.low["train_photos: 1"]) and np.isfinite(pooled.low["train_photos: 2"])
+
+
+def test_the_cost_of_a_face_is_seconds():
+    class Generator(torch.nn.Module):
+        latent_dim = 4
+
+        def forward(self, z):
+            return z[:, :3, None, None].expand(-1, 3, 8, 8).tanh()
+
+    def embed(faces):
+        return torch.nn.functional.normalize(faces.float().flatten(1), dim=1)
+
+    generator, net = Generator(), torch.nn.Module()
+    generator.unused = torch.nn.Parameter(torch.zeros(1))
+    net.forward = embed
+    assert 0 < measure_cost(generator, net, num_faces=20) < 1
+
+
 def test_equal_values_and_a_persons_photos_stay_together(photos, members):
     scores = make_scores(photos, 1.0, 0.1)
     age = {person: 20 + 5 * (number % 6) for number, person in enumerate(photos.identity.unique())}
@@ -107,16 +136,16 @@ def test_nothing_to_judge_gives_no_rows(photos, members):
     for rows in (
         judge_slices(scores, members, [], embedder="net", settings=SETTINGS),
         judge_events(scores, members, embedder="net", settings=SETTINGS),
-        judge_agreement(scores, members),
+        judge_agreement(scores, members, 0.1),
     ):
         assert len(rows) == 0 and {"slice", "value", "half"} <= set(rows.columns)
 
 
 def test_agreement_of_two_nets(photos, members):
     one = make_scores(photos, 1.0, 1.0)
-    same = judge_agreement(pd.concat([one, one.assign(embedder="twin", score=2 * one.score + 1)]), members)
+    same = judge_agreement(pd.concat([one, one.assign(embedder="twin", score=2 * one.score + 1)]), members, 0.1)
     assert same.value.iloc[0] == pytest.approx(1.0) and same.versus.iloc[0] == "twin"
     rng = np.random.default_rng(5)
-    other = judge_agreement(pd.concat([one, one.assign(embedder="other", score=rng.normal(size=len(one)))]), members)
+    other = judge_agreement(pd.concat([one, one.assign(embedder="other", score=rng.normal(size=len(one)))]), members, 0.1)
     assert abs(other.value.iloc[0]) < 0.3
-    assert len(judge_agreement(one, members)) == 0
+    assert len(judge_agreement(one, members, 0.1)) == 0

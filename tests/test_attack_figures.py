@@ -1,9 +1,9 @@
-"""Figures hold what a reader needs: names of rows, one mark a number."""
+"""Figures of the attack hold what a reader needs: names of rows, one mark a number."""
 
 import numpy as np
 import pandas as pd
 
-from ppe.figures import plot_controls, plot_growth, plot_intervals, plot_memberships
+from ppe.attack_figures import plot_controls, plot_growth, plot_intervals, plot_memberships, show_verdict
 
 ROW = {"attack": "identity", "reference": "", "embedder": "net", "membership": "identity", "control": "none", "half": "pooled"}
 ROW |= {"value": 0.8, "low": 0.7, "high": 0.9}
@@ -42,3 +42,11 @@ def test_growth_has_a_tick_for_every_number():
     rows = pd.DataFrame([{**ROW, "size": 10}, {**ROW, "size": 100}])
     axis = plot_growth(rows, "size", "faces", is_log=True, notes={10: "1 s", 100: "9 s"}).axes[0]
     assert [text.get_text() for text in axis.get_xticklabels()] == ["10\n1 s", "100\n9 s"]
+
+
+def test_a_failed_control_is_red_whatever_the_net():
+    for is_sound in (True, False):
+        text = show_verdict(True, 0.002, 0.01, is_sound).data
+        assert "#B00020" in text and "FAILED" in text and "p = 0.002" in text and "no evidence" in text
+    assert "#00693E" in show_verdict(False, 0.5, 0.01).data and "passed" in show_verdict(False, 0.5, 0.01).data
+    assert "No verdict" in show_verdict(False, 0.5, 0.01, False).data

@@ -1,0 +1,122 @@
+"""Which photos are members under which GAN, on scores that are known."""
+
+import numpy as np
+import pytest
+import torch
+from drawn_scores import make_photos, make_scores
+
+from ppe.metrics import compute_auc
+from ppe.scoring import (
+    aggregate_queries,
+    hide_names,
+    restore_queries,
+    score_photos,
+    score_twins,
+    score_with_constants,
+    select_queries,
+)
+
+
+@pytest.fixture
+def photos():
+    return make_photos()
+
+
+@pytest.fixture
+def members(photos):
+    return photos[photos.role == "train"][["group", "image_id", "identity"]]
+
+
+def test_memberships_pick_the_right_photos(photos, members):
+    scores = make_scores(photos, 0)
+    table = scores[scores.attack == "identity"]
+    unseen = select_queries(table, members, "identity")
+    assert len(unseen) == 2 * 48 and set(unseen[(unseen.half == "a") & unseen.is_member].identity.str[0]) == {"a"}
+    image = select_queries(table, members, "image")
+    assert len(image) == 2 * 48
+    train = table[(table.generator == "a") & (table.role == "train") & (table.group == "a")]
+    assert sorted(image[(image.half == "a") & image.is_member].score) == sorted(train.score)
+    query = table[(table.generator == "a") & (table.role == "query") & (table.group == "b")]
+    assert sorted(image[(image.half == "a") & ~image.is_member].score) == sorted(query.score)
+    same = select_queries(table, members, "photo_given_person")
+    assert set(same[same.half == "a"].identity.str[0]) == {"a"}, "only the GAN's own people"
+    is_train = same.image_id.str.contains("train")
+    assert (is_train == same.is_member).all() and is_train.any() and not is_train.all()
+    with pytest.raises(ValueError, match="is not one of"):
+        select_queries(table, members, "photo")
+
+
+def test_the_disjoint_control_uses_gan_c_for_both_halves(photos, members):
+    scores = make_scores(photos, 50.0)
+    table = scores[scores.attack == "identity"]
+    control = select_queries(table, members, "identity", "disjoint")
+    expected = table[(table.generator == "c") & (table.role == "query")].score
+    for half in "ab":
+        assert sorted(control[control.half == half].score) == sorted(expected)
+    a, b = (compute_auc(p.score.to_numpy(), p.is_member.to_numpy()) for _, p in control.groupby("half"))
+    assert a + b == pytest.approx(1.0), "one generator scores both halves: they mirror each other"
+
+
+def test_person_level_is_the_mean_or_the_largest(photos, members):
+    scores = make_scores(photos, 0.0)
+    scores["score"] += np.arange(len(scores)) * 1e-3
+    queries = select_queries(scores[scores.attack == "identity"], members, "identity")
+    for how in ("mean", "largest"):
+        people = aggregate_queries(queries, how)
+        expected = queries.groupby(["half", "identity"]).score.agg({"mean": "mean", "largest": "max"}[how])
+        assert people.set_index(["half", "identity"]).score.to_dict() == pytest.approx(expected.to_dict())
+
+
+def test_hidden_scores_hold_no_name_and_give_the_same_numbers(photos, members):
+    named = photos.replace({"identity": {f"a{i}": f"Name_{i}" for i in range(12)}})
+    named["image_id"] = named.identity + "-" + photos.image_id
+    scores = make_scores(named, 1.0)
+    known = named[named.role == "train"][["group", "image_id", "identity"]]
+    hidden = hide_names(scores)
+    assert "Name" not in hidden.to_csv() and set(hidden.attack) == {"identity"}
+    for membership, control in (("identity", "none"), ("image", "none"), ("identity", "disjoint"), ("identity", "copy_machine")):
+        one = select_queries(scores[scores.attack == "identity"], known, membership, control)
+        two = restore_queries(hidden, membership, control)
+        columns = ["half", "is_member", "score"]
+        assert one[columns].sort_values(columns).to_numpy().tolist() == two[columns].sort_values(columns).to_numpy().tolist()
+
+
+def test_every_attack_scores_every_set(photos):
+    angles = np.linspace(0, 3, len(photos))
+    query = {"query_embeddings": np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)}
+    sets = {
+        "a": {"generated_embeddings": np.array([[1, 0]], np.float32)},
+        "b": {"generated_embeddings": np.array([[0, 1]], np.float32)},
+    }
+    scores = score_photos(photos, query, sets, ["identity"], "net")
+    np.testing.assert_allclose(scores[scores.generator == "a"].score, np.cos(angles), atol=1e-6)
+    np.testing.assert_allclose(scores[scores.generator == "b"].score, np.sin(angles), atol=1e-6)
+    with_faces = {**sets, "c": {"generated_faces": np.zeros((1, 3, 2, 2), np.uint8)}}
+    scores = score_photos(photos, query, with_faces, ["identity", "pixel"])
+    assert set(scores.generator) == {"a", "b"}, "no attack is run on a set that lacks what it needs"
+
+
+def test_twins_leave_out_the_photo_itself_and_hold_everybody_against_equally_many(photos):
+    angles = torch.linspace(0, 3, len(photos), dtype=torch.float64)
+    embeddings = torch.stack([angles.cos(), angles.sin()], 1).float()
+    scores = score_twins(photos, embeddings, "net")
+    a = scores[scores.generator == "twin-a"].reset_index(drop=True)
+    rows = np.flatnonzero((photos.group == "a") & (photos.role == "query"))
+    step = float(angles[1])
+    for row in rows:  # the nearest other query of half a: the person's second one is the next row
+        assert a.score[row] == pytest.approx(np.cos(step), abs=1e-5)
+    others = np.setdiff1d(np.arange(len(photos)), rows)
+    assert (a.score[others] <= 1).all() and np.isfinite(a.score).all()
+
+
+def test_every_attack_of_one_net_stands_once_with_each_reference(photos):
+    embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
+    generated = {group: torch.nn.functional.normalize(torch.randn(30, 8), dim=1) for group in ("a", "b", "c", "train-a")}
+    constants = {"epsilon": 0.5, "kappa": 8.0, "top_k": 3}
+    scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net")
+    kinds = scores.groupby(["attack", "reference"]).generator.unique().map(sorted).to_dict()
+    raw = {(name, ""): ["a", "b", "c"] for name in ("identity_top_k", "identity_density", "monte_carlo")}
+    names = ("identity_calibrated", "top_k_calibrated", "density_ratio")
+    references = {"gan": ["a", "b"], "real": ["a", "b", "c"]}  # GAN c is no reference for itself
+    assert kinds == {**raw, **{(name, r): sets for name in names for r, sets in references.items()}}
+    assert not scores.duplicated(["image_id", "generator", "attack", "reference"]).any()
