@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ppe.faces.alignment import LANDMARK_COLUMNS, TEMPLATE, align_faces, fit_similarity
 from ppe.faces.detail import measure_sharpness, resize_faces
-from ppe.faces.detection import BOX_COLUMNS, build_detector, detect_faces, no_face
+from ppe.faces.detection import BOX_COLUMNS, build_detector, detect_faces, iter_faces, no_face
 from ppe.faces.duplicates import find_duplicates
 
 __all__ = [
@@ -39,30 +39,25 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
     faces : ndarray [N, 3, size, size], uint8; zero where no face was found. Row i is row i of the index.
     table : DataFrame, N rows
         image_id, identity, detected, reason, num_faces, probability, ``LANDMARK_COLUMNS``, and duplicate_of: the
-        image_id of the first photo of that person that shows the same picture, or "".
+        image_id of the first photo, of that person or under another name, that shows the same picture, or "".
     """
     faces = np.zeros((len(index), 3, size, size), np.uint8) if out is None else out
     if faces.shape != (len(index), 3, size, size) or faces.dtype != np.uint8:
         raise ValueError(f"out is {faces.dtype} {list(faces.shape)}, but must be uint8 {[len(index), 3, size, size]}")
     detector = detector or build_detector(str(device))
     rows = [no_face("the photo was not given")] * len(index)
+    stream = ((position, photo) for block in photos for position, photo in zip(*block, strict=True))
     with tqdm(total=len(index), desc="faces", unit="photo", disable=None) as bar:
-        for positions, block in photos:
-            for position, photo in zip(positions, block, strict=True):
-                if isinstance(photo, str):
-                    rows[position] = no_face(photo)
-            readable = [k for k, photo in enumerate(block) if not isinstance(photo, str)]
-            found = detect_faces([block[k] for k in readable], detector=detector)
-            for k, row in zip(readable, found.to_dict("records"), strict=True):
-                rows[positions[k]] = row
-            hits = np.flatnonzero(found.detected)
-            landmarks = found[LANDMARK_COLUMNS].to_numpy()[hits]
-            aligned = align_faces([block[readable[hit]] for hit in hits], landmarks, size)
-            faces[np.asarray(positions)[readable][hits]] = aligned
+        for block in iter_faces(stream, detector):
+            for position, _, row in block:
+                rows[position] = row
+            hits = [(position, photo) for position, photo, row in block if row["detected"]]
+            landmarks = [[rows[position][column] for column in LANDMARK_COLUMNS] for position, _ in hits]
+            faces[[position for position, _ in hits]] = align_faces([photo for _, photo in hits], landmarks, size)
             bar.update(len(block))
     names = index[["image_id", "identity"]].reset_index(drop=True)
     columns = ["detected", "reason", "num_faces", "probability", *LANDMARK_COLUMNS]
     table = pd.concat([names, pd.DataFrame(rows, columns=columns)], axis=1)
-    image_id, duplicate_of = table.image_id.to_numpy(), find_duplicates(faces, table.identity.to_numpy())
+    image_id, duplicate_of = table.image_id.to_numpy(), find_duplicates(faces)
     table["duplicate_of"] = np.where(duplicate_of < 0, "", image_id[duplicate_of])
     return faces, table

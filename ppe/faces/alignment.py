@@ -58,8 +58,9 @@ def _crop_face(photo, matrix, size):
     # Cut out what the crop needs, with a margin for the filters.
     low, high = np.floor(corners.min(0) - 3 * step).astype(int), np.ceil(corners.max(0) + 3 * step).astype(int)
     region = np.empty((*(high - low)[::-1], 3), np.uint8)
-    region[:] = np.round(photo.mean((0, 1)))
     (left, top), (right, bottom) = (np.clip(edge, 0, photo.shape[1::-1]) for edge in (low, high))
+    if (left, top, right, bottom) != (*low, *high):
+        region[:] = np.round(photo.mean((0, 1)))
     region[top - low[1] : bottom - low[1], left - low[0] : right - low[0]] = photo[top:bottom, left:right]
     small = np.maximum(1, np.round((high - low) / step)).astype(int)
     image = Image.fromarray(region)

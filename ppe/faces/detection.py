@@ -3,7 +3,10 @@
 Places in a photo are in pixels, x to the right and y down, and (0, 0) is the *centre* of the first pixel.
 """
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -94,27 +97,81 @@ def detect_faces(photos, device="cpu", batch_size=16, detector=None):
         detected.
     """
     detector = detector or build_detector(str(device))
-    rows = [no_face("no face found") for _ in photos]
-    open_rows = []
-    for i, photo in enumerate(photos):
-        height, width = photo.shape[:2]
-        if min(height, width) < MIN_SIDE:
-            rows[i] = no_face(f"{width} x {height} px is too small for a face of {MIN_SIDE} px")
-        else:
-            open_rows.append(i)
-    for long_side in LONG_SIDES:
-        for start in range(0, len(open_rows), batch_size):
-            part = open_rows[start : start + batch_size]
-            frames, places = zip(*(_frame_photo(photos[i], long_side) for i in part), strict=True)
-            for i, place, found in zip(part, places, _detect_frames(frames, detector, batch_size), strict=True):
-                rows[i] = _choose_face(*found, place) or rows[i]
-        open_rows = [i for i in open_rows if not rows[i]["detected"]]
+    rows = [None] * len(photos)
+    for block in iter_faces(enumerate(photos), detector, batch_size):
+        for position, _, row in block:
+            rows[position] = row
     columns = ["detected", "reason", "num_faces", "probability", *BOX_COLUMNS, *LANDMARK_COLUMNS]
     types = {"detected": bool, "reason": str, "num_faces": int} | dict.fromkeys(columns[3:], float)
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
-def _frame_photo(photo, long_side):
+def iter_faces(photos, detector, batch_size=16):
+    """Detect faces in a stream. On a CPU as many batches are looked at side by side as there are threads, each by one.
+
+    (A batch's nets are small, with much bookkeeping between them: two threads on two batches do more than two on one.)
+    A photo in which nothing was found is looked at again beside photos that are looked at for the first time, so that
+    no batch runs half empty but the last; so photos may change places.
+
+    Parameters
+    ----------
+    photos : iterable of (position, photo)
+        position : int; photo : ndarray [H, W, 3] uint8, or a str that says why there is none.
+    detector, batch_size
+        As in ``detect_faces``.
+
+    Returns
+    -------
+    iterator of lists of (position, photo, row)
+        row : dict of str, a row of ``detect_faces``. Every photo comes once.
+    """
+    num_threads = torch.get_num_threads()
+    workers = num_threads if torch.device(detector.device).type == "cpu" else 1
+    options = {"initializer": torch.set_num_threads, "initargs": (1,)} if workers > 1 else {}
+    source, again, waiting, is_over = iter(photos), [], deque(), False
+    try:
+        with ThreadPoolExecutor(workers, **options) as pool:
+            while not is_over or again or waiting:
+                if not is_over or len(again) >= batch_size or not waiting:
+                    looks, again = again[:batch_size], again[batch_size:]
+                    new = [(*item, None, LONG_SIDES) for item in islice(source, batch_size - len(looks))]
+                    is_over = is_over or len(looks) + len(new) < batch_size
+                    if looks or new:
+                        waiting.append(pool.submit(_look, looks + new, detector, batch_size))
+                if waiting and (is_over or len(waiting) > 2 * workers):
+                    done, failed = waiting.popleft().result()
+                    again += failed
+                    yield done
+    finally:
+        torch.set_num_threads(num_threads)  # a worker's number is also taken for that of threads to come
+
+
+def _look(looks, detector, batch_size):
+    """Look for the faces of (position, photo, row so far, long sides left): (those done, those to be looked at again)."""
+    done = [(*look[:2], no_face(reason)) for look in looks if (reason := _refuse_photo(look[1]))]
+    looks = [look for look in looks if not _refuse_photo(look[1])]
+    if not looks:
+        return done, []
+    frames, places = zip(*(frame_photo(photo, sides[0]) for _, photo, _, sides in looks), strict=True)
+    faces, failed = _detect_frames(frames, detector, batch_size), []
+    for (position, photo, row, sides), place, face in zip(looks, places, faces, strict=True):
+        row = _choose_face(*face, place) or row or no_face("no face found")
+        if row["detected"] or len(sides) == 1:
+            done.append((position, photo, row))
+        else:
+            failed.append((position, photo, row, sides[1:]))
+    return done, failed
+
+
+def _refuse_photo(photo):
+    """Say why a photo is not looked at: a str, "" if it is."""
+    if isinstance(photo, str):
+        return photo
+    height, width = photo.shape[:2]
+    return f"{width} x {height} px is too small for a face of {MIN_SIDE} px" if min(height, width) < MIN_SIDE else ""
+
+
+def frame_photo(photo, long_side):
     """Return uint8 [FRAME, FRAME, 3] and (scale [2], shift [2]): a place is scale * (place in the photo) + shift, both
     counted from pixels' edges."""
     height, width = photo.shape[:2]

@@ -3,6 +3,7 @@
 import imagehash
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -21,19 +22,22 @@ SAME_CORRELATION = 0.97
 """The same after registration, from which two crops are one picture: 96 % of those copies (87 % of the mirrored), and 2
 of 5,726 pairs of photos of one LFW person, both the same picture indeed. Of Olivetti, whose ten photos of a person were
 taken in one sitting, it flags some that the eye cannot tell apart."""
+REGISTERED = 256
+"""Pairs that are registered at a time."""
 
 
-def find_duplicates(faces, identity, block_size=1024):
-    """Find the faces that are the same picture as an earlier one of the same person: copied, re-encoded or mirrored.
+def find_duplicates(faces, identity=None, block_size=1024):
+    """Find the faces that are the same picture as an earlier one: copied, re-encoded or mirrored.
 
     Candidates are pairs whose perceptual hashes differ in at most ``HASH_DISTANCE`` bits; they are one picture if their
     grey levels, registered, correlate to ``SAME_CORRELATION``. Either may be mirrored. "The same picture" is carried
-    on: a like b and b like c makes one of the three.
+    on: a like b and b like c makes one of the three. Time grows with the square of the number of faces compared.
 
     Parameters
     ----------
     faces : ndarray [N, 3, H, W], uint8, aligned. Flat ones (no face was found) are nobody's duplicate.
-    identity : array [N] of str; a constant looks for one picture under two names.
+    identity : array [N] of str, or None
+        Compare only faces of one person; None compares all, since one picture may stand under two names.
     block_size : int
         Rows compared at a time; the result does not depend on it.
 
@@ -45,8 +49,9 @@ def find_duplicates(faces, identity, block_size=1024):
     grey = np.concatenate([resize_faces(faces[start : start + block_size], side).float().mean(1).numpy()
                            for start in range(0, max(len(faces), 1), block_size)])
     flat = grey.std((1, 2)) < 1
+    person = np.zeros(len(faces)) if identity is None else np.asarray(identity)
     pairs = []
-    for members in pd.Series(np.arange(len(faces))[~flat]).groupby(np.asarray(identity)[~flat]).agg(list):
+    for members in pd.Series(np.arange(len(faces))[~flat]).groupby(person[~flat]).agg(list):
         if len(members) > 1:
             pairs.append(np.asarray(members)[_pair_pictures(grey[members], block_size)])
     duplicate_of = np.full(len(faces), -1, np.int64)
@@ -61,36 +66,42 @@ def find_duplicates(faces, identity, block_size=1024):
 
 
 def _pair_pictures(grey, block_size):
-    """Rows i < j of one person's faces [n, h, w] that are one picture: int [2, pairs]."""
+    """Rows i < j of faces [n, h, w] that are one picture: int [2, pairs]."""
     bits, unit = _hash_pictures(grey), _normalise(grey)
-    found = set()
+    found = []
     for other in (grey, grey[:, :, ::-1]):
         other_bits, other_unit = _hash_pictures(other), _normalise(other)
         for start in range(0, len(grey), block_size):
             rows = slice(start, start + block_size)
-            near = np.bitwise_count(bits[rows, None] ^ other_bits) <= HASH_DISTANCE
-            first, second = np.nonzero(near & (unit[rows] @ other_unit.T >= LOOSE_CORRELATION))
-            found |= {(i, j) for i, j in zip((first + start).tolist(), second.tolist(), strict=True)
-                      if i < j and _correlate(grey[i], other[j]) >= SAME_CORRELATION}
-    return np.array(sorted(found), np.int64).reshape(-1, 2).T
+            near = np.bitwise_count(bits[rows, None] ^ other_bits[start:]) <= HASH_DISTANCE
+            near &= unit[rows] @ other_unit[start:].T >= LOOSE_CORRELATION
+            first, second = np.add(np.nonzero(np.triu(near, 1)), start)
+            for part in range(0, len(first), REGISTERED):
+                i, j = first[part : part + REGISTERED], second[part : part + REGISTERED]
+                found.append(np.stack([i, j])[:, correlate_registered(grey[i], other[j]) >= SAME_CORRELATION])
+    return np.unique(np.concatenate([np.zeros((2, 0), np.int64), *found], axis=1), axis=1)
 
 
-def _correlate(one, two):
-    """Correlation of two pictures after the best small shift, turn and zoom of either, to first order.
+def correlate_registered(one, two):
+    """Correlation of pictures [n, h, w] with others, after the best small shift, turn and zoom of either, to first order.
 
     Detecting a copy afresh moves its landmarks by a pixel or so. For moves that small the moved picture is the picture
     plus its gradients times the move, so registration is a linear regression.
     """
-    y, x = np.mgrid[: one.shape[0], : one.shape[1]] - (np.array(one.shape) - 1)[:, None, None] / 2
-    inner = slice(1, -1)  # at the border a gradient is one-sided
-    best = -1.0
+    one, two = one.astype(np.float64), two.astype(np.float64)
+    y, x = np.mgrid[: one.shape[1], : one.shape[2]] - (np.array(one.shape[1:]) - 1)[:, None, None] / 2
+    inner = (slice(None), slice(1, -1), slice(1, -1))  # at the border a gradient is one-sided
+    best = np.full(len(one), -1.0)
     for moved, target in ((one, two), (two, one)):
-        down, right = np.gradient(moved)
-        columns = np.stack([moved, np.ones_like(moved), right, down, x * right + y * down, x * down - y * right])
-        columns, values = columns[:, inner, inner].reshape(6, -1).T, target[inner, inner].ravel()
-        weights = np.linalg.lstsq(columns, values)[0]
-        if weights[0] > 0:  # else it would be a negative
-            best = max(best, np.corrcoef(columns @ weights, values)[0, 1])
+        down, right = np.gradient(moved, axis=(1, 2))
+        terms = [moved, np.ones_like(moved), right, down, x * right + y * down, x * down - y * right]
+        columns = torch.from_numpy(np.stack([term[inner].reshape(len(one), -1) for term in terms], axis=2))
+        values = torch.from_numpy(target[inner].reshape(len(one), -1, 1))
+        weights = torch.linalg.lstsq(columns, values).solution
+        pair = torch.stack([(columns @ weights)[..., 0], values[..., 0]], dim=1)
+        fitted, wanted = torch.nn.functional.normalize(pair - pair.mean(2, keepdim=True), dim=2).unbind(1)
+        # A negative weight would be a negative.
+        best = np.maximum(best, torch.where(weights[:, 0, 0] > 0, (fitted * wanted).sum(1), -1.0).numpy())
     return best
 
 
