@@ -35,6 +35,8 @@ mirrored photos, where a constant shift shows as the sum of both: 1.0 in each la
 NET_ROWS = 64
 """Candidates that the second and third net see at a time, filled up with zeros. A matrix product's last bit depends on
 its number of rows; with a fixed number a photo's result does not depend on the photos beside it."""
+MAX_SIDE_BY_SIDE = 8
+"""Batches that are looked at at a time on a CPU; some ten of them are in memory then."""
 
 
 class FixedRows(nn.Module):
@@ -126,7 +128,7 @@ def iter_faces(photos, detector, batch_size=16):
         row : dict of str, a row of ``detect_faces``. Every photo comes once.
     """
     num_threads = torch.get_num_threads()
-    workers = num_threads if torch.device(detector.device).type == "cpu" else 1
+    workers = min(num_threads, MAX_SIDE_BY_SIDE) if torch.device(detector.device).type == "cpu" else 1
     options = {"initializer": torch.set_num_threads, "initargs": (1,)} if workers > 1 else {}
     source, again, waiting, is_over = iter(photos), [], deque(), False
     try:
@@ -138,7 +140,7 @@ def iter_faces(photos, detector, batch_size=16):
                     is_over = is_over or len(looks) + len(new) < batch_size
                     if looks or new:
                         waiting.append(pool.submit(_look, looks + new, detector, batch_size))
-                if waiting and (is_over or len(waiting) > 2 * workers):
+                if waiting and (is_over or len(waiting) > workers + 1):
                     done, failed = waiting.popleft().result()
                     again += failed
                     yield done
