@@ -11,7 +11,6 @@ are threads, which is how the study calls it: what is lost beside that is the wo
 """
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -22,6 +21,7 @@ from ppe.embedders import build
 from ppe.embeddings import embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, build_detector, detect_faces, prepare_faces
 from ppe.faces.detection import FRAME, LONG_SIDES, frame_photo
+from ppe.parallel import open_workers
 from ppe.synthetic import draw_photos, sample_identities
 
 PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 7
@@ -40,16 +40,13 @@ def measure(calls):
 
 def run_side_by_side(call, batches):
     """Call on as many batches at a time as torch has threads, each with one."""
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with open_workers("cpu") as pool:
         list(pool.map(call, batches))
-    torch.set_num_threads(threads)
 
 
 @torch.inference_mode()
-def embed_bare(net, batches):
-    for batch in batches:
-        net(batch)
+def embed_bare(net, batch):
+    return net(batch)
 
 
 def main():
@@ -66,11 +63,12 @@ def main():
     frames = np.stack([frame_photo(photo, LONG_SIDES[0])[0] for photo in photos]).reshape(-1, BATCH, FRAME, FRAME, 3)
     batches = [net.normalise(part) for part in torch.from_numpy(faces).split(BATCH)]
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
-    look = partial(detector.detect, landmarks=True)
+    look, embed = partial(detector.detect, landmarks=True), partial(embed_bare, net.net)
     seconds = measure({
         "bare detector": lambda: [look(part) for part in frames],
         "bare detector side by side": lambda: run_side_by_side(look, frames),
-        "bare embedder": lambda: embed_bare(net.net, batches),
+        "bare embedder": lambda: [embed(part) for part in batches],
+        "bare embedder side by side": lambda: run_side_by_side(embed, batches),
         "detect_faces": lambda: detect_faces(photos, batch_size=BATCH, detector=detector),
         "align_faces": lambda: align_faces(held, landmarks),
         "prepare_faces": lambda: prepare_faces(index, blocks, detector=detector),
@@ -85,7 +83,8 @@ def main():
     aligned, side = seconds["prepare_faces"], seconds["bare detector side by side"]
     print(f"detect, align, flag duplicates: {bare / aligned:.2f} of the bare detector, {side / aligned:.2f} of it side by side")
     print(f"embed: {net_alone / seconds['embed_faces']:.2f} of the bare embedder")
-    print(f"detect, align, flag duplicates and embed: {(bare + net_alone) / whole:.2f} of the two bare nets")
+    both = side + seconds["bare embedder side by side"]
+    print(f"the whole: {(bare + net_alone) / whole:.2f} of the two bare nets, {both / whole:.2f} of them side by side")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Places in a photo are in pixels, x to the right and y down, and (0, 0) is the *c
 """
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
 
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from ppe.faces.alignment import LANDMARK_COLUMNS
+from ppe.parallel import MAX_WORKERS, open_workers
 
 BOX_COLUMNS = ["box_left", "box_top", "box_right", "box_bottom"]
 FRAME = 192
@@ -35,8 +35,6 @@ mirrored photos, where a constant shift shows as the sum of both: 1.0 in each la
 NET_ROWS = 64
 """Candidates that the second and third net see at a time, filled up with zeros. A matrix product's last bit depends on
 its number of rows; with a fixed number a photo's result does not depend on the photos beside it."""
-MAX_SIDE_BY_SIDE = 8
-"""Batches that are looked at at a time on a CPU; some ten of them are in memory then."""
 
 
 class FixedRows(nn.Module):
@@ -109,9 +107,8 @@ def detect_faces(photos, device="cpu", batch_size=16, detector=None):
 
 
 def iter_faces(photos, detector, batch_size=16):
-    """Detect faces in a stream. On a CPU as many batches are looked at side by side as there are threads, each by one.
+    """Detect faces in a stream, several batches at a time.
 
-    (A batch's nets are small, with much bookkeeping between them: two threads on two batches do more than two on one.)
     A photo in which nothing was found is looked at again beside photos that are looked at for the first time, so that
     no batch runs half empty but the last; so photos may change places.
 
@@ -127,25 +124,19 @@ def iter_faces(photos, detector, batch_size=16):
     iterator of lists of (position, photo, row)
         row : dict of str, a row of ``detect_faces``. Every photo comes once.
     """
-    num_threads = torch.get_num_threads()
-    workers = min(num_threads, MAX_SIDE_BY_SIDE) if torch.device(detector.device).type == "cpu" else 1
-    options = {"initializer": torch.set_num_threads, "initargs": (1,)} if workers > 1 else {}
     source, again, waiting, is_over = iter(photos), [], deque(), False
-    try:
-        with ThreadPoolExecutor(workers, **options) as pool:
-            while not is_over or again or waiting:
-                if not is_over or len(again) >= batch_size or not waiting:
-                    looks, again = again[:batch_size], again[batch_size:]
-                    new = [(*item, None, LONG_SIDES) for item in islice(source, batch_size - len(looks))]
-                    is_over = is_over or len(looks) + len(new) < batch_size
-                    if looks or new:
-                        waiting.append(pool.submit(_look, looks + new, detector, batch_size))
-                if waiting and (is_over or len(waiting) > workers + 1):
-                    done, failed = waiting.popleft().result()
-                    again += failed
-                    yield done
-    finally:
-        torch.set_num_threads(num_threads)  # a worker's number is also taken for that of threads to come
+    with open_workers(detector.device) as pool:
+        while not is_over or again or waiting:
+            if not is_over or len(again) >= batch_size or not waiting:
+                looks, again = again[:batch_size], again[batch_size:]
+                new = [(*item, None, LONG_SIDES) for item in islice(source, batch_size - len(looks))]
+                is_over = is_over or len(looks) + len(new) < batch_size
+                if looks or new:
+                    waiting.append(pool.submit(_look, looks + new, detector, batch_size))
+            if waiting and (is_over or len(waiting) > MAX_WORKERS):
+                done, failed = waiting.popleft().result()
+                again += failed
+                yield done
 
 
 def _look(looks, detector, batch_size):
