@@ -80,7 +80,7 @@ def test_duplicates_are_found_and_other_photos_are_not(drawn):
     assert found.tolist() == [-1] * 8 + [0, 0, 0]
     other = find_duplicates(np.concatenate([faces, copies]), [*people, "two", "two", "two"])
     assert (other[8:] != 0).all(), "only photos of the same person are compared"
-    everybody = find_duplicates(np.concatenate([faces, copies]), block_size=3)
+    everybody = find_duplicates(np.concatenate([faces, copies]), [*people, "two", "two", "two"], across=True, block_size=3)
     assert everybody.tolist() == [-1] * 8 + [0, 0, 0], "one picture under two names, and no two people alike"
 
 

@@ -58,6 +58,6 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
     names = index[["image_id", "identity"]].reset_index(drop=True)
     columns = ["detected", "reason", "num_faces", "probability", *LANDMARK_COLUMNS]
     table = pd.concat([names, pd.DataFrame(rows, columns=columns)], axis=1)
-    image_id, duplicate_of = table.image_id.to_numpy(), find_duplicates(faces)
+    image_id, duplicate_of = table.image_id.to_numpy(), find_duplicates(faces, table.identity.to_numpy(), across=True)
     table["duplicate_of"] = np.where(duplicate_of < 0, "", image_id[duplicate_of])
     return faces, table
