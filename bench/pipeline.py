@@ -1,40 +1,43 @@
 """How much of the bare nets' speed is left when faces are detected, aligned and embedded through the study's functions.
 
-    python bench/pipeline.py
+    python bench/pipeline.py          # seconds by the clock
+    python bench/pipeline.py --cpu    # CPU seconds of one thread, which other work on the machine hardly moves
 
-The bare nets get what they need and nothing else has to be done: the detector frames that are already cut to its size, in
-one look at each photo; the embedder aligned faces that are already floats in its layout; either is called in the ordinary
+The bare nets get what they need and nothing else has to be done: facenet-pytorch's detector, as it comes, frames that are
+already cut to its size, in one look at each photo; the embedder aligned faces that are already floats in its layout; either is called in the ordinary
 way, one batch after another, with torch's own threads. The study's functions start from photos and a file's bytes, look a
 second time where no face was found, and flag duplicates. The same 256 drawn photos for all, in turns, the fastest of each:
 other work on the machine then hits all alike. ``side by side`` is the bare detector on as many batches at a time as there
 are threads, which is how the study calls it: what is lost beside that is the work of cutting and aligning itself.
 """
 
+import argparse
 import time
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
+from facenet_pytorch import MTCNN
 
 from ppe.embedders import build
 from ppe.embeddings import embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, build_detector, detect_faces, prepare_faces
-from ppe.faces.detection import FRAME, LONG_SIDES, frame_photo
+from ppe.faces.detection import FRAME, LONG_SIDES, MIN_FACE_SIZE, frame_photo
 from ppe.parallel import open_workers
 from ppe.synthetic import draw_photos, sample_identities
 
-PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 7
+PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 3
 
 
-def measure(calls):
+def measure(calls, clock):
     """Seconds of the fastest of a few calls of each, taken in turns after one to warm up."""
     times = {name: [] for name in calls}
     for _ in range(ROUNDS + 1):
         for name, call in calls.items():
-            started = time.perf_counter()
+            started = clock()
             call()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return {name: min(seconds[1:]) for name, seconds in times.items()}
 
 
@@ -50,6 +53,10 @@ def embed_bare(net, batch):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--cpu", action="store_true", help="CPU seconds of one thread")
+    options = parser.parse_args()
+    torch.set_num_threads(1 if options.cpu else torch.get_num_threads())
     count = PEOPLE * PHOTOS
     vectors = sample_identities(PEOPLE, 1).repeat_interleave(PHOTOS, 0)
     photos = list(draw_photos(vectors, torch.arange(count)).permute(0, 2, 3, 1).numpy())
@@ -63,7 +70,8 @@ def main():
     frames = np.stack([frame_photo(photo, LONG_SIDES[0])[0] for photo in photos]).reshape(-1, BATCH, FRAME, FRAME, 3)
     batches = [net.normalise(part) for part in torch.from_numpy(faces).split(BATCH)]
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
-    look, embed = partial(detector.detect, landmarks=True), partial(embed_bare, net.net)
+    shipped = MTCNN(keep_all=True, post_process=False, min_face_size=MIN_FACE_SIZE).to(memory_format=torch.channels_last).eval()
+    look, embed = partial(shipped.detect, landmarks=True), partial(embed_bare, net.net)
     seconds = measure({
         "bare detector": lambda: [look(part) for part in frames],
         "bare detector side by side": lambda: run_side_by_side(look, frames),
@@ -73,7 +81,7 @@ def main():
         "align_faces": lambda: align_faces(held, landmarks),
         "prepare_faces": lambda: prepare_faces(index, blocks, detector=detector),
         "embed_faces": lambda: embed_faces(faces, net, batch_size=BATCH),
-    })  # fmt: skip
+    }, time.process_time if options.cpu else time.perf_counter)  # fmt: skip
     print(f"{count} photos, {found.sum()} faces found, {torch.get_num_threads()} threads")
     for name, value in seconds.items():
         print(f"{name:27s} {1000 * value / count:6.2f} ms a photo")
