@@ -4,11 +4,11 @@
     python bench/pipeline.py --cpu    # CPU seconds of one thread, which other work on the machine hardly moves
 
 The bare nets get what they need and nothing else has to be done: facenet-pytorch's detector, as it comes, frames that are
-already cut to its size, in one look at each photo; the embedder aligned faces that are already floats in its layout; either is called in the ordinary
-way, one batch after another, with torch's own threads. The study's functions start from photos and a file's bytes, look a
-second time where no face was found, and flag duplicates. The same 256 drawn photos for all, in turns, the fastest of each:
-other work on the machine then hits all alike. ``side by side`` is the bare detector on as many batches at a time as there
-are threads, which is how the study calls it: what is lost beside that is the work of cutting and aligning itself.
+already cut to its size, in one look at each photo; the embedder aligned faces that are already floats in its layout. Either
+is called in the ordinary way, one batch after another, with torch's own threads. The study's functions start from photos,
+look a second time where no face was found, and flag duplicates. The same 256 drawn photos for all, in turns, the fastest of
+each: other work on the machine then hits all alike. ``side by side`` is the bare nets on as many batches at a time as there
+are threads, which is how the study calls them: what is lost beside that is the work of cutting and aligning itself.
 """
 
 import argparse
