@@ -4,6 +4,8 @@
     python bench/lfw_pairs.py --landmarks ../shared/data/lfw-landmarks.csv     # landmarks of another detector
     python bench/lfw_pairs.py --landmarks ... --resolution 64 32               # what a GAN's resolution costs
 
+Without given landmarks it also says in what share of the photos a face is found, and how far our landmarks lie from those
+of the other detector (``--oracle``).
 Ten folds of 300 + 300 pairs; the threshold of a fold is the best one on the other nine (Huang et al. 2007).
 """
 
@@ -36,27 +38,39 @@ def read_pairs(path):
     return first, second, np.array([row[0] == row[2] for row in rows])
 
 
-def find_landmarks(photos, paths, known):
-    """Landmarks [N, 5, 2] of each photo from the table, or from our detector; NaN where no face is found."""
-    table = detect_faces(photos) if known is None else known.reindex(paths)
+def read_landmarks(table):
+    """Landmarks [N, 5, 2] of a table's rows; NaN where there are none."""
     return table[LANDMARK_COLUMNS].to_numpy(np.float32).reshape(-1, 5, 2)
 
 
+def compare_landmarks(landmarks, others):
+    """Say in what share of photos a face was found, and how far its landmarks [N, 5, 2] lie from others."""
+    distance = np.linalg.norm(landmarks - others, axis=2)
+    found, both = np.isfinite(landmarks).all((1, 2)), np.isfinite(distance).all(1)
+    print(f"a face is found in {found.sum()} of {len(found)} photos ({found.mean():.2%})")
+    middle, high = np.quantile(distance[both], [0.5, 0.95]) if both.any() else [np.nan] * 2
+    print(f"landmarks of {both.sum()} photos: median {middle:.2f} px from the other detector's, 95 % within {high:.2f} px")
+
+
 def prepare_photos(root, paths, known):
-    """Align each photo; a photo without landmarks is cropped at its centre, so that every published pair counts."""
-    faces, num_missed = [], 0
+    """Align each photo: faces [N, 3, 112, 112] and the landmarks [N, 5, 2] that were found.
+
+    A photo without landmarks is cropped at its centre, so that every published pair counts.
+    """
+    faces, places, num_missed = [], [], 0
     for start in range(0, len(paths), BATCH):
         block = paths[start : start + BATCH]
         photos = [load_photo(root, path) for path in block]
         if unread := [f"{path}: {photo}" for path, photo in zip(block, photos, strict=True) if isinstance(photo, str)]:
             raise SystemExit(f"{len(unread)} photos of the pairs cannot be read, the first is {unread[0]} (--root)")
-        landmarks = find_landmarks(photos, block, known)
+        landmarks = read_landmarks(detect_faces(photos) if known is None else known.reindex(block))
+        places.append(landmarks.copy())
         missed = np.isnan(landmarks).any((1, 2))
         landmarks[missed] = CENTRE * len(photos[0])
         faces.append(align_faces(photos, landmarks))
         num_missed += int(missed.sum())
         print(f"{start + len(block)} of {len(paths)} photos aligned, {num_missed} without landmarks", flush=True)
-    return np.concatenate(faces)
+    return np.concatenate(faces), np.concatenate(places)
 
 
 def main():
@@ -64,6 +78,7 @@ def main():
     parser.add_argument("--root", default=SHARED / "data/lfw", type=Path, help="folder of <person>/<photo>.jpg")
     parser.add_argument("--pairs", default=SHARED / "data/lfw-pairs.txt", type=Path)
     parser.add_argument("--landmarks", type=Path, help="CSV of path and ten coordinates; without it faces are detected")
+    parser.add_argument("--oracle", default=SHARED / "data/lfw-landmarks.csv", type=Path, help="CSV of another detector")
     parser.add_argument("--net", default="mobilefacenet", choices=EMBEDDERS)
     parser.add_argument("--weights", default=SHARED / "weights/mobilefacenet-casia.pth", help="a file or a name")
     parser.add_argument("--resolution", type=int, nargs="*", default=[], help="also at these, in pixels")
@@ -78,8 +93,10 @@ def main():
     first, second = ([row[path] for path in side] for side in (first, second))
     start = time.perf_counter()
     known = None if options.landmarks is None else pd.read_csv(options.landmarks, index_col="path")
-    faces = prepare_photos(options.root, paths, known)
+    faces, landmarks = prepare_photos(options.root, paths, known)
     print(f"{len(paths)} photos aligned in {time.perf_counter() - start:.0f} s")
+    if known is None and options.oracle.is_file():
+        compare_landmarks(landmarks, read_landmarks(pd.read_csv(options.oracle, index_col="path").reindex(paths)))
 
     embedder = load(options.net, options.weights, flip=options.flip)
     table = []

@@ -1,61 +1,98 @@
 """How much of the bare nets' speed is left when faces are detected, aligned and embedded through the study's functions.
 
-    python bench/pipeline.py
+    python bench/pipeline.py          # seconds by the clock
+    python bench/pipeline.py --cpu    # CPU seconds of one thread, which other work on the machine hardly moves
 
-Three ratios in one run on drawn people: ``detect_faces`` against the bare detector on ready batches, ``prepare_faces``
-(detect, align, flag duplicates) likewise, and ``embed_faces`` from a file against the bare net on ready batches.
+The bare nets get what they need and nothing else has to be done: facenet-pytorch's detector, as it comes, frames that are
+already cut to its size, in one look at each photo; the embedder aligned faces that are already floats in its layout. Either
+is called in the ordinary way, one batch after another, with torch's own threads. The study's functions start from photos,
+look a second time where no face was found, and flag duplicates. The same 256 drawn photos for all, in turns, the fastest of
+each: other work on the machine then hits all alike. ``side by side`` is the bare nets on as many batches at a time as there
+are threads, which is how the study calls them: what is lost beside that is the work of cutting and aligning itself.
 """
 
+import argparse
 import time
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
+from facenet_pytorch import MTCNN
 
 from ppe.embedders import build
 from ppe.embeddings import embed_faces
-from ppe.faces import align_faces, build_detector, detect_faces
+from ppe.faces import LANDMARK_COLUMNS, align_faces, build_detector, detect_faces, prepare_faces
+from ppe.faces.detection import FRAME, LONG_SIDES, MIN_FACE_SIZE, frame_photo
+from ppe.parallel import open_workers
 from ppe.synthetic import draw_photos, sample_identities
 
-COUNT, BATCH, REPEATS = 128, 16, 3
+PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 3
 
 
-def measure(call):
-    """Seconds of the fastest of a few calls, after one to warm up."""
-    call()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return min(times)
+def measure(calls, clock):
+    """Seconds of the fastest of a few calls of each, taken in turns after one to warm up."""
+    times = {name: [] for name in calls}
+    for _ in range(ROUNDS + 1):
+        for name, call in calls.items():
+            started = clock()
+            call()
+            times[name].append(clock() - started)
+    return {name: min(seconds[1:]) for name, seconds in times.items()}
+
+
+def run_side_by_side(call, batches):
+    """Call on as many batches at a time as torch has threads, each with one."""
+    with open_workers("cpu") as pool:
+        list(pool.map(call, batches))
 
 
 @torch.inference_mode()
+def embed_bare(net, batch):
+    return net(batch)
+
+
 def main():
-    photos = draw_photos(sample_identities(COUNT, 1), torch.arange(COUNT))
-    pictures = list(photos.permute(0, 2, 3, 1).numpy())
-    detector = build_detector()
-    table = detect_faces(pictures, detector=detector)
-    landmarks = table.filter(regex="_[xy]$").to_numpy(np.float32).reshape(-1, 5, 2)
-    found = np.isfinite(landmarks).all((1, 2))
-    held = [picture for picture, is_found in zip(pictures, found, strict=True) if is_found]
-    faces = align_faces(held, landmarks[found])
-
-    frames = torch.nn.functional.interpolate(photos.float(), size=(192, 192), mode="bilinear").permute(0, 2, 3, 1)
-    ready = [list(part.to(torch.uint8).numpy()) for part in frames.split(BATCH)]
-    bare = measure(lambda: [detector.detect(part, landmarks=True) for part in ready])
-    whole = measure(lambda: detect_faces(pictures, batch_size=BATCH, detector=detector))
-    print(f"detector: bare {COUNT / bare:.1f}, detect_faces {COUNT / whole:.1f} photos a second, ratio {bare / whole:.2f}")
-    aligned = measure(lambda: align_faces(held, landmarks[found]))
-    print(f"detect and align: ratio {bare / (whole + aligned):.2f} of the bare detector")
-
-    net = build("mobilefacenet")
-    batches = [net.normalise(torch.from_numpy(faces[i : i + BATCH])) for i in range(0, len(faces), BATCH)]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--cpu", action="store_true", help="CPU seconds of one thread")
+    options = parser.parse_args()
+    torch.set_num_threads(1 if options.cpu else torch.get_num_threads())
+    count = PEOPLE * PHOTOS
+    vectors = sample_identities(PEOPLE, 1).repeat_interleave(PHOTOS, 0)
+    photos = list(draw_photos(vectors, torch.arange(count)).permute(0, 2, 3, 1).numpy())
+    index = pd.DataFrame({"image_id": range(count), "identity": np.arange(count) // PHOTOS})
+    blocks = [(np.arange(start, start + BLOCK), photos[start : start + BLOCK]) for start in range(0, count, BLOCK)]
+    detector, net = build_detector(), build("mobilefacenet")
+    faces, table = prepare_faces(index, blocks, detector=detector)
+    found = table.detected.to_numpy()
+    held = [photo for photo, is_found in zip(photos, found, strict=True) if is_found]
+    landmarks = table.loc[found, LANDMARK_COLUMNS].to_numpy().reshape(-1, 5, 2)
+    frames = np.stack([frame_photo(photo, LONG_SIDES[0])[0] for photo in photos]).reshape(-1, BATCH, FRAME, FRAME, 3)
+    batches = [net.normalise(part) for part in torch.from_numpy(faces).split(BATCH)]
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
-    bare = measure(lambda: [net.net(batch) for batch in batches])
-    whole = measure(lambda: embed_faces(faces, net, batch_size=BATCH))
-    speeds = f"bare {len(faces) / bare:.1f}, embed_faces {len(faces) / whole:.1f} faces a second"
-    print(f"embedder: {speeds}, ratio {bare / whole:.2f}")
+    shipped = MTCNN(keep_all=True, post_process=False, min_face_size=MIN_FACE_SIZE).to(memory_format=torch.channels_last).eval()
+    look, embed = partial(shipped.detect, landmarks=True), partial(embed_bare, net.net)
+    seconds = measure({
+        "bare detector": lambda: [look(part) for part in frames],
+        "bare detector side by side": lambda: run_side_by_side(look, frames),
+        "bare embedder": lambda: [embed(part) for part in batches],
+        "bare embedder side by side": lambda: run_side_by_side(embed, batches),
+        "detect_faces": lambda: detect_faces(photos, batch_size=BATCH, detector=detector),
+        "align_faces": lambda: align_faces(held, landmarks),
+        "prepare_faces": lambda: prepare_faces(index, blocks, detector=detector),
+        "embed_faces": lambda: embed_faces(faces, net, batch_size=BATCH),
+    }, time.process_time if options.cpu else time.perf_counter)  # fmt: skip
+    print(f"{count} photos, {found.sum()} faces found, {torch.get_num_threads()} threads")
+    for name, value in seconds.items():
+        print(f"{name:27s} {1000 * value / count:6.2f} ms a photo")
+    bare, net_alone = seconds["bare detector"], seconds["bare embedder"]
+    whole = seconds["prepare_faces"] + seconds["embed_faces"]
+    print(f"detect: {bare / seconds['detect_faces']:.2f} of the bare detector")
+    aligned, side = seconds["prepare_faces"], seconds["bare detector side by side"]
+    print(f"detect, align, flag duplicates: {bare / aligned:.2f} of the bare detector, {side / aligned:.2f} of it side by side")
+    print(f"embed: {net_alone / seconds['embed_faces']:.2f} of the bare embedder")
+    both = side + seconds["bare embedder side by side"]
+    print(f"the whole: {(bare + net_alone) / whole:.2f} of the two bare nets, {both / whole:.2f} of them side by side")
 
 
 if __name__ == "__main__":

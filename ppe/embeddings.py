@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ppe.faces import resize_faces
+from ppe.parallel import open_workers
 
 
 def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"):
@@ -40,15 +41,17 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} is not at least 1")
     embedder = embedder.to(device)
-    batches = []
-    with torch.inference_mode():
+
+    @torch.inference_mode()
+    def embed_batch(start):
+        batch = torch.from_numpy(np.array(faces[start : start + batch_size]))  # a copy: a memmap may be read-only
+        if resolution is not None:
+            batch = resize_faces(batch, resolution)
+        return embedder(batch.to(device)).cpu()
+
+    with open_workers(device) as pool:
         # One empty batch where there are no faces, so that the result still has its D columns.
-        for start in range(0, max(len(faces), 1), batch_size):
-            batch = torch.from_numpy(np.array(faces[start : start + batch_size]))  # a copy: a memmap may be read-only
-            if resolution is not None:
-                batch = resize_faces(batch, resolution)
-            batches.append(embedder(batch.to(device)).cpu())
-    embeddings = torch.cat(batches)
+        embeddings = torch.cat(list(pool.map(embed_batch, range(0, max(len(faces), 1), batch_size))))
     if not embeddings.isfinite().all():
         row = int((~embeddings.isfinite()).any(1).nonzero()[0])
         raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged")

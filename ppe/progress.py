@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 
 from ppe.distances import find_nearest
-from ppe.evaluation import HALVES, judge_queries, label_rows, score_photos, select_queries
-from ppe.metrics import compute_frechet_distance
+from ppe.evaluation import judge_queries, label_rows
+from ppe.frechet import compute_frechet_distance
+from ppe.scoring import HALVES, score_photos, select_queries
 
 KERNEL_DEGREE = 3
 """Of the polynomial kernel (Bińkowski et al. 2018, section 4)."""

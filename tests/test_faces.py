@@ -20,6 +20,7 @@ from ppe.faces import (
     prepare_faces,
     resize_faces,
 )
+from ppe.faces.duplicates import correlate_registered
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,8 @@ def test_duplicates_are_found_and_other_photos_are_not(drawn):
     assert found.tolist() == [-1] * 8 + [0, 0, 0]
     other = find_duplicates(np.concatenate([faces, copies]), [*people, "two", "two", "two"])
     assert (other[8:] != 0).all(), "only photos of the same person are compared"
+    everybody = find_duplicates(np.concatenate([faces, copies]), [*people, "two", "two", "two"], across=True, block_size=3)
+    assert everybody.tolist() == [-1] * 8 + [0, 0, 0], "one picture under two names, and no two people alike"
 
 
 def test_detection_does_not_depend_on_the_batch(drawn):
@@ -89,6 +92,39 @@ def test_detection_does_not_depend_on_the_batch(drawn):
     gap = np.nanmax(np.abs(together[LANDMARK_COLUMNS].to_numpy(float) - alone[LANDMARK_COLUMNS].to_numpy(float)))
     print("largest difference of a landmark, px:", gap)
     assert gap < 0.05
+
+
+def test_detection_does_not_depend_on_the_number_of_threads(drawn):
+    noise = np.full((112, 112, 3), 127, np.uint8)  # looked at twice, beside photos that are looked at once
+    photos = [noise, *drawn, noise, np.zeros((1, 1, 3), np.uint8)]
+    before = torch.get_num_threads()
+    tables = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            tables.append(detect_faces(photos, batch_size=4))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0].reason.iloc[[0, 9]].tolist() == ["no face found"] * 2
+
+
+def test_registration_finds_a_copy_that_was_moved_and_not_its_negative():
+    rng = np.random.default_rng(0)
+    large = torch.from_numpy(rng.normal(128, 60, (1, 1, 58, 58)))
+    for _ in range(2):
+        large = torch.nn.functional.avg_pool2d(large, 9, stride=1)
+    large = large[0, 0].numpy()
+    one, moved, other = large[3:35, 3:35], large[3:35, 4:36], large[10:42, 10:42]
+    same, negative, different = correlate_registered(np.stack([one] * 3), np.stack([moved, 255 - one, other]))
+    assert same > 0.97 and negative < 0.9 and different < 0.9
+
+
+def test_one_picture_under_two_names_is_flagged(drawn):
+    index = pd.DataFrame({"image_id": list("abcd"), "identity": ["x", "x", "y", "y"]})
+    _, table = prepare_faces(index, iter([(np.arange(4), [drawn[0], drawn[1], drawn[2], drawn[0]])]))
+    assert table.duplicate_of.tolist() == ["", "", "", "a"]
 
 
 def test_every_photo_keeps_its_row(drawn):

@@ -1,0 +1,127 @@
+"""Find photo files under a root and decode them: a file that cannot be used says why, and is never an error.
+
+Walking and decoding share one file, because they must agree on names, links and refusals.
+"""
+
+import hashlib
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+MAX_SIDE = 10_000  # pixels; a wider photo is refused: it is a scan, a panorama or a decompression bomb, not a portrait
+LONG_SIDE = 1_024  # pixels; a larger photo is shrunk to it on reading, so that memory stays flat
+PHOTO_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+def walk_photos(root):
+    """List (path with forward slashes, reason) of the photos under a folder.
+
+    A folder that is not entered, a link or a locked one, is one entry, its path with a slash at the end.
+    """
+    found, locked = [], []
+    for folder, folders, names in os.walk(root, onerror=locked.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [(Path(folder, name), "/", "a link to a folder, which is not followed")
+                  for name in folders if os.path.islink(os.path.join(folder, name))]
+        found += [(Path(folder, name), "", "") for name in names
+                  if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and not name.startswith(".")]
+    found += [(Path(error.filename), "/", f"a folder that cannot be listed: {say_error(error)}") for error in locked]
+    if not found:
+        raise ValueError(f"{root} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}): is it the right folder? "
+                         "(params.yaml: datasets, root)")
+    entries = []
+    for location, slash, reason in found:
+        path = location.relative_to(root).as_posix() + slash
+        name = os.fsencode(path).decode("utf-8", "backslashreplace")
+        entries.append((name, reason or ("" if name == path else "its name is not UTF-8: rename it")))
+    return entries
+
+
+def load_photo(root, path):
+    """Decode a photo to uint8 [H, W, 3] RGB, upright and at most ``LONG_SIDE`` long, or return a str: why it cannot be.
+
+    Transparent photos are laid over white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken;
+    colour profiles are ignored.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it: grey stripes would count as a photo
+    location, reason = _locate(root, path)
+    return reason or _open_photo(location, lambda image: np.array(_shrink(_convert_to_rgb(_load_upright(image)))))
+
+
+def describe_file(root, path):
+    """Return (bytes, sha256, reason) of a file; its pixels are not decoded."""
+    location, reason = _locate(root, path)
+    if reason:
+        return 0, "", reason
+    try:
+        with open(location, "rb") as file:
+            size, digest = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return 0, "", say_error(error)
+    return size, digest, _open_photo(location, lambda image: "")
+
+
+def _open_photo(location, read):
+    """Open a photo's header, check its size, and return ``read(image)``, or the reason (str) why it cannot be read."""
+    try:
+        if not os.path.getsize(location):
+            return "the file is empty"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata, mostly
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(location) as image:
+                if max(image.size) > MAX_SIDE:
+                    return f"{image.width} x {image.height} pixels: more than {MAX_SIDE} on a side"
+                return read(image)
+    except UnidentifiedImageError:  # its own words hold the file's absolute path
+        return "the file is not a picture of a known format"
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return f"more than {Image.MAX_IMAGE_PIXELS} pixels: refused as a decompression bomb"
+    except Exception as error:  # Pillow's decoders raise what they like; one bad file is never fatal
+        return say_error(error)
+
+
+def _locate(root, path):
+    """Return (absolute path, "") of a photo, or (None, reason): no link is followed out of the root."""
+    try:
+        location = os.path.realpath(os.path.join(root, path), strict=True)
+    except (OSError, ValueError) as error:
+        return None, say_error(error)
+    if not Path(location).is_relative_to(os.path.realpath(root)):
+        return None, "a link out of the root, which is not followed"
+    return (location, "") if os.path.isfile(location) else (None, "not a regular file")
+
+
+def say_error(error):
+    """Words of an error without the file's name, so that two machines write the same."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _load_upright(image):
+    image.draft(None, (LONG_SIDE, LONG_SIDE))  # a large JPEG is decoded at a half, a quarter or an eighth
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block says nothing about what is up, and the pixels are good
+        return image
+
+
+def _convert_to_rgb(image):
+    if image.mode.startswith(("I", "F")):  # Pillow's conversion would clip 16 bits at 255 instead of scaling them
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"a picture of 32 bits a pixel (mode {image.mode}), whose white is unknown")
+        image = Image.fromarray(((values.astype(np.int64) + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _shrink(image):
+    # By box to twice the size, then by a filter that widens with the step, so nothing aliases; smaller photos stay.
+    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return image
