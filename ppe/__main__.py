@@ -37,15 +37,15 @@ def index(dataset):
 def train(run):
     """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
     from ppe.faces import resize_faces
-    from ppe.gans.checkpoints import fingerprint, hold_lock
-    from ppe.gans.training import train_gan
-    from ppe.identities import GROUPS, split_people
+    from ppe.gans.checkpoints import fingerprint
+    from ppe.gans.groups import list_jobs, train_groups
+    from ppe.identities import split_people
     from ppe.params import choose_device, load_array, load_table
 
     params = load_params(run)
     settings = params.runs[run]
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
-    sizes = settings.model_dump(include={"num_identities", "train_photos", "query_photos", "seed"})
+    sizes = settings.model_dump(include={"num_identities", "train_photos", "max_train_photos", "query_photos", "seed"})
     split = split_people(table[table.detected], **sizes)
     training = split[split.role == "train"]
     row = pd.Series(table.index, index=table.image_id)
@@ -53,14 +53,9 @@ def train(run):
     images = {g: resize_faces(faces[row[part.image_id]], settings.resolution) for g, part in training.groupby("group")}
     members = training[["group", "image_id", "identity"]].reset_index(drop=True)
     checkpoints = params.checkpoints_folder(run, fingerprint(members, images))
-    lock = hold_lock(checkpoints) if os.environ.get("RANK", "0") == "0" else None
     recipe = {"gan": settings.gan, "settings": params.gans[settings.gan].model_dump(), "kimg": settings.kimg}
-    recipe |= {"description": params.describe(run), "device": choose_device(params.device)}
-    for number, group in enumerate(GROUPS):
-        seed = 3 * settings.seed + number
-        train_gan(images[group], **recipe, seed=seed, folder=checkpoints / group, label=f"{run}, GAN {group}")
-    if lock:
-        lock.close()
+    jobs = list_jobs(images, settings.seed, checkpoints, run, **recipe, description=params.describe(run))
+    train_groups(jobs, choose_device(params.device), run)
 
 
 def collect():

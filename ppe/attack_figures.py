@@ -161,6 +161,31 @@ def plot_growth(rows, column, xlabel, title="", is_log=False, notes=None):
     return figure
 
 
+def plot_progress(rows, title=""):
+    """A GAN over its training: AUC with its interval, kernel distances, and how many people its faces are nearest to.
+
+    rows : DataFrame of ``ppe.progress.judge_snapshot``, half ``pooled``, with a column kimg.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2))
+    leak = rows[rows.metric == "auc"].sort_values("kimg")
+    axes[0].plot(leak.kimg, leak.value, "o-", color=MEMBER)
+    axes[0].fill_between(leak.kimg, leak.low, leak.high, color=MEMBER, alpha=0.15, linewidth=0)
+    axes[0].axhline(0.5, color="black", linestyle=":", linewidth=1)
+    axes[0].set(title="The leak: unseen photos of members", ylabel="AUC")
+    distance = rows[(rows.metric == "kernel_distance") & (rows.kimg > 0)]
+    colours = {"train photos": "#CC79A7", "unseen photos": MEMBER, "other people": OTHER}
+    sns.lineplot(distance, x="kimg", y="value", hue="versus", palette=colours, marker="o", ax=axes[1])
+    axes[1].set(title="Kernel distance to real faces", ylabel="small = alike")
+    axes[1].get_legend().set_title("")
+    people = rows[rows.metric == "distinct_people"].sort_values("kimg")
+    axes[2].plot(people.kimg, people.value, "o-", color="#666666")
+    axes[2].set(title="People who are nearest to some generated face", ylabel="people of a half", ylim=(0, None))
+    for axis in axes:
+        axis.set_xlabel("thousand real faces shown")
+    figure.suptitle(title)
+    return figure
+
+
 def plot_sizes(rows):
     """AUC against the number of people in the training set: identity and image membership, photo level, pooled."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)

@@ -102,13 +102,18 @@ def plot_truth(pairs, correlation):
 
 
 def plot_losses(losses):
-    """Losses and logits of the GANs over training; ``losses``: group, images, loss_*, *_logit."""
+    """Losses of the GANs over training, and what else the GAN minimises or steers.
+
+    losses : DataFrame group, images and the columns of ``ppe.gans.training.LOSSES``.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True)
     data = losses.assign(kimg=losses.images / 1000)
-    panels = {"loss_generator": "Generator", "loss_discriminator": "Discriminator", "loss_redraw": "Redrawing what it saw (L1)"}
-    for axis, (column, title) in zip(axes, panels.items(), strict=True):
+    panels = [("loss_generator", "Generator", "loss"), ("loss_discriminator", "Discriminator", "loss")]
+    redraws = losses.loss_redraw.any()
+    panels.append(("loss_redraw", "Redrawing what it saw", "L1") if redraws else ("p", "Steered augmentation", "p"))
+    for axis, (column, title, ylabel) in zip(axes, panels, strict=True):
         sns.lineplot(data, x="kimg", y=column, hue="group", ax=axis, legend=axis is axes[0], linewidth=1.2)
-        axis.set(title=title, xlabel="thousand real faces shown", ylabel="loss")
+        axis.set(title=title, xlabel="thousand real faces shown", ylabel=ylabel)
     axes[0].legend(title="GAN")
     return figure
 

@@ -196,6 +196,7 @@ class Attack(_Section):
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
     verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
     num_untrained: Count
+    num_progress: Count
     efforts: Annotated[list[Count], Field(min_length=1)]
 
     @pydantic.model_validator(mode="after")

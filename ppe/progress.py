@@ -8,8 +8,10 @@ import pandas as pd
 import torch
 
 from ppe.distances import find_nearest
+from ppe.embeddings import embed_faces
 from ppe.evaluation import judge_queries, label_rows
 from ppe.frechet import compute_frechet_distance
+from ppe.sampling import sample_faces
 from ppe.scoring import HALVES, score_photos, select_queries
 
 KERNEL_DEGREE = 3
@@ -56,6 +58,25 @@ def measure_quality(generated, real):
     statistics = [(x.double().mean(0).numpy(), np.cov(x.double().numpy(), rowvar=False)) for x in (generated, real)]
     frechet = compute_frechet_distance(*statistics[0], *statistics[1])
     return {"frechet_distance": frechet, "kernel_distance": compute_kernel_distance(generated, real)}
+
+
+def judge_training(snapshots, load, net, count, **known):
+    """The rows of every snapshot of GANs a and b, in the order of training.
+
+    snapshots : dict, half -> list of paths ``snapshot-<images>.safetensors``, the same images in both; load : path ->
+    generator; net : embedder; count : generated faces a snapshot; known : what ``judge_snapshot`` takes besides.
+    """
+    parts = []
+    for pair in zip(*(snapshots[half] for half in HALVES), strict=True):
+        images = {int(path.stem.split("-")[1]) for path in pair}
+        if len(images) > 1:
+            raise ValueError(f"snapshots {[path.name for path in pair]} are not of one moment: train both GANs anew")
+        generated = {}
+        for half, path in zip(HALVES, pair, strict=True):
+            faces = torch.cat(list(sample_faces(load(path), range(count))))
+            generated[half] = embed_faces(faces, net, device=next(net.parameters()).device)
+        parts.append(judge_snapshot(generated=generated, kimg=images.pop() / 1000, **known))
+    return pd.concat(parts, ignore_index=True)
 
 
 def judge_snapshot(photos, query, generated, members, kimg, *, embedder, settings):

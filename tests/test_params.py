@@ -33,7 +33,7 @@ def set_run(key, value):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (set_run("gan", "fastGAN"), "runs.synthetic-32-fastgan-10.gan='fastGAN' is not one of ['fastgan'] (params.yaml)"),
+        (set_run("gan", "fastGAN"), "gan='fastGAN' is not one of ['fastgan', 'stylegan2'] (params.yaml)"),
         (set_run("dataset", "nobody"), "runs.synthetic-32-fastgan-10.dataset='nobody' is not one of ['synthetic'] (params.yaml)"),
         (set_run("resolution", 64), "runs.synthetic-32-fastgan-10.resolution=64 is not one of [32] (params.yaml)"),
         (

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.progress import compute_kernel_distance, judge_snapshot, measure_quality
+from ppe.progress import compute_kernel_distance, judge_snapshot, judge_training, measure_quality
 
 SETTINGS = {"num_resamples": 50, "num_permutations": 19, "seed": 0}
 
@@ -64,3 +64,32 @@ def test_quality_of_a_set_against_itself_is_nothing():
     x = draw_unit(200, 8, 3)
     quality = measure_quality(x, x)
     assert quality["frechet_distance"] == pytest.approx(0, abs=1e-6) and quality["kernel_distance"] < 0
+
+
+def test_every_snapshot_is_judged_in_the_order_of_training_and_moments_are_not_mixed(study, tmp_path):
+    photos, query, members, _ = study
+
+    class Net(torch.nn.Module):  # an embedder that looks at the first sixteen grey levels
+        weight = torch.nn.Parameter(torch.ones(()))
+
+    net = Net()
+    net.register_parameter("own", net.weight)
+    paths = {half: [tmp_path / half / f"snapshot-{n:09d}.safetensors" for n in (0, 1500)] for half in "ab"}
+    seen = []
+
+    def fake_sample(generator, seeds):
+        seen.append(generator)
+        yield torch.zeros(len(seeds), 3, 4, 4, dtype=torch.uint8)
+
+    def fake_embed(faces, embedder, device):
+        return draw_unit(len(faces), 16, len(seen))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ppe.progress.sample_faces", fake_sample)
+        patch.setattr("ppe.progress.embed_faces", fake_embed)
+        known = {"photos": photos, "query": query, "members": members, "embedder": "net", "settings": SETTINGS}
+        rows = judge_training(paths, lambda path: path, net, 20, **known)
+        assert rows.slice.unique().tolist() == ["kimg: 0", "kimg: 1.5"]
+        assert seen == [paths["a"][0], paths["b"][0], paths["a"][1], paths["b"][1]]
+        with pytest.raises(ValueError, match="not of one moment"):
+            judge_training({"a": paths["a"], "b": paths["b"][::-1]}, lambda path: path, net, 20, **known)

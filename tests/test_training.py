@@ -158,3 +158,29 @@ def test_weights_that_are_not_finite_are_never_a_snapshot(photos, small, tmp_pat
         next(state["average"].parameters()).fill_(float("nan"))
     save_snapshot(state, tmp_path / "bad.safetensors", "{}", 1)
     assert not (tmp_path / "bad.safetensors").exists()
+
+
+def test_groups_train_side_by_side_to_the_bytes_of_one_thread_alone(photos, small, tmp_path):
+    from ppe.gans.groups import list_jobs, train_groups
+
+    images = {"a": photos, "b": photos.flip(3), "c": photos.flip(2)}
+    recipe = {"gan": "fastgan", "settings": small["fastgan"], "kimg": 0.2, "description": "{}"}
+    jobs = list_jobs(images, 2, tmp_path, "run", **recipe)
+    assert [job["seed"] for job in jobs] == [6, 7, 8]
+    losses = train_groups(jobs, "cpu", "run")
+    assert len(losses) == 3 and losses[0][-1]["images"] == 200 and losses[0] != losses[1]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train_gan(**{**jobs[1], "folder": tmp_path / "alone"})
+    torch.set_num_threads(threads)
+    name = "snapshot-000000200.safetensors"
+    assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert train_groups(jobs, "cpu", "run") == losses, "nothing is repeated"
+
+
+def test_what_goes_wrong_beside_others_is_said_here(photos, small, tmp_path):
+    from ppe.gans.groups import list_jobs, train_groups
+
+    recipe = {"gan": "fastgan", "settings": small["fastgan"] | {"learning_rate": 1e30}, "kimg": 0.4}
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        train_groups(list_jobs({"a": photos, "b": photos}, 1, tmp_path, "run", **recipe), "cpu", "run")

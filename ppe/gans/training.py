@@ -35,7 +35,7 @@ TF32 = "high"
 """Where a GPU multiplies float32 (path lengths, R1), it may round the factors to TF32."""
 
 
-def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", device="cpu", label=""):
+def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", device="cpu", label="", report=None):
     """Train one GAN and leave its snapshots in ``folder``; go on where an earlier call with this folder was stopped.
 
     A folder whose training was finished is left as it is: the same recipe is never trained twice. Under ``torchrun`` the
@@ -56,6 +56,8 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
         JSON of the params that made the run; stored in every file.
     device, label : str
         Where to train; what the log calls this training.
+    report : callable or None
+        Called with the images shown so far, at each step, in the place of a progress bar.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     steps = max(1, round(kimg * 1000 / size))
     marks = {round(share * steps) for share in settings["snapshots"]}
     saved = time.monotonic()
-    for step in _show_progress(range(state["step"], steps + 1), size, label, writes):
+    for step in _show_progress(range(state["step"], steps + 1), size, label, writes, report):
         if step in marks and writes:
             save_snapshot(state, folder / f"snapshot-{step * size:09d}.safetensors", description, seed)
         if step == steps:
@@ -263,8 +265,13 @@ def _log_losses(state, shown, label):
     state["count"] = 0
 
 
-def _show_progress(steps, batch_size, label, writes):
+def _show_progress(steps, batch_size, label, writes, report):
     """A bar for a person at a terminal or in JupyterLab, a line a minute for a log."""
+    if report is not None:
+        for step in steps:
+            report(step * batch_size)
+            yield step
+        return
     person = writes and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
     started = told = time.monotonic()
     for step in tqdm(steps, desc=label, unit="step", disable=not person, leave=False):

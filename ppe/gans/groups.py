@@ -1,0 +1,128 @@
+"""Train the GANs of one run side by side: on a CPU a process each, on a GPU one after another.
+
+On a CPU three trainings of one thread each make about half as many steps again as three of all threads one after another
+(``bench/train.py``): small nets spend their time waiting for each other's threads, the more so where anything else runs.
+And what one thread computes does not depend on how many cores a machine has.
+"""
+
+import json
+import os
+import sys
+import time
+from multiprocessing import get_context
+from queue import Empty
+
+import torch
+from torch.distributed import is_torchelastic_launched
+from tqdm.auto import tqdm
+
+from ppe.gans.checkpoints import hold_lock
+from ppe.gans.training import LOG_SECONDS, train_gan
+
+POLL_SECONDS = 0.2
+
+
+def list_jobs(images, seed, folder, label, **recipe):
+    """The trainings of one run: the same recipe for each group of people, on its own photos and with its own seed.
+
+    images : dict, group -> Tensor uint8 [N, 3, H, H]; folder : path, of which each group has a folder; recipe : what else
+    ``train_gan`` takes. Returns a list of dict, in the order of the groups.
+    """
+    return [
+        {**recipe, "images": images[group], "seed": len(images) * seed + number, "folder": folder / group,
+         "label": f"{label}, GAN {group}"}
+        for number, group in enumerate(sorted(images))
+    ]  # fmt: skip
+
+
+def train_groups(jobs, device="cpu", label=""):
+    """Train several GANs; each goes on where it was stopped, and what is finished is not repeated.
+
+    Parameters
+    ----------
+    jobs : list of dict
+        Keywords of ``ppe.gans.training.train_gan``; each has a ``folder`` of its own, in which this process, or the one
+        that trains for it, holds the lock.
+    device : str
+        ``cpu``: all at once, with the threads shared out; else one after another.
+    label : str
+        What the log calls them together.
+
+    Returns
+    -------
+    list of the losses of each, as ``train_gan`` returns them.
+
+    Raises
+    ------
+    FloatingPointError, ValueError
+        What the first training that failed said; the others were trained to their end.
+    """
+    todo = [job for job in jobs if not (job["folder"] / "finished.json").exists()]
+    if torch.device(device).type != "cpu" or is_torchelastic_launched():
+        for job in todo:
+            lock = hold_lock(job["folder"]) if os.environ.get("RANK", "0") == "0" else None
+            train_gan(**job, device=device)
+            if lock:
+                lock.close()
+    elif todo:
+        _train_side_by_side(todo, label)
+    return [json.loads((job["folder"] / "finished.json").read_text()) for job in jobs]
+
+
+def _train_side_by_side(jobs, label):
+    context = get_context("spawn")
+    shown, failures = context.Array("q", len(jobs)), context.Queue()
+    threads = max(1, torch.get_num_threads() // len(jobs))
+    processes = [
+        context.Process(target=_train_alone, args=(job, number, threads, shown, failures), daemon=True)
+        for number, job in enumerate(jobs)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        _show_progress(processes, shown, [round(job["kimg"] * 1000) for job in jobs], label)
+    finally:  # an interrupt ends them; they go on from their checkpoints
+        for process in processes:
+            process.terminate()
+            process.join()
+    try:
+        raise failures.get(timeout=1)
+    except Empty:
+        pass
+    if any(process.exitcode for process in processes):
+        codes = {job["label"]: process.exitcode for job, process in zip(jobs, processes, strict=True)}
+        raise RuntimeError(f"a training was ended from outside (exit codes {codes}): run it again, it goes on where it was")
+
+
+def _train_alone(job, number, threads, shown, failures):
+    """The life of one process: what goes wrong is handed back as a sentence."""
+    torch.set_num_threads(threads)
+
+    def report(images):
+        shown[number] = images
+
+    try:
+        lock = hold_lock(job["folder"])  # here: it outlives the notebook's kernel if the training does
+        train_gan(**job, report=report)
+        lock.close()
+    except (FloatingPointError, ValueError, OSError) as error:
+        failures.put(error)
+        sys.exit(1)
+
+
+def _show_progress(processes, shown, totals, label):
+    """Until all have ended: one bar for a person, a line a minute for a log."""
+    person = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+    started = told = time.monotonic()
+    with tqdm(total=sum(totals), desc=label, unit="image", disable=not person, leave=False) as bar:
+        first = None
+        while any(process.is_alive() for process in processes):
+            time.sleep(POLL_SECONDS)
+            done, now = sum(shown), time.monotonic()
+            if first is None and done:
+                first, started = done, now  # what was there already is no speed
+            bar.update(done - bar.n)
+            if not person and now - told > LOG_SECONDS and first is not None:
+                told = now
+                speed = (done - first) / max(now - started, 1e-9)
+                print(f"{label}: {list(shown)} of {totals} images, {speed:.0f} images/s together", flush=True)
