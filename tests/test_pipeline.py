@@ -13,8 +13,8 @@ NOTEBOOKS = {
     "generate": "4_generate", "attack": "5_attack", "figures": "6_figures",
 }  # fmt: skip
 ORDER = [
-    "params", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings", "distances",
-    "attacks", "metrics", "evaluation", "scrutiny", "figures", "__main__",
+    "params", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings", "realism",
+    "distances", "attacks", "metrics", "evaluation", "scrutiny", "figures", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
 """params.py's values are tracked as params; the registries import by name, so that adding a net makes no run stale."""
