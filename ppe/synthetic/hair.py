@@ -89,7 +89,7 @@ def trace_hair_line(person, height, lock=0.0):
     ``lock`` is how far a strand falls over the face, units; its sign is the side.
     """
     x = TABLE_TOP + TABLE_STEP * np.arange(TABLE_ROWS)
-    recession = person.hair_recession * np.exp(-(((np.abs(x) - 0.5) / 0.2) ** 2))
+    recession = person.hair_recession * np.exp(-(((np.abs(x) - 0.5) / 0.25) ** 2))
     temples = 0.75 * (np.clip(x, -1.4, 1.4) / person.face_width) ** 6
     ragged = 0.25 * (NOISE[0, 0, 0, :TABLE_ROWS].double().numpy() - 0.5)
     slant = 0.12 * person.hair_part * np.clip(x, -1, 1)
@@ -101,7 +101,7 @@ def draw_hair(person, scene, camera, hair):
     """Trace and light the hair, with strands: index, colour, cover, depth."""
     tall = (camera.v > hair.top - 0.4) & (camera.v < hair.bottom + 0.3)
     camera = select_pixels(camera, tall & (camera.u.abs() < hair.reach))
-    hit, cover, place, depth = trace(hair.distance, camera, near=2.0, steps=16, least=0.4)
+    hit, cover, place, depth = trace(hair.distance, camera, near=2.0, steps=20, least=0.4)
     normal = find_normals(hair.distance, place, camera, step=0.05)
     x, y, z = place
     bend = 0.25 * person.hair_part

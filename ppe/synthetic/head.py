@@ -141,7 +141,7 @@ def draw_head(person, scene, camera, head, hair, is_painted=True):
     dim = 1 - (2 * z).clamp_(0, 1) * read_relief(head.hollow, x, y)
     lit = cast_shadow(place, scene, camera, head, hair)
     colour = shade(skin, normal, scene, shine=0.06, dim=dim, lit=lit)
-    return camera.index.index_select(0, hit), colour + 0.5 * spark, cover, depth
+    return camera.index.index_select(0, hit), colour + 0.5 * spark * lit, cover, depth
 
 
 def cast_shadow(place, scene, camera, head, hair):

@@ -56,7 +56,7 @@ RANGES = {
     "hair_style": (0.0, 13.0, "row of HAIR_STYLES, rounded down"),
     "hair_volume": (0.7, 1.4, "factor on the style's thickness"),
     "hair_line": (0.78, 1.12, "eyes to the hair line at the middle, units"),
-    "hair_recession": (0.0, 0.35, "how far the line climbs beside the middle, units"),
+    "hair_recession": (0.0, 0.26, "how far the line climbs beside the middle, units"),
     "hair_part": (-1.0, 1.0, "side of the parting"),
     "hair_dark": (0.0, 1.0, "0 blond to 1 black, along the ramp HAIR"),
     "hair_red": (0.0, 1.0, "red above 0.8"),

@@ -78,7 +78,7 @@ def paint_eyes(skin, person, scene, x, y, front, pixel):
     skin.mul_(1 - 0.5 * p.lid_crease * crease * front)
     white = (
         torch.tensor([0.55, 0.52, 0.50]).view(3, 1)
-        * (1 - 0.3 * p.skin_tone)  # an eye as bright as on pale skin would glow
+        * (1 - 0.4 * p.skin_tone)  # an eye as bright as on pale skin would glow
         * (0.35 + 0.65 * (upper / 0.1).clamp(0, 1))
         * (0.55 + 0.45 * inside.clamp(0, 1))
     )
@@ -132,7 +132,7 @@ def paint_mouth(skin, person, scene, head, x, y, front, pixel):
     skin.lerp_(read_ramp(SKIN, p.skin_tone) * red * 0.85, (0.7 + 0.3 * p.lip_colour) * lips)
     if scene.open > 0:
         hollow = edge(torch.minimum(curve + 0.4 * gap, 0.6 * gap - curve) - 0.006, 1.2 * pixel) * front
-        teeth = torch.tensor([0.62, 0.58, 0.52]).view(3, 1) * (1 - across**2).clamp(0.1, 1)
+        teeth = torch.tensor([0.5, 0.46, 0.41]).view(3, 1) * (1 - across**2).clamp(0.1, 1)
         dark = edge(curve - 0.25 * gap, 2 * pixel)
         skin.lerp_(teeth * (1 - 0.9 * dark), hollow)
     line = bell((curve + 0.4 * gap) / 0.02) * edge(inside, 0.15)
