@@ -23,28 +23,28 @@ RANGES = {
     "chin_length": (0.4, 0.72, "mouth to chin, units"),
     "chin_bulge": (0.0, 0.14, "height of the chin's relief, units"),
     "skull_height": (1.42, 1.68, "eyes to crown, units"),
-    "cheekbones": (0.0, 0.14, "height of the cheekbones' relief, units"),
+    "cheekbones": (0.0, 0.16, "height of the cheekbones' relief, units"),
     "cheek_fat": (-0.12, 0.12, "height of the lower cheeks' relief, units; negative is gaunt"),
-    "brow_ridge": (0.0, 0.12, "height of the brow ridge's relief, units"),
+    "brow_ridge": (0.0, 0.15, "height of the brow ridge's relief, units"),
     "eye_distance": (0.36, 0.51, "middle of the face to a pupil, units"),
     "eye_width": (0.18, 0.28, "half width of the eye's opening, units"),
     "eye_height": (0.11, 0.24, "height of the eye's opening, units"),
     "eye_tilt": (-0.2, 0.28, "outer corner's rise over the inner, slope"),
-    "eye_depth": (0.04, 0.2, "depth of the sockets, units"),
+    "eye_depth": (0.03, 0.23, "depth of the sockets, units"),
     "eye_colour": (0.0, 1.0, "along the ramp IRIS: brown, hazel, green, blue, grey"),
     "lid_crease": (0.0, 1.0, "strength of the upper lid's crease; 0 is a monolid"),
-    "eye_shade": (0.0, 0.65, "darkness of the skin around the eyes, share"),
+    "eye_shade": (0.0, 0.75, "darkness of the skin around the eyes, share"),
     "brow_height": (0.22, 0.43, "pupil to brow, units"),
     "brow_thickness": (0.02, 0.115, "half thickness at the inner end, units"),
     "brow_arch": (0.0, 0.16, "height of the arch, units"),
     "brow_slope": (-0.13, 0.13, "rise of the outer end, units"),
-    "brow_gap": (0.1, 0.22, "middle of the face to the inner end, units"),
+    "brow_gap": (0.07, 0.24, "middle of the face to the inner end, units"),
     "nose_length": (0.56, 0.88, "eyes to the base of the nose, units"),
     "nose_width": (0.16, 0.34, "middle to the outside of a nostril, units"),
     "nose_height": (0.2, 0.52, "relief of the tip, units"),
-    "nose_bridge": (0.07, 0.17, "half width of the bridge, units"),
+    "nose_bridge": (0.06, 0.18, "half width of the bridge, units"),
     "nose_hump": (-0.05, 0.07, "relief of the ridge's middle; negative is concave, units"),
-    "nose_tip": (0.1, 0.2, "radius of the tip, units"),
+    "nose_tip": (0.09, 0.22, "radius of the tip, units"),
     "mouth_gap": (0.22, 0.42, "base of the nose to the lips' line, units"),
     "mouth_width": (0.27, 0.47, "half width at rest, units"),
     "upper_lip": (0.03, 0.15, "thickness, units"),
@@ -127,7 +127,7 @@ def _sample_person(rng):
     draw["age"] **= 1.5
     draw["eye_colour"] *= 0.25 if draw["skin_tone"] > 0.45 else 1.0
     draw["beard_style"] *= draw["femininity"] < 0.5
-    draw["glasses_habit"] = 0.95 if draw["glasses_habit"] > 0.85 else 0.1 * draw["glasses_habit"]
+    draw["glasses_habit"] = 0.95 if draw["glasses_habit"] > 0.85 else 0.06 * draw["glasses_habit"]
     draw["jaw_width"] = 0.75 * draw["jaw_width"] + 0.25 * (1 - draw["femininity"])
     draw["brow_thickness"] = 0.6 * draw["brow_thickness"] + 0.4 * (1 - draw["femininity"])
     draw["hair_recession"] *= 1 - draw["femininity"]

@@ -14,14 +14,14 @@ PHOTO_STREAM = 12  # keeps the seeds of photos apart from those of people
 ROOM = "c9c4ba a3a8ab d8d9d8 3a3c42 465063 73655a 66735f a3b4c2 80675c 6b7f84 b3a488 7d7883"  # sRGB
 MAX_YAW, MAX_PITCH, MAX_ROLL = 0.785, 0.3, 0.25  # radians
 SECOND_LIGHT, THIRD_LIGHT, BLINK, LOCK = 0.5, 0.8, 0.04, 0.12  # chances: a second light, a third (from here up), ...
-EXPOSED_FOR = 1.2  # strength of all lights together that a camera leaves as it is
+EXPOSED_FOR = 1.25  # strength of all lights together that a camera leaves as it is
 SCATTER = (1.35, 1.0, 0.85)  # red light goes deepest into skin
 
 
 def sample_scene(rng):
     """Draw a photo's scene; always the same number of draws."""
     normal, uniform = rng.standard_normal(24), rng.random(24)
-    fill, lights = _expose(_tint(0.3 + 0.26 * uniform[2], -0.06 * normal[1]), _sample_lights(normal, uniform))
+    fill, lights = _expose(_tint(0.36 + 0.22 * uniform[2], -0.06 * normal[1]), _sample_lights(normal, uniform))
     return SimpleNamespace(
         yaw=float(np.clip(0.22 * normal[2], -MAX_YAW, MAX_YAW)),
         pitch=float(np.clip(0.1 * normal[3], -MAX_PITCH, MAX_PITCH)),
@@ -55,7 +55,7 @@ def make_plain_scene():
 
 def _sample_lights(normal, uniform):
     """One to three (direction, colour): a key from before and above; the others from any side, weaker, more coloured."""
-    lights = [(_aim(0.75 * normal[0], -0.5 - 0.5 * uniform[0], 1.0), _tint(0.55 + 0.35 * uniform[1], 0.12 * normal[1]))]
+    lights = [(_aim(0.75 * normal[0], -0.5 - 0.5 * uniform[0], 1.0), _tint(0.58 + 0.28 * uniform[1], 0.12 * normal[1]))]
     if uniform[19] > SECOND_LIGHT:
         side = -np.sign(normal[0]) * (0.6 + 0.8 * uniform[20])
         lights.append((_aim(side, 0.4 * normal[14], 0.5 * uniform[21] - 0.1), _tint(0.15 + 0.3 * uniform[22], 0.25 * normal[15])))
