@@ -11,7 +11,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import torch
@@ -45,9 +44,7 @@ def main():
     person = np.repeat(np.arange(options.people), options.photos)
     seeds = torch.arange(len(person)) + 10**6
     vectors = people[person]
-    started = time.perf_counter()
     photos = draw_photos(vectors, seeds)
-    print(f"{len(photos) / (time.perf_counter() - started):.1f} photos a second in this process")
     pictures = list(photos.permute(0, 2, 3, 1).numpy())
     table = detect_faces(pictures)
     found = table.detected.to_numpy()
