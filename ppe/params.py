@@ -319,6 +319,11 @@ class Params(_Section):
             return self.embedders_folder(dataset) / f"{embedder}.safetensors"
         return weights if weights in ("vggface2", "casia-webface") else self._expand(weights)
 
+    def shared_weights(self, name):
+        """Path of a net's weights in ``$PPE_SHARED/weights``, or None where there is no such file."""
+        found = find_shared(self._root) / "weights" / name
+        return found if found.is_file() else None
+
     def describe(self, run):
         """The params that make a run, as JSON text: every artefact of the run carries it."""
         settings = self.runs[self._run(run)]

@@ -122,3 +122,12 @@ def test_json_and_arrays_are_written_whole(tmp_path):
     assert (tmp_path / "x.json").read_text() == '{\n  "a": null,\n  "b": 1\n}\n'
     save_array(np.arange(3), tmp_path / "x.npy")
     assert np.load(tmp_path / "x.npy").tolist() == [0, 1, 2]
+
+
+def test_shared_weights_are_found_or_none(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path))
+    params = load_params(root=root)
+    assert params.shared_weights("a.pth") is None
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.pth").touch()
+    assert params.shared_weights("a.pth") == tmp_path / "weights" / "a.pth"

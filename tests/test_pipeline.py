@@ -14,7 +14,7 @@ NOTEBOOKS = {
 }  # fmt: skip
 ORDER = [
     "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
-    "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal", "evaluation",
+    "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal", "evaluation",
     "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}

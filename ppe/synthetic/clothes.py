@@ -6,7 +6,7 @@ from ppe.synthetic.scene import shade
 from ppe.synthetic.shapes import bell, edge, pick_colour, read_ramp, select_pixels, value_noise
 from ppe.synthetic.skin import SKIN
 
-CLOTH = "1f2129 263052 e6e6e0 73757a 8c2429 3d6147 738cb2 9e856b c28f38 75476b d9a8a8 336b75"  # sRGB
+CLOTH = "24262c 2f3a54 dcdad2 70737a 7d3a3c 4a6350 6f86a3 93806c a88a54 6b5068 bd9c98 3f666c"  # sRGB
 WHITE = "e6e6e0"
 
 
@@ -15,8 +15,8 @@ def draw_torso(person, scene, camera):
     camera = select_pixels(camera, camera.v > 0.6)
     u, v, pixel = camera.u - 0.15 * scene.roll, camera.v, camera.pixel
     side = u.abs()
-    shoulders = v - 2.02 - 0.42 * (side - 0.5).clamp(min=0) ** 1.2 + 0.5 * (0.85 - side).clamp(0, 1)
-    neck = torch.minimum(person.neck_width - 0.08 + 0.06 * (v - 1.4) ** 2 - side, v - 0.6)
+    shoulders = v - 2.02 - 0.33 * (side - 0.5).clamp(min=0) ** 1.2 + 0.5 * (0.85 - side).clamp(0, 1)
+    neck = torch.minimum(person.neck_width - 0.08 - 0.1 * person.femininity + 0.35 * (v - 1.6).clamp(min=0) ** 2 - side, v - 0.6)
     cover = edge(torch.maximum(shoulders, neck), pixel)
     round_x = (u / torch.where(shoulders > 0, 2.6, person.neck_width * 1.08)).clamp(-0.97, 0.97)
     normal = [round_x, -0.25 * torch.exp(-shoulders.clamp(0, 9) * 3), (1 - round_x**2).sqrt()]
@@ -24,7 +24,9 @@ def draw_torso(person, scene, camera):
     normal = [value * scale for value in normal]
     skin = read_ramp(SKIN, person.skin_tone).repeat(1, len(u))
     colour, dressed = dress(skin, scene, u, v, shoulders, pixel)
-    dim = 1 - 0.6 * (1 - (v - 1.3) / 0.7).clamp(0, 1) * (1 - dressed)  # the chin's shadow on the neck
+    dim = 1 - 0.7 * (1 - (v - 1.55) / 0.65).clamp(0, 1) * (1 - dressed)  # the chin's shadow on the neck
+    tendon = bell((side - 0.42 + 0.45 * (v - 1.6)) / 0.07)  # from behind the ears to the collar bones
+    dim = dim * (1 - 0.12 * tendon * (1 - dressed))
     depth = person.neck_width * normal[2] - torch.where(shoulders > 0.05, 0.5, 0.3)
     return camera.index, shade(colour, normal, scene, shine=0.01, dim=dim), cover, depth
 
@@ -34,7 +36,7 @@ def dress(skin, scene, u, v, shoulders, pixel):
     kind, first, second, crease = (float(value) for value in scene.clothes)
     cloth, other = pick_colour(CLOTH, first), pick_colour(CLOTH, second)
     side = u.abs()
-    folds = 0.8 + 0.4 * value_noise(u * 2.2 + 60 * crease, v * 1.1 + side)
+    folds = 0.72 + 0.5 * value_noise(u * 2.2 + 60 * crease, v * 1.1 + side)
     neckline = v - 2.12 + 0.62 * side * side if kind < 0.45 else 0.5 * (v - 2.75 + 1.3 * side)
     dressed = edge(torch.minimum(neckline, shoulders + 0.1), 1.5 * pixel)
     colour = skin

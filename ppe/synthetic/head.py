@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from ppe.synthetic.scene import shade
 from ppe.synthetic.shapes import (
@@ -19,11 +20,14 @@ from ppe.synthetic.shapes import (
     read_table,
     select_pixels,
     trace,
+    turn_normals,
     value_noise,
 )
 from ppe.synthetic.skin import SKIN, bend, mix_hair_colour, paint_face
 
 RELIEF_X, RELIEF_TOP, RELIEF_BOTTOM = 1.3, -1.7, 1.9  # the relief map's extent, units
+SKULL_DEPTHS = ((-1.2, 1.15), (-0.6, 1.3), (0.0, 1.24), (0.5, 1.22))  # half depth over y, units
+HOLLOW_REACH, HOLLOW_STRENGTH = 15, 3.5  # rows of the relief map; share of the light a unit of depth
 CLAY = "b8aa9c"  # sRGB, for looking at a head without paint
 
 
@@ -45,18 +49,18 @@ def build_head(person, scene, has_relief=True):
     )
     outline = [(y, width**2) for y, width in widths]
     outline += [(-p.skull_height, 0), (-p.skull_height - 1, -2.5), (chin_y, 0), (chin_y + 1, -1.5)]
-    depths = ((-1.2, 1.15), (-0.6, 1.3), (0.0, 1.24), (0.5, 1.22), (mouth_y, 1.22), (chin_y - 0.17, 1.12))
+    depths = (*SKULL_DEPTHS, (mouth_y, 1.22), (chin_y - 0.17, 1.12))
     width_at = np.interp([y for y, _ in depths], *zip(*widths, strict=True))
     ratio = [(y, (width / depth) ** 2) for (y, depth), width in zip(depths, width_at, strict=True)]
-    head = SimpleNamespace(mouth_y=mouth_y, chin_y=chin_y, outline=make_table(outline), ratio=make_table(ratio), widths=widths)
+    outline, ratio = make_table(outline), make_table(ratio)
+    head = SimpleNamespace(mouth_y=mouth_y, chin_y=chin_y, widths=widths, depths=depths)
     head.curl = scene.smile + 0.25  # corners turned a little up even at rest: the mouth lies on a bulge
     head.mouth_width = p.mouth_width * (1 + 0.2 * scene.smile)
-    head.relief = (raise_relief(person, scene, head) * has_relief)[None, None]
-    middle, half = (RELIEF_TOP + RELIEF_BOTTOM) / 2, (RELIEF_BOTTOM - RELIEF_TOP) / 2
+    relief = raise_relief(person, scene, head) * has_relief
+    head.hollow = find_hollows(relief)
 
     def distance(x, y, z):
-        relief = look_up(head.relief, x / RELIEF_X, (y - middle) / half)
-        return lathe(x, y, z, head.outline, head.ratio) - relief * (2 * z).clamp_(0, 1)
+        return lathe(x, y, z, outline, ratio).sub_(read_relief(relief, x, y).mul_((2 * z).clamp_(0, 1)))
 
     head.distance = distance
     return head
@@ -65,9 +69,8 @@ def build_head(person, scene, has_relief=True):
 def raise_relief(person, scene, head):
     """Height of the facial features over the bare head, units: [144, 112] over x and y."""
     p = person
-    x = torch.linspace(-RELIEF_X, RELIEF_X, 112)[None, :]
+    x = torch.linspace(-RELIEF_X, RELIEF_X, 112)[None, :]  # a row and a column: most features are products of the two
     y = torch.linspace(RELIEF_TOP, RELIEF_BOTTOM, 144)[:, None]
-    x, y = bend(person, x, y)
     side = x.abs()
     old = max(0.0, (p.age - 35) / 40)
     eyes = -p.eye_depth * bump(side, y, p.eye_distance - 0.03, -0.02, 0.3, 0.2) + 0.07 * bump(
@@ -85,11 +88,27 @@ def raise_relief(person, scene, head):
     fold_x = p.nose_width + 0.06 + 0.5 * (y - p.nose_length + 0.1).clamp(0, 1)
     fold = -(0.025 + 0.03 * old + 0.035 * max(0.0, scene.smile)) * bell((side - fold_x) / 0.06)
     fold = fold * bell((y - p.nose_length - 0.12) / 0.22)
-    bags = 0.03 * old * bump(side, y, p.eye_distance, 0.24, 0.16, 0.05) - 0.03 * old * bump(
+    bags = 0.02 * old * bump(side, y, p.eye_distance, 0.24, 0.16, 0.05) - 0.02 * old * bump(
         side, y, p.eye_distance, 0.32, 0.2, 0.04
     )
     wrinkles = 0.012 * old * torch.sin(y * 42 + 2 * side**2) * bump(x, y, 0, -0.72, 0.6, 0.22)
-    return eyes + brow + cheeks + muzzle + lips + fold + bags + wrinkles + raise_nose(person, x, y)
+    relief = eyes + brow + cheeks + muzzle + lips + fold + bags + wrinkles + raise_nose(person, x, y)
+    return read_relief(relief, *bend(person, x, y))
+
+
+def read_relief(relief, x, y):
+    """Height at places (x, y), which may be the planes of a map themselves."""
+    middle, half = (RELIEF_TOP + RELIEF_BOTTOM) / 2, (RELIEF_BOTTOM - RELIEF_TOP) / 2
+    return look_up(relief[None, None], x / RELIEF_X, (y - middle) / half)
+
+
+def find_hollows(relief):
+    """How much light misses a place because its neighbourhood stands higher, share: sockets, beside the nose, under lips."""
+    mean = relief[None]
+    for kernel in ((HOLLOW_REACH, 1), (1, HOLLOW_REACH)):
+        half = tuple(side // 2 for side in kernel)
+        mean = functional.avg_pool2d(mean, kernel, stride=1, padding=half, count_include_pad=False)
+    return ((mean[0] - relief) * HOLLOW_STRENGTH).clamp_(-0.1, 0.5)
 
 
 def raise_nose(person, x, y):
@@ -109,7 +128,7 @@ def raise_nose(person, x, y):
 def draw_head(person, scene, camera, head, hair, is_painted=True):
     """Trace, paint and light the head: index, colour [3, n], cover, depth of the pixels that it reaches."""
     camera = select_pixels(camera, (camera.u / 1.4) ** 2 + ((camera.v - 0.15) / 2.2) ** 2 < 1)
-    hit, cover, place, depth = trace(head.distance, camera, near=1.9, steps=12, least=0.05)
+    hit, cover, place, depth = trace(head.distance, camera, near=1.9, steps=20, least=0.05)
     normal = find_normals(head.distance, place, camera)
     x, y, z = place
     if is_painted:
@@ -119,10 +138,10 @@ def draw_head(person, scene, camera, head, hair, is_painted=True):
     if hair:  # a soft line: roots and short hairs on the skin
         roots = edge(read_table(hair.line, *find_rows(x)) - y + 0.12 * (value_noise(x * 30, y * 9) - 0.2), 0.12)
         skin.lerp_(mix_hair_colour(person), 0.75 * roots)
-    dim = 1 - 0.35 * bump(x.abs(), y, person.eye_distance, -0.12, 0.25, 0.12) * person.eye_depth / 0.2
+    dim = 1 - (2 * z).clamp_(0, 1) * read_relief(head.hollow, x, y)
     lit = cast_shadow(place, scene, camera, head, hair)
     colour = shade(skin, normal, scene, shine=0.06, dim=dim, lit=lit)
-    return camera.index.index_select(0, hit), colour + 0.8 * spark, cover, depth
+    return camera.index.index_select(0, hit), colour + 0.5 * spark * lit, cover, depth
 
 
 def cast_shadow(place, scene, camera, head, hair):
@@ -154,12 +173,7 @@ def draw_ear(person, scene, camera, head, side):
     depth = -b + (inside.clamp(0, 1) / a).sqrt()
     local = [s + depth * r for s, r in zip(start, ray, strict=True)]
     gradient = [value / radius for value, radius in zip(local, radii, strict=True)]
-    scale = (gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2).rsqrt_()
-    normal = [
-        (camera.turn[i][0] * gradient[0] + camera.turn[i][1] * gradient[1] + camera.turn[i][2] * gradient[2]) * scale
-        for i in range(3)
-    ]
     bowl = bell((inside - 0.55) / 0.3)
     skin = read_ramp(SKIN, p.skin_tone) * torch.tensor([1.0, 0.85, 0.83]).view(3, 1) * (1 - 0.45 * bowl)
     cover = edge(inside, 2.5 * camera.pixel / reach)
-    return camera.index, shade(skin, normal, scene, shine=0.03), cover, depth
+    return camera.index, shade(skin, turn_normals(gradient, camera), scene, shine=0.03), cover, depth

@@ -4,6 +4,7 @@ The head is a solid of elliptic cross-sections, hit by sphere tracing (J. Hart, 
 are flat float32 [n] over the pixels that a layer can reach: they stay in the processor's cache.
 """
 
+from functools import cache
 from math import cos, sin
 from types import SimpleNamespace
 
@@ -18,11 +19,16 @@ NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astyp
 
 def read_ramp(ramp, position):
     """Linear-light colour [3, 1] at a position in [0, 1] along a ramp of sRGB colours."""
-    srgb = np.array([list(bytes.fromhex(code)) for code in ramp.split()]) / 255
-    stops = np.linspace(0, 1, len(srgb))
-    return torch.tensor([np.interp(position, stops, channel) for channel in srgb.T], dtype=torch.float32).pow(2.2)[
-        :, None
-    ]
+    colours = _read_colours(ramp)
+    low = min(int(position * (len(colours) - 1)), max(len(colours) - 2, 0))
+    part = position * (len(colours) - 1) - low
+    srgb = colours[low] + part * (colours[min(low + 1, len(colours) - 1)] - colours[low])
+    return torch.from_numpy((srgb**2.2).astype(np.float32)).view(3, 1)
+
+
+@cache
+def _read_colours(ramp):
+    return np.array([list(bytes.fromhex(code)) for code in ramp.split()]) / 255
 
 
 def pick_colour(palette, position):
@@ -48,13 +54,26 @@ def bump(x, y, centre_x, centre_y, width, height):
 
 def look_up(image, x, y):
     """Bilinear lookup of an image [1, 1, h, w] at positions in [-1, 1]."""
-    grid = torch.stack((x, y)).t()[None, None]  # two contiguous planes seen as pairs: twice as fast as stacking pairs
-    return functional.grid_sample(image, grid, padding_mode="border", align_corners=True)[0, 0, 0]
+    grid = torch.stack((x, y)).view(2, -1).t()[None, None]  # two planes seen as pairs: twice as fast as stacking pairs
+    return functional.grid_sample(image, grid, padding_mode="border", align_corners=True).view(x.shape)
 
 
 def value_noise(a, b):
     """Value noise in [0, 1], one cell a unit of a and b, which are to stay within +-128."""
     return look_up(NOISE, a * (1 / 128), b * (1 / 128))
+
+
+def smooth_noise(a, b):
+    """Value noise without creases, for shapes that are lit."""
+    low_a, low_b = a.floor(), b.floor()
+    a, b = a - low_a, b - low_b
+    return value_noise(low_a.addcmul_(a * a, 3 - 2 * a), low_b.addcmul_(b * b, 3 - 2 * b))
+
+
+def intersect(one, other, rounding):
+    """Distance to what two solids share, its edge rounded."""
+    near = (rounding - (one - other).abs_()).clamp_(min=0)
+    return torch.maximum(one, other).addcmul_(near, near, value=0.25 / rounding)
 
 
 def make_table(points):
@@ -147,6 +166,11 @@ def find_normals(distance, place, camera, step=0.025):
     x, y, z = place
     here = distance(x, y, z)
     slope = [distance(x + step, y, z) - here, distance(x, y + step, z) - here, distance(x, y, z + step) - here]
+    return turn_normals(slope, camera)
+
+
+def turn_normals(slope, camera):
+    """Unit normals in camera axes of slopes in head axes."""
     scale = (slope[0] ** 2 + slope[1] ** 2 + slope[2] ** 2 + 1e-12).rsqrt_()
     turn = camera.turn
     return [(turn[i][0] * slope[0] + turn[i][1] * slope[1] + turn[i][2] * slope[2]) * scale for i in range(3)]

@@ -8,9 +8,11 @@ from ppe.synthetic.people import BEARDS, find_category
 from ppe.synthetic.shapes import bell, bump, edge, read_ramp, value_noise
 
 # sRGB ramps: pale to dark skin; blond to black hair; brown, hazel, green, blue and grey eyes.
-SKIN = "f5d1bd e6b596 c7916e 946345 543626"
+SKIN = "f0cab6 deae90 bd8a67 8a5d43 4f3324"
 HAIR = "dbb575 9e7342 5c3b24 2b1c14 0f0d0d"
 IRIS = "331c0f 5c381c 5c5c33 4c789e 80949e"
+SHAVEN = 0.15  # share of the beard that is left to see on a shaven man
+IRIS_RADIUS = 0.115  # units; alike in all people
 
 
 def paint_face(person, scene, head, x, y, front, pixel):
@@ -37,7 +39,7 @@ def bend(person, x, y):
 def paint_skin(person, x, y):
     """Skin in linear light [3, n]: tone, undertone, blotches, blush, freckles, a mole."""
     p = person
-    warmth = torch.tensor([1 + 0.06 * p.skin_warmth, 1.0 - 0.02 * p.skin_warmth, 1 - 0.06 * p.skin_warmth]).view(3, 1)
+    warmth = torch.tensor([1 + 0.08 * p.skin_warmth, 1 - 0.02 * p.skin_warmth, 1 - 0.09 * p.skin_warmth]).view(3, 1)
     base = read_ramp(SKIN, p.skin_tone) * warmth
     blotch = (
         value_noise(x * 6 + 90 * p.mole_x, y * 6 + 9) - 0.5 + 0.6 * (value_noise(x * 30, y * 30 + 7 * p.mole_y) - 0.5)
@@ -68,23 +70,23 @@ def paint_eyes(skin, person, scene, x, y, front, pixel):
     outward = x.abs() - p.eye_distance
     drop = y + p.eye_tilt * outward
     inside = 1 - (outward / p.eye_width) ** 2
-    upper = drop + 0.62 * p.eye_height * scene.lids * inside * (1 - 0.9 * outward)
-    lower = 0.38 * p.eye_height * (1 - 0.3 * max(0.0, scene.smile)) * inside - drop
+    upper = drop + 0.56 * p.eye_height * scene.lids * inside * (1 - 0.9 * outward)
+    lower = 0.42 * p.eye_height * (1 - 0.3 * max(0.0, scene.smile)) * inside - drop
     shown = edge(torch.minimum(upper, lower), 1.2 * pixel) * front
     skin.mul_(1 - p.eye_shade * bump(outward, y, 0.02, 0.02, 0.3, 0.2))
     crease = bell((upper + 0.05 + 0.03 * p.lid_crease) / 0.025) * (inside > -0.1)
     skin.mul_(1 - 0.5 * p.lid_crease * crease * front)
     white = (
-        torch.tensor([0.60, 0.56, 0.53]).view(3, 1)
+        torch.tensor([0.55, 0.52, 0.50]).view(3, 1)
+        * (1 - 0.4 * p.skin_tone)  # an eye as bright as on pale skin would glow
         * (0.35 + 0.65 * (upper / 0.1).clamp(0, 1))
         * (0.55 + 0.45 * inside.clamp(0, 1))
     )
     iris_x = outward - scene.gaze[0] * x.sign()
     radius = torch.hypot(iris_x, y - 0.005 - scene.gaze[1])
-    white.lerp_(
-        read_ramp(IRIS, p.eye_colour) * (1.3 - (radius / 0.108) ** 2).clamp(0.25, 1), edge(0.108 - radius, 1.2 * pixel)
-    )
-    white.mul_(1 - 0.95 * edge(0.042 - radius, pixel))
+    iris = read_ramp(IRIS, p.eye_colour) * (1.3 - (radius / IRIS_RADIUS) ** 2).clamp(0.25, 1)
+    white.lerp_(iris, edge(IRIS_RADIUS - radius, 1.2 * pixel))
+    white.mul_(1 - 0.95 * edge(0.4 * IRIS_RADIUS - radius, pixel))
     skin.lerp_(white, shown)
     lash = bell(upper / (0.02 + 0.014 * p.femininity)) * edge(inside + 0.12, 0.1)
     skin.mul_(1 - (0.75 + 0.2 * p.femininity) * lash * front)
@@ -99,7 +101,7 @@ def paint_brows(skin, person, scene, x, y, front, pixel):
     along = ((x.abs() - p.brow_gap) / (p.eye_distance + p.eye_width + 0.1 - p.brow_gap)).clamp(-0.2, 1.2)
     centre = -p.brow_height - scene.brows - p.brow_slope * along - p.brow_arch * torch.sin(pi * (along * 0.85 + 0.05))
     thickness = p.brow_thickness * (1.05 - 0.75 * along**2)
-    hairs = 0.75 + 0.4 * value_noise(x * 45, y * 14 + x.abs() * 20)
+    hairs = 0.85 + 0.25 * value_noise(x * 30, y * 12 + x.abs() * 18)
     mask = edge(thickness - (y - centre).abs(), 1.4 * pixel) * edge(along, 0.12) * edge(1 - along, 0.12)
     skin.lerp_(mix_hair_colour(person) * 0.6, (0.85 * hairs * mask).clamp_(0, 1) * front)
 
@@ -127,10 +129,10 @@ def paint_mouth(skin, person, scene, head, x, y, front, pixel):
     lower = torch.minimum(p.lower_lip * inside.clamp(0, 1) ** 0.7 + 0.6 * gap - curve, inside)
     red = torch.tensor([0.95, 0.62 - 0.3 * p.lip_colour, 0.62 - 0.26 * p.lip_colour]).view(3, 1)
     lips = edge(torch.minimum(upper, lower), 1.6 * pixel) * front
-    skin.lerp_(skin * red * 0.85, (0.65 + 0.35 * p.lip_colour) * lips)
+    skin.lerp_(read_ramp(SKIN, p.skin_tone) * red * 0.85, (0.7 + 0.3 * p.lip_colour) * lips)
     if scene.open > 0:
         hollow = edge(torch.minimum(curve + 0.4 * gap, 0.6 * gap - curve) - 0.006, 1.2 * pixel) * front
-        teeth = torch.tensor([0.62, 0.58, 0.52]).view(3, 1) * (1 - across**2).clamp(0.1, 1)
+        teeth = torch.tensor([0.5, 0.46, 0.41]).view(3, 1) * (1 - across**2).clamp(0.1, 1)
         dark = edge(curve - 0.25 * gap, 2 * pixel)
         skin.lerp_(teeth * (1 - 0.9 * dark), hollow)
     line = bell((curve + 0.4 * gap) / 0.02) * edge(inside, 0.15)
@@ -141,19 +143,19 @@ def paint_mouth(skin, person, scene, head, x, y, front, pixel):
 def paint_beard(skin, person, head, x, y, pixel):
     """Stubble, moustache, goatee or full beard."""
     style = BEARDS[find_category(person.beard_style, BEARDS)]
-    if style == "none":
-        return
     side = x.abs()
     nose_y, mouth_y = person.nose_length, head.mouth_y
-    hairs = value_noise(x * 40, y * 18)
-    moustache = torch.minimum(y - nose_y - 0.07 - 0.25 * side, mouth_y + 0.1 - y)
-    moustache = torch.minimum(moustache, head.mouth_width + 0.08 - side)
-    if style in ("goatee", "moustache"):
-        chin = torch.minimum(0.34 - side, y - mouth_y - 0.2) if style == "goatee" else -9 * torch.ones_like(x)
-        area = torch.maximum(moustache, chin)
+    hairs = value_noise(x * 26, y * 11)
+    below_nose = y - nose_y - 0.09 - 0.15 * side
+    if style == "moustache":
+        area = torch.minimum(torch.minimum(below_nose, mouth_y + 0.2 * side - y), head.mouth_width + 0.04 - side)
+    elif style == "goatee":  # around the mouth and over the chin
+        area = 0.4 * (1 - torch.hypot(x / (head.mouth_width + 0.12), (y - mouth_y - 0.15) / 0.5))
+        area = torch.minimum(area, below_nose)
     else:
+        moustache = torch.minimum(torch.minimum(below_nose, mouth_y + 0.1 - y), head.mouth_width + 0.08 - side)
         line = mouth_y + 0.05 - 0.9 * ((side - 0.3) / 0.55).clamp(0, 1) ** 1.5 * mouth_y
         area = torch.maximum(moustache, torch.minimum(y - line, y + 0.0))
-    strength = 0.3 if style == "stubble" else 0.85
-    mask = edge(area + 0.1 * (hairs - 0.5), 0.08) * (0.7 + 0.5 * hairs) * strength
+    strength = {"none": SHAVEN * max(0.0, 1 - 2 * person.femininity), "stubble": 0.3}.get(style, 0.85)
+    mask = edge(area + 0.12 * (hairs - 0.5), 0.16) * (0.8 + 0.3 * hairs) * strength
     skin.lerp_(mix_hair_colour(person) * 0.8, mask.clamp_(0, 0.95))
