@@ -14,8 +14,8 @@ NOTEBOOKS = {
 }  # fmt: skip
 ORDER = [
     "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
-    "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal", "evaluation",
-    "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
+    "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
+    "evaluation", "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
 """params.py's values are tracked as params; the registries import by name, so that adding a net makes no run stale."""
