@@ -11,8 +11,6 @@ import shutil
 import subprocess
 import sys
 
-import pandas as pd
-
 from ppe.params import find_root, find_shared, load_params
 
 
@@ -36,6 +34,8 @@ def index(dataset):
 
 def train(run):
     """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
+    import pandas as pd
+
     from ppe.faces import resize_faces
     from ppe.gans.checkpoints import fingerprint
     from ppe.gans.groups import list_jobs, train_groups

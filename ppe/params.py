@@ -139,6 +139,7 @@ class StyleGan2(Gan):
 
     style_dim: Count
     mapping_layers: Count
+    mapping_rate: Positive
     style_mixing: Fraction
     truncation: Fraction
     path_length_weight: Annotated[float, Field(ge=0)]

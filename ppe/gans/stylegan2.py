@@ -20,8 +20,6 @@ from ppe.gans.stddev import StddevChannel
 
 LEAK = 0.2
 """Slope of the leaky ReLU below zero; its output is multiplied by sqrt(2), which keeps the variance."""
-MAPPING_RATE = 0.01
-"""Learning rate of the mapping network over that of everything else (Karras et al. 2019, appendix C)."""
 MEAN_DECAY = 0.998
 """Decay a step of the moving average of w that truncation pulls towards (Karras et al. 2019, section 4 and code)."""
 
@@ -35,6 +33,7 @@ def build(resolution, settings):
         settings["mapping_layers"],
         settings["channel_base"],
         settings["channel_max"],
+        mapping_rate=settings["mapping_rate"],
         style_mixing=settings["style_mixing"],
         truncation=settings["truncation"],
     )
@@ -143,6 +142,8 @@ class Generator(nn.Module):
         Side of the faces in pixels: a power of two from 8 up.
     latent_dim, style_dim, mapping_layers, channel_base, channel_max : int
         Length of z and of w; layers between them; widths as in ``count_channels``.
+    mapping_rate : float
+        Learning rate of the mapping network over that of everything else (Karras et al. 2019, appendix C).
     style_mixing : float in [0, 1]
         Share of the training faces whose fine layers follow another z (Karras et al. 2019, section 3.1).
     truncation : float
@@ -150,12 +151,12 @@ class Generator(nn.Module):
     """
 
     def __init__(self, resolution, latent_dim, style_dim, mapping_layers, channel_base, channel_max,
-                 style_mixing=0.9, truncation=1.0):  # fmt: skip
+                 mapping_rate=0.01, style_mixing=0.9, truncation=1.0):  # fmt: skip
         super().__init__()
         self.latent_dim, self.style_mixing, self.truncation = latent_dim, style_mixing, truncation
         sizes = [latent_dim, *[style_dim] * mapping_layers]
         self.mapping = nn.ModuleList(
-            EqualLinear(m, n, rate=MAPPING_RATE) for m, n in zip(sizes[:-1], sizes[1:], strict=True)
+            EqualLinear(m, n, rate=mapping_rate) for m, n in zip(sizes[:-1], sizes[1:], strict=True)
         )
         sides = [2**i for i in range(2, int(math.log2(resolution)) + 1)]
         width = {side: count_channels(side, channel_base, channel_max) for side in sides}
