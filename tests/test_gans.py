@@ -16,7 +16,10 @@ from ppe.gans.losses import (
 from ppe.gans.stddev import compute_group_stddev
 from ppe.gans.stylegan2 import StyledConv, filter_map
 
-PAPER = {"latent_dim": 512, "style_dim": 512, "mapping_layers": 8, "mapping_rate": 0.01, "channel_max": 512, "style_mixing": 0.9, "truncation": 1.0}
+PAPER = {
+    "latent_dim": 512, "style_dim": 512, "mapping_layers": 8, "mapping_rate": 0.01, "channel_max": 512, "style_mixing": 0.9,
+    "truncation": 1.0,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])
