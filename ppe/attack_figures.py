@@ -27,6 +27,7 @@ CONTROL_STYLES = {
     "disjoint": {"color": "#666666", "linewidth": 0.9},
     "untrained": {"color": "#BBBBBB", "linewidth": 0.9},
     "copy_machine": {"color": "#009E73", "linewidth": 0.9},
+    "identity_twin": {"color": "#009E73", "linewidth": 0.9, "linestyle": "--"},
 }
 
 
@@ -162,7 +163,7 @@ def plot_growth(rows, column, xlabel, title="", is_log=False, notes=None):
 
 
 def plot_progress(rows, title=""):
-    """A GAN over its training: AUC with its interval, kernel distances, and how many people its faces are nearest to.
+    """A GAN over its training: AUC with its interval, what it remembers, and how many people its faces are nearest to.
 
     rows : DataFrame of ``ppe.progress.judge_snapshot``, half ``pooled``, with a column kimg.
     """
@@ -171,15 +172,18 @@ def plot_progress(rows, title=""):
     axes[0].plot(leak.kimg, leak.value, "o-", color=MEMBER)
     axes[0].fill_between(leak.kimg, leak.low, leak.high, color=MEMBER, alpha=0.15, linewidth=0)
     axes[0].axhline(0.5, color="black", linestyle=":", linewidth=1)
-    axes[0].set(title="The leak: unseen photos of members", ylabel="AUC")
-    distance = rows[(rows.metric == "kernel_distance") & (rows.kimg > 0)]
-    colours = {"train photos": "#CC79A7", "unseen photos": MEMBER, "other people": OTHER}
-    sns.lineplot(distance, x="kimg", y="value", hue="versus", palette=colours, marker="o", ax=axes[1])
-    axes[1].set(title="Kernel distance to real faces", ylabel="small = alike")
-    axes[1].get_legend().set_title("")
-    people = rows[rows.metric == "distinct_people"].sort_values("kimg")
+    axes[0].set(title="Leak: unseen photos of members", ylabel="AUC")
+    gap = rows[rows.metric == "kernel_gap"].sort_values("kimg")
+    names = {"photos: unseen minus train": "the training photos", "people: others minus unseen": "the people"}
+    for (versus, label), colour in zip(names.items(), ("#CC79A7", MEMBER), strict=True):
+        part = gap[gap.versus == versus]
+        axes[1].plot(part.kimg, part.value, "o-", color=colour, label=label)
+    axes[1].axhline(0, color="black", linestyle=":", linewidth=1)
+    axes[1].set(title="Memory, against the untrained net", ylabel="gap of kernel distances")
+    axes[1].legend(fontsize=8)
+    people = rows[rows.metric == "effective_people"].sort_values("kimg")
     axes[2].plot(people.kimg, people.value, "o-", color="#666666")
-    axes[2].set(title="People who are nearest to some generated face", ylabel="people of a half", ylim=(0, None))
+    axes[2].set(title="Whom the faces are nearest to", ylabel="effective number of people", ylim=(0, None))
     for axis in axes:
         axis.set_xlabel("thousand real faces shown")
     figure.suptitle(title)
@@ -191,11 +195,11 @@ def plot_sizes(rows):
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
     for axis, membership in zip(axes, ("identity", "image"), strict=True):
         part = rows[rows.membership == membership]
-        for k, ((embedder, attack), table) in enumerate(part.groupby(["embedder", "attack"], sort=False)):
+        for k, ((gan, embedder, attack), table) in enumerate(part.groupby(["gan", "embedder", "attack"], sort=False)):
             shift = 1 + 0.03 * (k - 0.5)
             table = table.sort_values(["num_identities", "seed"])
             x = table.num_identities * shift
-            label = f"{attack} ({embedder})" if embedder else f"{attack}"
+            label = f"{gan}, {attack}" + (f" ({embedder})" if embedder else "")
             reach = np.stack([table.value - table.low, table.high - table.value]).clip(0)
             points = axis.errorbar(x, table.value, yerr=reach, fmt="o", capsize=3, label=label)
             means = table.groupby("num_identities").value.mean()

@@ -94,12 +94,17 @@ def score_identity_calibrated(*, query_embeddings, generated_embeddings, referen
 
 
 def score_top_k_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, top_k, **unused):
-    """``score_identity_calibrated`` with the mean of the ``top_k`` largest cosines in the place of the largest."""
+    """``score_identity_calibrated`` with the mean of the ``top_k`` largest cosines in the place of the largest.
+
+    Of a reference of another size the same share of its faces is taken, at least one: else the two means are no one score.
+    """
+    share = top_k / len(generated_embeddings)
     generated = score_identity_top_k(
         query_embeddings=query_embeddings, generated_embeddings=generated_embeddings, top_k=top_k
     )
     return generated - score_identity_top_k(
-        query_embeddings=query_embeddings, generated_embeddings=reference_embeddings, top_k=top_k
+        query_embeddings=query_embeddings, generated_embeddings=reference_embeddings,
+        top_k=max(1, round(share * len(reference_embeddings))),
     )
 
 

@@ -80,7 +80,7 @@ def compute_headlines(rows, runs, judged_p):
             "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_person"}),
             "top_k_calibrated_auc": _first(part, **{**other, "attack": "top_k_calibrated", "reference": "gan"}),
             "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
-            "calibration_gain": -_first(part, **{**other, "metric": "auc_difference", "versus": "top_k_calibrated (gan)"}),
+            **_read_gains(part, other),
             "pixel_identity_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
             "ceiling_auc": _first(part, **{**other, "control": "identity_twin"}),
             "leak_share_of_ceiling": _first(part, **share),
@@ -93,7 +93,19 @@ def compute_headlines(rows, runs, judged_p):
     return headlines
 
 
-def compute_roc_curves(scores, controls=("none", "disjoint", "untrained", "copy_machine")):
+def _read_gains(rows, headline):
+    """What calibration by GAN c gains, with its paired interval: of the paper's score, and of the mean of the nearest."""
+    gains = {}
+    for name, attack, versus in (("calibration_gain", "identity_calibrated", "identity"),
+                                 ("calibration_gain_top_k", "top_k_calibrated", "identity_top_k")):
+        wanted = {**headline, "metric": "auc_difference", "attack": attack, "reference": "gan", "versus": versus}
+        for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
+            found = match_rows(rows, **wanted)[column]
+            gains[name + end] = found.iloc[0] if len(found) else np.nan
+    return gains
+
+
+def compute_roc_curves(scores, controls=("none", "disjoint", "untrained", "copy_machine", "identity_twin")):
     """ROC points of the identity attack per photo, each half, for the attack and its controls.
 
     scores : dict, run -> DataFrame of ``hide_names``, of one embedder. Returns a DataFrame: run, control, half, fpr, tpr.

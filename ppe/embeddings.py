@@ -178,3 +178,9 @@ def _find_threshold(score, is_same):
     # Equal scores cannot be parted.
     right[1:-1][ordered[1:] == ordered[:-1]] = -1
     return bounds[np.argmax(right)]
+
+
+def extend_embeddings(embedded, faces, net, device="cpu"):
+    """Embed the faces that come after those that are embedded already: Tensor [len(faces), D], on the CPU."""
+    rest = faces[len(embedded) :]
+    return torch.cat([embedded, embed_faces(rest, net, device=device)]) if len(rest) else embedded

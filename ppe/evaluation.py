@@ -13,6 +13,10 @@ RUN_COLUMNS = [
     "dataset", "resolution", "gan", "num_identities", "train_photos", "max_train_photos", "query_photos", "kimg",
     "seed", "num_generated",
 ]  # fmt: skip
+CALIBRATED = {
+    "identity_calibrated": "identity", "top_k_calibrated": "identity_top_k", "density_ratio": "identity_density",
+}  # fmt: skip
+"""Calibrated attack -> the same without a reference."""
 KEYS = ["embedder", "attack", "reference", "membership", "level", "aggregate", "control", "slice", "versus"]
 HEADLINE = {
     "attack": "identity", "membership": "identity", "level": "photo", "control": "none", "slice": "all", "versus": "",
@@ -60,20 +64,22 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, num_shu
 
 
 def compare_attack_rows(scores, members, *, num_resamples, seed=0):
-    """Rows of the difference in AUC between ``identity`` and every other attack on the same unseen photos, paired.
+    """Rows of paired differences in AUC on the same unseen photos: ``attack`` minus the one that ``versus`` names.
 
-    scores, members : as in ``evaluate_scores``. ``metric`` is ``auc_difference`` (identity minus the other), ``versus`` the
-    other attack (with its reference). An attack without an embedder is compared with each embedder's.
+    Every other attack is compared with the paper's: it minus ``identity``. And every calibrated attack with itself without
+    the reference (``CALIBRATED``), which is what calibration gains. Above 0 ``attack`` is better.
+
+    scores, members : as in ``evaluate_scores``. An attack without an embedder is compared with each embedder's.
     """
     parts = []
     tables = dict(list(scores.groupby(["embedder", "attack", "reference"], sort=False)))
-    for (embedder, attack, _), table in tables.items():
-        for (other_embedder, other, reference), second in tables.items():
-            if attack == "identity" and other != "identity" and other_embedder in (embedder, ""):
-                pair = [select_queries(t, members, "identity") for t in (table, second)]
+    for (embedder, versus, base), first in tables.items():
+        for (other_embedder, attack, reference), second in tables.items():
+            is_pair = versus in {"identity", CALIBRATED.get(attack)} and attack != versus and not base
+            if is_pair and other_embedder in (embedder, ""):
+                pair = [select_queries(t, members, "identity") for t in (second, first)]
                 row = compare_attacks(*pair, num_resamples=num_resamples, seed=seed)
-                name = f"{other} ({reference})" if reference else other
-                parts.append(label_rows([row], embedder=embedder, attack=attack, versus=name))
+                parts.append(label_rows([row], embedder=embedder, attack=attack, reference=reference, versus=versus))
     return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
 
 
@@ -90,8 +96,12 @@ def _judge_ceilings(table, members, settings, key):
 
 
 def judge_queries(queries, metrics, settings, **keys):
-    """``compare_halves`` with the columns of ``KEYS``; the mirrored halves of the disjoint control are not pooled."""
-    pooled = keys.get("control", "none") != "disjoint"
+    """``compare_halves`` with the columns of ``KEYS``.
+
+    The halves of two controls are not pooled: they mirror each other, since one GAN c (or two nets full of noise) ranks
+    everybody alike under both, so that their mean is 0.5 by construction.
+    """
+    pooled = keys.get("control", "none") not in ("disjoint", "untrained")
     return label_rows(compare_halves(queries, metrics, pooled=pooled, **settings), **keys)
 
 

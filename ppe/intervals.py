@@ -211,12 +211,12 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=
     queries : DataFrame as in ``permute_people``, one group of people a half.
     num_shuffles : int. Tables with shuffled labels.
     num_permutations, num_resamples, seed : of the test and of the interval of each.
-    level : float. The p-value below which a table counts as found; the interval leaves out as much.
+    level : float. The p-value up to which a table counts as found; the interval leaves out as much.
 
     Returns
     -------
     list of two dicts
-        ``metric`` permuted_share (tables with p < ``level``) and permuted_misses (intervals that miss 0.5; NaN below ten
+        ``metric`` permuted_share (tables with p <= ``level``) and permuted_misses (intervals that miss 0.5; NaN below ten
         people a side); ``value``, about ``level`` if sound; ``low``, ``high``: what that many shuffles resolve (Clopper
         and Pearson), not an interval over people; ``num_members``, ``num_non_members`` (people).
     """
@@ -228,7 +228,7 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=
     for number in range(num_shuffles):
         label = dict(zip(people, rng.permutation(group.to_numpy()), strict=True))
         shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["half"])
-        found.append(permute_people(shuffled, num_permutations=num_permutations, seed=number)["p_value"] < level)
+        found.append(permute_people(shuffled, num_permutations=num_permutations, seed=number)["p_value"] <= level)
         row = bootstrap_people(shuffled, num_resamples=num_resamples, confidence=1 - level, seed=number)
         missed.append(np.nan if np.isnan(row["low"]) else not row["low"] <= 0.5 <= row["high"])
     rows = []

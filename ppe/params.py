@@ -80,13 +80,16 @@ class Run(_Section):
     query_photos: Count
     kimg: Positive
     num_generated: Count
+    num_effort: Count | None  # likewise no default
     seed: Annotated[int, Field(ge=0)]
 
     @pydantic.model_validator(mode="after")
-    def _shows_at_least_as_many(self):
+    def _are_at_least_as_many(self):
         if self.max_train_photos is not None and self.max_train_photos < self.train_photos:
             raise ValueError(f"max_train_photos={self.max_train_photos} is below train_photos={self.train_photos}: "
                              "raise it, or null for the same")
+        if self.num_effort is not None and self.num_effort < self.num_generated:
+            raise ValueError(f"num_effort={self.num_effort} is below num_generated={self.num_generated}: raise it, or null")
         return self
 
 
@@ -193,7 +196,8 @@ class Attack(_Section):
     judged_p: Annotated[float, Field(gt=0, lt=1)]
     num_shuffles: Count
     kappas: Annotated[list[Positive], Field(min_length=1)]
-    top_ks: Annotated[list[Count], Field(min_length=1)]
+    top_shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    num_games: Count
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
     verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
     num_untrained: Count
@@ -293,7 +297,8 @@ class Params(_Section):
         settings = self.runs[self._run(run)]
         others = {"__init__", *GANS} - {settings.gan}
         code = [file.read_bytes() for file in sorted((Path(__file__).parent / "gans").glob("*.py")) if file.stem not in others]
-        parts = [settings.model_dump_json(exclude={"num_generated"}), self.gans[settings.gan].model_dump_json(), members]
+        run_text = settings.model_dump_json(exclude={"num_generated", "num_effort"})
+        parts = [run_text, self.gans[settings.gan].model_dump_json(), members]
         digest = hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
         return self._base / ".checkpoints" / f"{run}-{digest}"
 

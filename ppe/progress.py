@@ -61,10 +61,11 @@ def measure_quality(generated, real):
 
 
 def judge_training(snapshots, load, net, count, **known):
-    """The rows of every snapshot of GANs a and b, in the order of training.
+    """The rows of every snapshot of GANs a and b, in the order of training, and what changed since the first.
 
-    snapshots : dict, half -> list of paths ``snapshot-<images>.safetensors``, the same images in both; load : path ->
-    generator; net : embedder; count : generated faces a snapshot; known : what ``judge_snapshot`` takes besides.
+    snapshots : dict, half -> list of paths ``snapshot-<images>.safetensors``, the same images in both, the untrained net
+    first; load : path -> generator; net : embedder; count : generated faces a snapshot; known : what ``judge_snapshot``
+    takes besides.
     """
     parts = []
     for pair in zip(*(snapshots[half] for half in HALVES), strict=True):
@@ -76,6 +77,27 @@ def judge_training(snapshots, load, net, count, **known):
             faces = torch.cat(list(sample_faces(load(path), range(count))))
             generated[half] = embed_faces(faces, net, device=next(net.parameters()).device)
         parts.append(judge_snapshot(generated=generated, kimg=images.pop() / 1000, **known))
+    rows = pd.concat(parts, ignore_index=True)
+    return pd.concat([rows, _measure_memory(rows)], ignore_index=True)
+
+
+def _measure_memory(rows):
+    """How much nearer generated faces have come to train photos than to unseen ones, and to members than to other people.
+
+    Differences of kernel distances hold what tells the real sets apart by themselves, which no training changes: so each
+    is taken against the untrained net's. Metric ``kernel_gap``, above 0 = remembered; ``versus`` says of what.
+    """
+    distance = rows[rows.metric == "kernel_distance"].set_index(["half", "slice", "versus"]).value.unstack("versus")
+    gaps = {
+        "photos: unseen minus train": distance["unseen photos"] - distance["train photos"],
+        "people: others minus unseen": distance["other people"] - distance["unseen photos"],
+    }
+    like = rows[rows.metric == "kernel_distance"].drop_duplicates(["half", "slice"])
+    parts = []
+    for name, gap in gaps.items():
+        since = gap - gap.index.get_level_values("half").map(gap.xs(rows.slice.iloc[0], level="slice"))
+        value = pd.MultiIndex.from_frame(like[["half", "slice"]]).map(since)
+        parts.append(like.assign(metric="kernel_gap", versus=name, value=np.asarray(value, float)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -95,27 +117,33 @@ def judge_snapshot(photos, query, generated, members, kimg, *, embedder, setting
     -------
     DataFrame of rows with ``slice`` "kimg: ...": the AUC of the attack ``identity`` on unseen photos; frechet_distance and
     kernel_distance to the half's train photos, to unseen photos of the same people and to the other half's unseen photos
-    (``versus``), all equally many; distinct_people, how many of the half's people are the nearest of some generated face.
+    (``versus``), equally many of each person in all three (the people are in ``num_members``); effective_people, to how many
+    of the half's people the faces are nearest: the exponential of the entropy of their shares (1: all to one person).
     """
     key = {"embedder": embedder, "attack": "identity", "slice": f"kimg: {kimg:g}"}
     sets = {half: {"generated_embeddings": vectors} for half, vectors in generated.items()}
     scores = score_photos(photos, {"query_embeddings": query}, sets, ["identity"], embedder)
     parts = [judge_queries(select_queries(scores, members, "identity"), ("auc",), settings, **key)]
+    is_train = photos.image_id.isin(members.image_id)
+    each = photos.assign(is_train=is_train).groupby(["identity", "is_train"]).size().min()
+    chosen = photos.assign(is_train=is_train, row=np.arange(len(photos))).groupby(["identity", "is_train"]).head(each)
     rows = []
     for half in HALVES:
-        is_own = (photos.group == half).to_numpy()
-        is_train = photos.image_id.isin(members.image_id).to_numpy()
-        versus = {"train photos": is_own & is_train, "unseen photos": is_own & ~is_train, "other people": ~is_own & ~is_train}
-        count = min(chosen.sum() for chosen in versus.values())
-        for name, chosen in versus.items():
-            for metric, value in measure_quality(generated[half], query[np.flatnonzero(chosen)[:count]]).items():
-                rows.append({"half": half, "versus": name, "metric": metric, "value": value})
-        own = np.flatnonzero(is_own & is_train)
-        _, nearest = find_nearest(generated[half], query[torch.as_tensor(own)])
-        people = photos.identity.to_numpy()[own][nearest.cpu().numpy()]
-        rows.append({"half": half, "versus": "", "metric": "distinct_people", "value": len(np.unique(people))})
+        is_own = chosen.group == half
+        versus = {"train photos": is_own & chosen.is_train, "unseen photos": is_own & ~chosen.is_train}
+        versus["other people"] = ~is_own & ~chosen.is_train
+        people = chosen[versus["train photos"]].identity
+        known = {"half": half, "num_members": people.nunique(), "num_non_members": np.nan}
+        for name, is_chosen in versus.items():
+            for metric, value in measure_quality(generated[half], query[torch.tensor(chosen.row[is_chosen].tolist())]).items():
+                rows.append({**known, "versus": name, "metric": metric, "value": value})
+        _, nearest = find_nearest(generated[half], query[torch.tensor(chosen.row[versus["train photos"]].tolist())])
+        share = people.iloc[nearest.cpu().numpy()].value_counts(normalize=True).to_numpy()
+        value = float(np.exp(-(share * np.log(share)).sum()))
+        rows.append({**known, "versus": "", "metric": "effective_people", "value": value})
     quality = pd.DataFrame(rows)
-    pooled = quality.groupby(["versus", "metric"], as_index=False, sort=False).value.mean().assign(half="pooled")
+    pooled = quality.groupby(["versus", "metric"], as_index=False, sort=False)
+    pooled = pooled.agg({"value": "mean", "num_members": "min", "num_non_members": "min"}).assign(half="pooled")
     for part in (quality, pooled):
         for versus, group in part.groupby("versus", sort=False):
             parts.append(label_rows(group.drop(columns="versus").to_dict("records"), **key, versus=versus))

@@ -2,6 +2,8 @@
 of some of them in the place of generated faces. No attacked person and no GAN has a say.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -29,12 +31,12 @@ def find_radius(embeddings, identity, false_match_rate):
     return 1 - float(np.quantile(cosine, 1 - false_match_rate))
 
 
-def rehearse_attack(embeddings, identity, *, kappas, top_ks, num_generated):
+def rehearse_attack(embeddings, identity, *, kappas, top_shares, num_identities, num_games, seed=0):
     """Play the attack among auxiliary people, and see how well it does with each constant.
 
-    Every other person is in half a, the rest in half b. The first half of a person's photos stand in for generated faces
-    of their half, the others are asked about under both halves, as in the attack itself. A real half has far fewer photos
-    than a GAN draws faces, so ``top_k`` is rehearsed as the same share of the faces: k * (photos shown) / num_generated.
+    In each game as many people a half as in the attack are drawn, or as many as there are. The first half of a person's
+    photos stand in for generated faces of their half; the other photos of both halves are asked about under both, as in the
+    attack itself. How many nearest faces are worth a look depends on how many faces a person has: k is a share of that.
     (Photos are clearer than generated faces, so the choice may lean to near neighbours alone.)
 
     Parameters
@@ -42,12 +44,14 @@ def rehearse_attack(embeddings, identity, *, kappas, top_ks, num_generated):
     embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary people at the GAN's resolution.
     identity : sequence of str, N. People with a single photo are left out.
     kappas : sequence of float. Concentrations of ``identity_density``.
-    top_ks : sequence of int. Numbers of nearest faces of ``identity_top_k``.
-    num_generated : int. Faces that the attack will look at.
+    top_shares : sequence of float in (0, 1]. k of ``identity_top_k`` over the faces that a person has.
+    num_identities : int. People a half.
+    num_games, seed : int. Games, each with other people in the halves; the same seed, the same games.
 
     Returns
     -------
-    DataFrame: constant (``kappa`` or ``top_k``), value, auc (mean over the halves), a row a candidate, smallest first.
+    DataFrame: constant (``kappa`` or ``top_share``), value, k (0 for kappa: what a share came to in the rehearsal), auc (mean
+    over halves and games), a row a candidate, smallest first.
 
     Raises
     ------
@@ -57,26 +61,40 @@ def rehearse_attack(embeddings, identity, *, kappas, top_ks, num_generated):
     photos = pd.DataFrame({"identity": np.asarray(identity)})
     count = photos.groupby("identity")["identity"].transform("size")
     photos = photos.assign(is_shown=photos.groupby("identity").cumcount() < count // 2)[count > 1]
-    photos["half"] = np.where(pd.factorize(photos.identity, sort=True)[0] % 2, "b", "a")
-    if photos.identity.nunique() < 2:
-        raise ValueError(f"{photos.identity.nunique()} auxiliary people have two photos, but a rehearsal needs at least 2: "
+    people = np.unique(photos.identity)
+    if len(people) < 2:
+        raise ValueError(f"{len(people)} auxiliary people have two photos, but a rehearsal needs at least 2: "
                          "raise num_auxiliary or widen auxiliary (params.yaml: datasets)")
+    size = min(num_identities, len(people) // 2)
+    orders = [np.random.default_rng([seed, game]).permutation(people) for game in range(num_games)]
+    games = [_deal(photos, order[:size], order[size : 2 * size]) for order in orders]
+    own = photos.is_shown.sum() / len(people)
     rows = []
     for value in sorted(kappas):
-        auc = _play(photos, embeddings, lambda arrays, k=value: score_identity_density(**arrays, kappa=k))
-        rows.append({"constant": "kappa", "value": value, "auc": auc})
-    for value in sorted(top_ks):
-        share = value / num_generated
-        auc = _play(photos, embeddings, lambda arrays, s=share: score_identity_top_k(**arrays, top_k=_count(arrays, s)))
-        rows.append({"constant": "top_k", "value": value, "auc": auc})
+        auc = np.mean([_play(game, embeddings, partial(score_identity_density, kappa=value)) for game in games])
+        rows.append({"constant": "kappa", "value": value, "k": 0, "auc": auc})
+    for value in sorted(top_shares):
+        k = max(1, round(value * own))
+        auc = np.mean([_play(game, embeddings, partial(score_identity_top_k, top_k=k)) for game in games])
+        rows.append({"constant": "top_share", "value": value, "k": k, "auc": auc})
     return pd.DataFrame(rows)
 
 
-def choose_constants(rehearsed):
-    """The value of each constant with the largest AUC; the smaller where two do equally well. Returns dict, name -> value."""
+def choose_constants(rehearsed, num_faces):
+    """The value of each constant with the largest AUC; the smaller where two do equally well.
+
+    num_faces : float. Generated faces a person of a half: num_generated / num_identities.
+    Returns dict: ``kappa`` (float) and ``top_k`` (int), the chosen share of ``num_faces``.
+    """
     best = rehearsed.assign(auc=rehearsed.auc.round(6)).sort_values(["auc", "value"], ascending=[False, True])
     best = best.drop_duplicates("constant").set_index("constant").value
-    return {"kappa": float(best["kappa"]), "top_k": int(best["top_k"])}
+    return {"kappa": float(best["kappa"]), "top_k": max(1, round(best["top_share"] * num_faces))}
+
+
+def _deal(photos, first, second):
+    """The photos of a game's people, with their half."""
+    half = {**dict.fromkeys(first, "a"), **dict.fromkeys(second, "b")}
+    return photos[photos.identity.isin(list(half))].assign(half=lambda table: table.identity.map(half))
 
 
 def _play(photos, embeddings, score):
@@ -85,11 +103,6 @@ def _play(photos, embeddings, score):
     parts = []
     for half in "ab":
         shown = photos.index[photos.is_shown & (photos.half == half)]
-        arrays = {"query_embeddings": embeddings[asked.index], "generated_embeddings": embeddings[shown]}
-        queries = {"half": half, "identity": asked.identity, "is_member": asked.half == half, "score": score(arrays)}
-        parts.append(pd.DataFrame(queries))
+        found = score(query_embeddings=embeddings[asked.index], generated_embeddings=embeddings[shown])
+        parts.append(pd.DataFrame({"half": half, "identity": asked.identity, "is_member": asked.half == half, "score": found}))
     return resample_people(pd.concat(parts, ignore_index=True), num_resamples=0)[0]
-
-
-def _count(arrays, share):
-    return max(1, round(share * len(arrays["generated_embeddings"])))

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from ppe.gans import build
 
-LATENT_STREAM = 2**40
-"""Keeps the seeds of published faces apart from those of training steps."""
+LATENT_STREAM = 2**31
+"""Keeps the seeds of published faces apart from those of training steps, which are far below (torch's generator on a CPU looks
+at the lower 32 bits of a seed alone)."""
 
 
 def load_generator(path, gan, resolution, settings, device="cpu"):

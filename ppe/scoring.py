@@ -153,22 +153,29 @@ def aggregate_queries(queries, how):
 
 
 def hide_names(scores):
-    """The scores of the attack ``identity`` with pseudonyms for names: group and a number, photos go.
+    """The scores of the attack ``identity`` on unseen photos with pseudonyms for names: group and a number, photos go.
 
-    People are numbered by their mean score, so that the number holds nothing that the scores do not (a rank in the split
-    would give the name back to whoever has the data set). Who has the data set and the GANs can compute scores anyway.
+    Scores against sets without a GAN (training photos, twins) can be computed by whoever has the photos and the net, and
+    would tell who is who. So people are numbered anew for each set, by their mean score there: nothing links a person's row
+    in one set to one in another, but for GANs a and b, which the bootstrap needs together; and scores have four digits.
 
-    Returns a DataFrame: person, group, role, generator, embedder, attack, score.
+    Returns a DataFrame: person, group, generator, embedder, attack, score.
     """
-    scores = scores[scores.attack == "identity"]
-    rank = scores.groupby("identity").score.mean().rank(method="first", ascending=False).astype(int)
-    person = scores.group + scores.identity.map(rank).astype(str).str.zfill(3)
-    columns = ["person", "group", "role", "generator", "embedder", "attack", "score"]
-    return scores.assign(person=person)[columns].sort_values(columns, ignore_index=True)
+    scores = scores[(scores.attack == "identity") & (scores.role == "query")]
+    linked = scores.generator.where(~scores.generator.isin(list(HALVES)), HALVES)
+    parts = []
+    for _, part in scores.groupby([linked, "embedder"]):
+        rank = part.groupby("identity").score.mean().rank(method="first", ascending=False).astype(int)
+        parts.append(part.assign(person=part.group + part.identity.map(rank).astype(str).str.zfill(3)))
+    columns = ["person", "group", "generator", "embedder", "attack", "score"]
+    table = pd.concat(parts)[columns].assign(score=lambda t: t.score.round(4))
+    return table.sort_values(["embedder", "generator", "person", "score"], ignore_index=True)
 
 
-def restore_queries(hidden, membership="identity", control="none"):
-    """``select_queries`` for a table of ``hide_names``: group and role stand for what the trainer wrote."""
-    scores = hidden.assign(identity=hidden.person, image_id=hidden.person + hidden.role)  # a photo's role is all that counts
-    members = scores[scores.role == "train"][["group", "image_id", "identity"]].drop_duplicates()
-    return select_queries(scores, members, membership, control)
+def restore_queries(hidden, control="none"):
+    """``select_queries`` of identity membership for a table of ``hide_names``: the group stands for what the trainer wrote."""
+    parts = []
+    for half in HALVES:
+        rows = hidden[hidden.generator == CONTROLS[control].format(half=half)]
+        parts.append(rows.assign(half=half, identity=rows.person, is_member=rows.group == half))
+    return pd.concat(parts, ignore_index=True)[["half", "identity", "is_member", "score"]]

@@ -59,10 +59,10 @@ def test_attacks_are_compared_with_identity_on_the_same_photos(photos, members):
     scores = make_scores(photos, 1.0)
     scores.loc[scores.attack == "pixel", "score"] *= -1
     row = compare_attack_rows(scores, members, num_resamples=100).iloc[0]
-    assert row.versus == "pixel" and row.metric == "auc_difference"
+    assert (row.attack, row.versus) == ("pixel", "identity") and row.metric == "auc_difference"
     one, two = (select_queries(scores[scores.attack == k], members, "identity") for k in ("identity", "pixel"))
     auc = [np.mean([compute_auc(p.score.to_numpy(), p.is_member.to_numpy()) for _, p in t.groupby("half")]) for t in (one, two)]
-    assert row.value == pytest.approx(auc[0] - auc[1])
+    assert row.value == pytest.approx(auc[1] - auc[0])
 
 
 def test_a_weak_embedder_is_shown_but_gives_no_verdict():

@@ -55,7 +55,9 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert (pooled.low == "").all(), "below ten people a side there is no interval"
     assert {"leak_share", "permuted_share", "auc_difference", "verdict_kappa"} <= set(rows.metric)
     slices = set(rows.slice.str.split(":").str[0])
-    assert {"generated faces", "photos held", "own_similarity", "without the nearest quarter", "attribute_hair"} <= slices
+    assert {"generated faces", "photos held", "own_similarity", "without the nearest quarter", "attribute_hair", "kimg"} <= slices
+    assert {"kernel_distance", "frechet_distance", "kernel_gap", "effective_people"} <= set(rows.metric)
+    assert {"kappa", "top_k", "epsilon"} <= set(rows.metric)
     metrics = json.loads((results / "metrics.json").read_text())
     assert set(metrics) == {"tiny"} and metrics["tiny"]["identity_auc_low"] is None
     figures = {p.stem for p in (results / "figures").iterdir()}

@@ -131,3 +131,15 @@ def test_shared_weights_are_found_or_none(root, tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a.pth").touch()
     assert params.shared_weights("a.pth") == tmp_path / "weights" / "a.pth"
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "studies/lfw-cpu.yaml"])
+def test_a_study_of_sizes_has_runs_that_differ_in_nothing_else(root, file):
+    from itertools import combinations
+
+    from ppe.evaluation import RUN_COLUMNS
+
+    runs = yaml.safe_load((root / file).read_text())["runs"]
+    same = [name for name in RUN_COLUMNS if name != "num_identities"]
+    pairs = [(a, b) for a, b in combinations(runs.values(), 2) if all(a[name] == b[name] for name in same)]
+    assert any(a["num_identities"] != b["num_identities"] for a, b in pairs)

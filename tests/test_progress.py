@@ -53,7 +53,8 @@ def test_a_snapshot_that_gives_people_back_is_seen_in_every_measure(study):
     assert set(rows.slice) == {"kimg: 1.5"} and set(rows.half) == {"a", "b", "pooled"} and (rows.num_generated == 30).all()
     value = rows.set_index(["half", "metric", "versus"]).value
     assert value["a", "auc", ""] > 0.7 > value["b", "auc", ""]
-    assert value["a", "distinct_people", ""] == 6 < value["b", "distinct_people", ""]
+    assert value["a", "effective_people", ""] == pytest.approx(6)
+    assert 6 < value["b", "effective_people", ""] <= 12
     for metric in ("frechet_distance", "kernel_distance"):
         assert value["a", metric, "train photos"] < value["a", metric, "other people"]
         pooled = (value["a", metric, "other people"] + value["b", metric, "other people"]) / 2
@@ -90,6 +91,25 @@ def test_every_snapshot_is_judged_in_the_order_of_training_and_moments_are_not_m
         known = {"photos": photos, "query": query, "members": members, "embedder": "net", "settings": SETTINGS}
         rows = judge_training(paths, lambda path: path, net, 20, **known)
         assert rows.slice.unique().tolist() == ["kimg: 0", "kimg: 1.5"]
+        gap = rows[rows.metric == "kernel_gap"].set_index(["half", "slice", "versus"]).value
+        distance = rows[rows.metric == "kernel_distance"].set_index(["half", "slice", "versus"]).value
+        assert (gap.xs("kimg: 0", level="slice") == 0).all() and len(gap) == 3 * 2 * 2
+        now, then = (distance["a", k, "unseen photos"] - distance["a", k, "train photos"] for k in ("kimg: 1.5", "kimg: 0"))
+        assert gap["a", "kimg: 1.5", "photos: unseen minus train"] == pytest.approx(now - then)
         assert seen == [paths["a"][0], paths["b"][0], paths["a"][1], paths["b"][1]]
         with pytest.raises(ValueError, match="not of one moment"):
             judge_training({"a": paths["a"], "b": paths["b"][::-1]}, lambda path: path, net, 20, **known)
+
+
+def test_each_person_counts_alike_where_some_have_more_training_photos(study):
+    photos, query, members, generated = study
+    extra = photos[(photos.identity == "p00") & (photos.role == "train")].assign(image_id=lambda t: t.image_id + "-again")
+    more = pd.concat([photos, extra], ignore_index=True)
+    shown = pd.concat([members, extra[["group", "image_id", "identity"]]])
+    vectors = torch.cat([query, query[extra.index.to_numpy()]])
+    known = {"kimg": 1.0, "embedder": "net", "settings": SETTINGS}
+    one = judge_snapshot(photos, query, generated, members, **known)
+    two = judge_snapshot(more, vectors, generated, shown, **known)
+    quality = one.metric != "auc"
+    assert np.allclose(one[quality].value, two[quality].value), "two photos of everybody, as before"
+    assert (one[quality].num_members == 12).all()

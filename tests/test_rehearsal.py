@@ -32,31 +32,38 @@ def test_the_radius_holds_its_share_of_the_strangers():
         find_radius(embeddings, ["x"] * 4, 0.1)
 
 
+GAME = {"kappas": [8.0, 32.0], "top_shares": [1.0, 0.3], "num_identities": 8, "num_games": 3}
+
+
 def test_the_shown_halves_people_are_found_and_a_net_that_sees_nothing_finds_nobody():
-    settings = {"kappas": [8.0, 32.0], "top_ks": [100, 10], "num_generated": 1000}
-    rehearsed = rehearse_attack(*draw_photos(spread=0.2), **settings)
-    assert list(rehearsed.constant) == ["kappa", "kappa", "top_k", "top_k"] and list(rehearsed.value) == [8, 32, 10, 100]
+    rehearsed = rehearse_attack(*draw_photos(spread=0.2), **GAME)
+    assert list(rehearsed.constant) == ["kappa", "kappa", "top_share", "top_share"]
+    assert list(rehearsed.value) == [8, 32, 0.3, 1] and list(rehearsed.k) == [0, 0, 1, 3], "three photos of a person are shown"
     assert (rehearsed.auc > 0.95).all()
-    blind = [rehearse_attack(*draw_photos(spread=100.0, seed=s), **settings).auc.mean() for s in range(10)]
+    blind = [rehearse_attack(*draw_photos(spread=100.0, seed=s), **GAME).auc.mean() for s in range(10)]
     assert np.mean(blind) == pytest.approx(0.5, abs=0.05), "the photos that are asked about are not those that are shown"
 
 
-def test_the_number_of_neighbours_is_rehearsed_as_a_share():
-    faces, names = draw_photos(num_people=4, photos=4, spread=2.0)  # four photos are shown a half
-    one, all_four = (rehearse_attack(faces, names, kappas=[1.0], top_ks=[k], num_generated=100).auc[1] for k in (20, 100))
-    queries = rehearse_attack(faces, names, kappas=[1.0], top_ks=[1, 20, 30], num_generated=100)
-    assert set(queries.auc[1:]) == {one} and one != all_four, "up to 37 of 100 faces is one of four photos"
+def test_k_is_a_share_of_a_persons_faces_and_many_strangers_drown_a_person():
+    """With every share but the whole the nearest photo counts; with k as large as the half everybody scores alike."""
+    faces, names = draw_photos(num_people=30, photos=6, spread=1.0)
+    one = rehearse_attack(faces, names, **GAME | {"top_shares": [0.3, 0.4]})
+    assert one.auc[2] == one.auc[3] and one.k[2] == one.k[3] == 1, "candidates of one k are not told apart"
+    assert rehearse_attack(faces, names, **GAME).equals(rehearse_attack(faces, names, **GAME)), "the same seed, the same games"
+    assert not rehearse_attack(faces, names, **GAME, seed=1).auc.equals(rehearse_attack(faces, names, **GAME).auc)
 
 
 def test_ties_go_to_the_smaller_constant():
-    rows = [("kappa", 8.0, 0.7), ("kappa", 16.0, 0.9), ("kappa", 32.0, 0.9), ("top_k", 5, 0.6), ("top_k", 20, 0.6 + 1e-9)]
+    rows = [("kappa", 8.0, 0.7), ("kappa", 16.0, 0.9), ("kappa", 32.0, 0.9)]
+    rows += [("top_share", 0.2, 0.6), ("top_share", 0.4, 0.6 + 1e-9)]
     rehearsed = pd.DataFrame(rows, columns=["constant", "value", "auc"])
-    assert choose_constants(rehearsed) == choose_constants(rehearsed[::-1]) == {"kappa": 16.0, "top_k": 5}
+    assert choose_constants(rehearsed, 300) == choose_constants(rehearsed[::-1], 300) == {"kappa": 16.0, "top_k": 60}
+    assert choose_constants(rehearsed, 1)["top_k"] == 1
 
 
 def test_people_with_one_photo_are_left_out_and_too_few_people_is_a_sentence():
     faces, names = draw_photos(num_people=5)
-    settings = {"kappas": [8.0], "top_ks": [5], "num_generated": 100}
+    settings = GAME
     with_one = np.concatenate([names, ["lonely"]]), torch.cat([faces, faces[:1]])
     expected = rehearse_attack(faces, names, **settings)
     pd.testing.assert_frame_equal(rehearse_attack(with_one[1], with_one[0], **settings), expected)
