@@ -158,7 +158,7 @@ def main():
     command = {"index": index, "train": train, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
     try:
         command(**arguments)
-    except (ValueError, OSError) as mistake:
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         sys.exit(str(mistake))
 
 

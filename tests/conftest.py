@@ -41,7 +41,7 @@ def small():
         "snapshots": [0.0, 0.5, 1.0], "checkpoint_seconds": 1e9, "precision": "float32",
     }  # fmt: skip
     style = {
-        "style_dim": 16, "mapping_layers": 2, "mapping_rate": 0.01, "style_mixing": 0.9, "truncation": 1.0,
+        "learning_rate": 3e-3, "style_dim": 16, "mapping_layers": 2, "mapping_rate": 0.01, "style_mixing": 0.9, "truncation": 1.0,
         "path_length_weight": 2.0, "path_length_interval": 4, "path_length_shrink": 2, "path_length_decay": 0.01,
         "augment": ["ada"],
     }  # fmt: skip

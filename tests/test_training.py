@@ -156,7 +156,7 @@ def test_weights_that_are_not_finite_are_never_a_snapshot(photos, small, tmp_pat
     assert load_file(tmp_path / "good.safetensors")
     with torch.no_grad():
         next(state["average"].parameters()).fill_(float("nan"))
-    save_snapshot(state, tmp_path / "bad.safetensors", "{}", 1)
+    assert not save_snapshot(state, tmp_path / "bad.safetensors", "{}", 1)
     assert not (tmp_path / "bad.safetensors").exists()
 
 
@@ -184,3 +184,66 @@ def test_what_goes_wrong_beside_others_is_said_here(photos, small, tmp_path):
     recipe = {"gan": "fastgan", "settings": small["fastgan"] | {"learning_rate": 1e30}, "kimg": 0.4}
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
         train_groups(list_jobs({"a": photos, "b": photos}, 1, tmp_path, "run", **recipe), "cpu", "run")
+
+
+def test_a_step_mixes_styles_of_different_latents_and_publishes_none_of_them(photos, small, monkeypatch):
+    """On a CPU two generators whose seeds differ above 32 bits are one: other must not be z, nor a published latent."""
+    from ppe.gans import training
+    from ppe.sampling import draw_latents
+
+    state = training.start_training(photos, "stylegan2", small["stylegan2"], 0, "cpu")
+    seen = []
+    mapping = state["generator"].map
+    monkeypatch.setattr(state["generator"], "map", lambda z: seen.append(z) or mapping(z))
+    for step in range(1, 4):
+        training.train_step(state, step, small["stylegan2"], 0)
+    z = torch.cat(seen)
+    assert len(z) == 3 * 2 * 8 and len(z.unique(dim=0)) == len(z), "z and other, three steps, no two alike"
+    published = draw_latents(range(100), 16)
+    assert not (z[:, None] == published).all(2).any()
+
+
+def test_one_that_goes_on_alone_finds_the_threads_it_began_with(photos, small, tmp_path, monkeypatch):
+    from ppe.gans import groups
+
+    seen = []
+    monkeypatch.setattr(groups, "_train_side_by_side", lambda jobs, threads, label: seen.append((len(jobs), threads)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    jobs = groups.list_jobs({"a": photos, "b": photos, "c": photos}, 1, tmp_path, "run", gan="fastgan", kimg=1.0)
+    for group in "ab":
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "finished.json").write_text("[]")
+    with pytest.raises(FileNotFoundError):
+        groups.train_groups(jobs, "cpu", "run")  # c was not trained by the stand-in
+    assert seen == [(1, 2)], "one is left, with the two threads of three trainings on six"
+
+
+def test_a_training_dies_with_the_kernel_that_started_it(photos, small, tmp_path, root):
+    """kill -9 of the parent: its processes end, so that the next run finds nobody in the folder."""
+    import signal
+    import time
+
+    code = f"""
+import json, sys, torch
+from pathlib import Path
+from ppe.gans.groups import list_jobs, train_groups
+if __name__ == "__main__":
+    images = torch.zeros(12, 3, 32, 32, dtype=torch.uint8)
+    recipe = {{"gan": "fastgan", "kimg": 900.0, "settings": json.loads({json.dumps(json.dumps(small["fastgan"]))})}}
+    train_groups(list_jobs({{"a": images, "b": images}}, 1, Path({str(tmp_path)!r}), "run", **recipe))
+"""
+    (tmp_path / "start.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "start.py")], env=environment, cwd=root)
+    waited = time.monotonic()
+    while not all((tmp_path / g / "snapshot-000000000.safetensors").exists() for g in "ab"):
+        assert time.monotonic() - waited < 120 and parent.poll() is None
+        time.sleep(0.2)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    from ppe.gans.checkpoints import _is_held
+
+    waited = time.monotonic()
+    while _is_held(tmp_path):
+        assert time.monotonic() - waited < 30, "an orphan trains on"
+        time.sleep(0.2)

@@ -37,7 +37,9 @@ def augment_adaptively(images, draws, p):
         p = p.to(draws.random.device)
         inverse = _draw_geometry(draws, p, images.shape[-1]).to(images.device)
         colour = _draw_colour(draws, p).to(images.device)
-        moved = _sample(images.float(), inverse)
+        # A face that is not moved is not sampled either: sampling takes some of the finest detail away.
+        still = (inverse == torch.eye(3, device=images.device)).all(dim=(1, 2))
+        moved = torch.where(still[:, None, None, None], images.float(), _sample(images.float(), inverse))
         flat = moved.flatten(2)
         return (colour[:, :3, :3] @ flat + colour[:, :3, 3:]).view(moved.shape)
 
@@ -110,7 +112,10 @@ def _shift(move):
 
 
 def _sample(images, inverse):
-    """Bilinear samples of the mirrored-out face at twice the side, averaged down: what turns and shrinks cannot alias much."""
+    """Bilinear samples of the mirrored-out face at twice the side, averaged down: what turns and shrinks cannot alias much.
+
+    Simpler than the paper's wavelet filters, and softer: of the finest chequerboard a quarter is left.
+    """
     side = images.shape[-1]
     large = F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
     grid = F.affine_grid(inverse[:, :2], (len(images), 3, 2 * side, 2 * side), align_corners=False)
@@ -122,7 +127,6 @@ def _draw_colour(draws, p):
     """Colour transformations as one matrix a face: [b, 4, 4], acting on (red, green, blue, 1)."""
     device = draws.random.device
     identity = torch.eye(4, device=device).expand(draws.size // draws.world, 4, 4)
-    grey = torch.full((3,), 1 / math.sqrt(3), device=device)  # the axis of equal red, green and blue
 
     def maybe(matrix):
         return torch.where(draws.uniform(1, 1) < p, matrix, identity)
@@ -132,10 +136,10 @@ def _draw_colour(draws, p):
     contrast = identity.clone()
     contrast[:, :3, :3] *= (2 ** (draws.normal() * CONTRAST_DEVIATION))[:, None, None]
     onto_grey = torch.zeros(4, 4, device=device)
-    onto_grey[:3, :3] = grey[:, None] * grey
+    onto_grey[:3, :3] = 1 / 3  # the axis of equal red, green and blue
     flip = identity - 2 * onto_grey * draws.integers(2).float()[:, None, None]  # mirror the luma
     hue = identity.clone()
-    hue[:, :3, :3] = _turn_about(grey, (draws.uniform() * 2 - 1) * math.pi)
+    hue[:, :3, :3] = _turn_about_grey((draws.uniform() * 2 - 1) * math.pi)
     saturation = 2 ** (draws.normal() * SATURATION_DEVIATION)
     colours = identity.clone()
     colours[:, :3, :3] = onto_grey[:3, :3] + saturation[:, None, None] * (torch.eye(3, device=device) - onto_grey[:3, :3])
@@ -145,9 +149,9 @@ def _draw_colour(draws, p):
     return matrix
 
 
-def _turn_about(axis, angle):
-    """Rotations [b, 3, 3] about a unit axis (Rodrigues' formula)."""
-    x, y, z = axis.tolist()
-    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], device=angle.device)
+def _turn_about_grey(angle):
+    """Rotations [b, 3, 3] about (1, 1, 1) / sqrt(3) (Rodrigues' formula)."""
+    identity = torch.eye(3, device=angle.device)
+    cross = (identity.roll(1, 0) - identity.roll(-1, 0)) / math.sqrt(3)
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    return cos * torch.eye(3, device=angle.device) + sin * cross + (1 - cos) * axis[:, None] * axis
+    return cos * identity + sin * cross + (1 - cos) / 3

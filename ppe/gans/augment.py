@@ -39,7 +39,7 @@ def shift_colour(images, draws, p=None):
 
 
 def translate(images, draws, p=None, ratio=0.125):
-    """Move each face by up to ``ratio`` of its side, in whole pixels; what enters is black (grey level 0 of -1 to 1)."""
+    """Move each face by up to ``ratio`` of its side, in whole pixels; what enters is grey, the middle of [-1, 1]."""
     height, width = images.shape[-2:]
     reach_y, reach_x = int(height * ratio + 0.5), int(width * ratio + 0.5)
     rows = (draws.integers(2 * reach_y + 1, 1).to(images.device) + torch.arange(height, device=images.device))

@@ -21,7 +21,7 @@ def fingerprint(members, images):
 
     members : DataFrame of the training photos; images : dict of Tensor uint8, by group.
     """
-    digests = [f"{group} {hashlib.sha256(faces.numpy().tobytes()).hexdigest()}" for group, faces in sorted(images.items())]
+    digests = [f"{group} {hashlib.sha256(faces.contiguous().numpy()).hexdigest()}" for group, faces in sorted(images.items())]
     return "\n".join([members.to_csv(index=False), *digests])
 
 
@@ -44,10 +44,14 @@ def hold_lock(folder):
 def publish_training(checkpoints, destination):
     """Copy the finished snapshots of all GANs from the checkpoints folder to ``destination``.
 
-    The folder stays: a stage that is run again because a figure changed finds its GANs trained. Folders of the same run
-    whose recipe (the digest in their name) was another are deleted.
+    The folder stays: a stage that is run again because a figure changed finds its GANs trained. Snapshots of an earlier
+    training in ``destination`` go, and so do folders of the same run whose recipe (the digest in their name) was another,
+    unless somebody trains in them.
     """
     checkpoints, destination = Path(checkpoints), Path(destination)
+    for old in destination.glob("*/snapshot-*.safetensors"):
+        if not (checkpoints / old.parent.name / old.name).exists():
+            old.unlink()
     for source in sorted(checkpoints.glob("*/*.safetensors")):
         target = destination / source.parent.name / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,15 +59,26 @@ def publish_training(checkpoints, destination):
         os.replace(target.with_suffix(".partial"), target)
     run, _, digest = checkpoints.name.rpartition("-")
     for other in checkpoints.parent.glob(f"{run}-*"):
-        if other.name.removeprefix(f"{run}-") != digest and len(other.name) == len(checkpoints.name):
+        if other.name.removeprefix(f"{run}-") != digest and len(other.name) == len(checkpoints.name) and not _is_held(other):
             shutil.rmtree(other)
+
+
+def _is_held(folder):
+    """Whether another process trains in one of the folder's groups."""
+    for path in folder.glob("*/lock"):
+        with open(path, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
 
 
 @torch.no_grad()
 def save_snapshot(state, path, description, seed):
     """Write the averaged generator, its batch norm statistics measured afresh: those of the last steps belong to other weights.
 
-    Weights that are not finite are not written: the last good snapshot stays the last.
+    Weights that are not finite are not written: the last good snapshot stays the last. Returns whether it was written.
     """
     average = state["average"].train()
     for own, current in zip(average.buffers(), state["generator"].buffers(), strict=True):
@@ -76,8 +91,10 @@ def save_snapshot(state, path, description, seed):
     device = next(average.parameters()).device
     for _ in range(NUM_CALIBRATION // 64 if norms else 0):
         average(torch.randn(64, average.latent_dim, generator=random).to(device))
-    if all(p.isfinite().all() for p in average.eval().parameters()):
+    is_finite = all(p.isfinite().all() for p in average.eval().parameters())
+    if is_finite:
         save_tensors(average.state_dict(), path, description)
+    return bool(is_finite)
 
 
 def save_tensors(tensors, path, description):

@@ -4,6 +4,7 @@ So a training that goes on from a checkpoint sees what one that was never stoppe
 half a batch each see what one process with the whole batch sees.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ class Draws(NamedTuple):
     """Where one step's random numbers come from; row i of a batch belongs to process i modulo ``world``.
 
     The rows of a process are strided, because the groups of the minibatch standard deviation are: a group of one process
-    is then a group of the whole batch.
+    is then a group of the whole batch (where the group's size divides the share of a process).
     """
 
     random: torch.Generator
@@ -51,6 +52,12 @@ def pick_rows(count, step, size, seed, rank=0, world=1):
     start, stop = step * size, (step + 1) * size
     parts = []
     for epoch in range(start // count, (stop - 1) // count + 1):
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + epoch))
+        order = _order_photos(count, seed, epoch)
         parts.append(order[max(start - epoch * count, 0) : stop - epoch * count])
     return torch.cat(parts)[rank::world]
+
+
+@lru_cache(maxsize=2)
+def _order_photos(count, seed, epoch):
+    """int64 [count]: the photos of one epoch; kept, since a large data set's takes longer than a step."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + epoch))

@@ -1,17 +1,18 @@
 """Train the GANs of one run side by side: on a CPU a process each, on a GPU one after another.
 
-On a CPU three trainings of one thread each make about half as many steps again as three of all threads one after another
-(``bench/train.py``): small nets spend their time waiting for each other's threads, the more so where anything else runs.
-And what one thread computes does not depend on how many cores a machine has.
+On a CPU three trainings of one thread each make more steps than three of all threads one after another: in small nets threads
+wait for each other, the more so where anything else runs.
 """
 
 import json
 import os
 import sys
 import time
+from contextlib import closing, nullcontext
 from multiprocessing import get_context
 from queue import Empty
 
+import numpy as np
 import torch
 from torch.distributed import is_torchelastic_launched
 from tqdm.auto import tqdm
@@ -29,7 +30,7 @@ def list_jobs(images, seed, folder, label, **recipe):
     ``train_gan`` takes. Returns a list of dict, in the order of the groups.
     """
     return [
-        {**recipe, "images": images[group], "seed": len(images) * seed + number, "folder": folder / group,
+        {**recipe, "images": np.asarray(images[group]), "seed": len(images) * seed + number, "folder": folder / group,
          "label": f"{label}, GAN {group}"}
         for number, group in enumerate(sorted(images))
     ]  # fmt: skip
@@ -44,7 +45,7 @@ def train_groups(jobs, device="cpu", label=""):
         Keywords of ``ppe.gans.training.train_gan``; each has a ``folder`` of its own, in which this process, or the one
         that trains for it, holds the lock.
     device : str
-        ``cpu``: all at once, with the threads shared out; else one after another.
+        ``cpu``: all at once, with the threads shared out; else, or under ``torchrun``, one after another.
     label : str
         What the log calls them together.
 
@@ -54,25 +55,27 @@ def train_groups(jobs, device="cpu", label=""):
 
     Raises
     ------
-    FloatingPointError, ValueError
+    FloatingPointError, ValueError, OSError, RuntimeError
         What the first training that failed said; the others were trained to their end.
     """
+    # Of all trainings, not of those that are left: one that goes on must find the threads that it began with.
+    threads = max(1, torch.get_num_threads() // len(jobs))
     todo = [job for job in jobs if not (job["folder"] / "finished.json").exists()]
-    if torch.device(device).type != "cpu" or is_torchelastic_launched():
-        for job in todo:
-            lock = hold_lock(job["folder"]) if os.environ.get("RANK", "0") == "0" else None
-            train_gan(**job, device=device)
-            if lock:
-                lock.close()
-    elif todo:
-        _train_side_by_side(todo, label)
+    if torch.device(device).type == "cpu" and not is_torchelastic_launched():
+        if todo:
+            _train_side_by_side(todo, threads, label)
+    else:
+        for job in jobs:
+            is_first = os.environ.get("RANK", "0") == "0"
+            with closing(hold_lock(job["folder"])) if is_first else nullcontext():
+                train_gan(**job, device=device)
     return [json.loads((job["folder"] / "finished.json").read_text()) for job in jobs]
 
 
-def _train_side_by_side(jobs, label):
+def _train_side_by_side(jobs, threads, label):
     context = get_context("spawn")
-    shown, failures = context.Array("q", len(jobs)), context.Queue()
-    threads = max(1, torch.get_num_threads() // len(jobs))
+    # No lock around it: a process that is killed while it holds one would leave the others waiting.
+    shown, failures = context.Array("q", len(jobs), lock=False), context.Queue()
     processes = [
         context.Process(target=_train_alone, args=(job, number, threads, shown, failures), daemon=True)
         for number, job in enumerate(jobs)
@@ -83,8 +86,9 @@ def _train_side_by_side(jobs, label):
         _show_progress(processes, shown, [round(job["kimg"] * 1000) for job in jobs], label)
     finally:  # an interrupt ends them; they go on from their checkpoints
         for process in processes:
-            process.terminate()
-            process.join()
+            if process.pid:
+                process.terminate()
+                process.join()
     try:
         raise failures.get(timeout=1)
     except Empty:
@@ -95,18 +99,23 @@ def _train_side_by_side(jobs, label):
 
 
 def _train_alone(job, number, threads, shown, failures):
-    """The life of one process: what goes wrong is handed back as a sentence."""
+    """The life of one process: what goes wrong is handed back as a sentence, and nobody trains on for a parent that is gone."""
     torch.set_num_threads(threads)
+    parent = os.getppid()
 
     def report(images):
         shown[number] = images
+        if os.getppid() != parent:
+            os._exit(1)
 
     try:
-        lock = hold_lock(job["folder"])  # here: it outlives the notebook's kernel if the training does
-        train_gan(**job, report=report)
-        lock.close()
+        with closing(hold_lock(job["folder"])):
+            train_gan(**job, report=report)
     except (FloatingPointError, ValueError, OSError) as error:
         failures.put(error)
+        sys.exit(1)
+    except Exception as error:
+        failures.put(RuntimeError(f"{job['label']}: {type(error).__name__}: {error}"))
         sys.exit(1)
 
 

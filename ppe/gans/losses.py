@@ -17,8 +17,9 @@ def compute_discriminator_loss(real_logits, generated_logits):
 def compute_r1_penalty(discriminator, real):
     """Squared norm of the gradient of D at real faces, mean over the batch (Mescheder et al. 2018, equation 9).
 
-    real : Tensor [B, 3, H, W], as the discriminator sees it. The caller multiplies by gamma / 2 and by the interval at
-    which it is applied (lazy regularisation, Karras et al. 2020, section 3.1).
+    real : Tensor [B, 3, H, W], as the discriminator sees it: augmented. (The authors of ADA differentiate through the
+    augmentation as well; a sampled grid has no second derivative in torch.) The caller multiplies by gamma / 2 and by the
+    interval at which it is applied (lazy regularisation, Karras et al. 2020, section 3.1).
     """
     real = real.detach().requires_grad_(True)
     logits, _ = discriminator(real)

@@ -5,11 +5,13 @@ which torch's own wrapper of a net (DistributedDataParallel) does not follow thr
 """
 
 import os
+from functools import lru_cache
 
 import torch
 from torch.distributed import is_torchelastic_launched
 
 
+@lru_cache(maxsize=1)
 def join_processes(device):
     """Join the processes that ``torchrun`` started: (fabric or None, device, rank, number of processes)."""
     if not is_torchelastic_launched():
@@ -27,7 +29,11 @@ def join_processes(device):
 @torch.no_grad()
 def average(tensor, fabric):
     """The mean of a tensor over the processes; the tensor itself where there is one."""
-    return tensor if fabric is None else fabric.all_reduce(tensor, reduce_op="mean")
+    if fabric is None:
+        return tensor
+    total = tensor.clone()
+    torch.distributed.all_reduce(total)  # Fabric's own waits for all processes before it, twice a step
+    return total / fabric.world_size
 
 
 @torch.no_grad()
@@ -36,7 +42,7 @@ def average_gradients(net, fabric):
     if fabric is None:
         return
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    flat = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    flat = average(torch.cat([g.flatten() for g in gradients]), fabric)
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 

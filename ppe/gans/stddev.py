@@ -16,7 +16,7 @@ def compute_group_stddev(x, group):
 
 
 class StddevChannel(torch.nn.Module):
-    """Append the groups' standard deviation to a feature map, and remember its mean over training.
+    """Append the groups' standard deviation to a feature map, and remember its mean over the last hundred or so batches.
 
     With the batch's own value a batch of members would give itself away to a white-box attack: ``stddev`` fixes the
     channel, and a face's logit no longer depends on its neighbours.

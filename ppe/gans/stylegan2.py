@@ -21,7 +21,11 @@ from ppe.gans.stddev import StddevChannel
 LEAK = 0.2
 """Slope of the leaky ReLU below zero; its output is multiplied by sqrt(2), which keeps the variance."""
 MEAN_DECAY = 0.998
-"""Decay a step of the moving average of w that truncation pulls towards (Karras et al. 2019, section 4 and code)."""
+"""Decay a step of the moving average of w that truncation pulls towards (assumed: half of it is of the last 350 steps)."""
+TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
+FILTER = TAPS[:, None] * TAPS / TAPS.sum() ** 2
+"""Low-pass filter of a map before its side is halved and after it was doubled (Karras et al. 2019, section 2: bilinear
+sampling)."""
 
 
 def build(resolution, settings):
@@ -71,20 +75,20 @@ class EqualConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.gain, self.size, self.down = 1 / math.sqrt(in_channels * size**2), size, down
+        self.register_buffer("filter", FILTER.clone(), persistent=False)
 
     def forward(self, x):
         weight = self.weight * self.gain
         if not self.down:
             return F.conv2d(x, weight, self.bias, padding=self.size // 2)
         if self.size == 1:  # nothing but every second place of the filtered map is needed
-            return F.conv2d(filter_map(x, 1, stride=2), weight, self.bias)
-        return F.conv2d(filter_map(x, 2), weight, self.bias, stride=2)
+            return F.conv2d(filter_map(x, self.filter, 1, stride=2), weight, self.bias)
+        return F.conv2d(filter_map(x, self.filter, 2), weight, self.bias, stride=2)
 
 
-def filter_map(x, padding, stride=1, gain=1.0):
-    """Low-pass filter [1, 3, 3, 1] x [1, 3, 3, 1] / 64 of every channel (Karras et al. 2019, section 2: bilinear sampling)."""
-    tap = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype)
-    kernel = (tap[:, None] * tap * (gain / 64)).expand(x.shape[1], 1, 4, 4)
+def filter_map(x, kernel, padding, stride=1):
+    """Every channel of x [B, C, H, W] through one kernel [4, 4]."""
+    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
     return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
 
 
@@ -101,17 +105,20 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.up = up
+        # Doubling puts three zeros beside every value: four times the filter keeps the mean.
+        self.register_buffer("filter", 4 * FILTER, persistent=False)
 
     def forward(self, x, w, noise):
         """x [B, C, H, W], w [B, style_dim], noise [B or 1, 1, H', W'] -> [B, C', H', W']."""
         # Demodulation (equation 3) makes the output's variance independent of the weights' scale, so none is applied.
         style = self.affine(w)
-        power = self.weight.float().square().sum(dim=(2, 3))
-        demodulate = (style.float().square() @ power.T + 1e-8).rsqrt().to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):  # sums of squares
+            power = self.weight.float().square().sum(dim=(2, 3))
+            demodulate = (style.float().square() @ power.T + 1e-8).rsqrt().to(x.dtype)
         x = x * style.to(x.dtype)[:, :, None, None]
         if self.up:
             x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            x = filter_map(x, 1, gain=4.0)
+            x = filter_map(x, self.filter, 1)
         else:
             x = F.conv2d(x, self.weight, padding=1)
         x = x * demodulate[:, :, None, None] + (noise * self.noise_strength).to(x.dtype)
@@ -165,7 +172,9 @@ class Generator(nn.Module):
         self.convs = nn.ModuleDict({str(s): StyledConv(width[s], width[s], style_dim) for s in sides})
         self.to_rgbs = nn.ModuleDict({str(s): ToRgb(width[s], style_dim) for s in sides})
         self.num_styles = 2 * len(sides)
+        # A moving sum of w and of its weights: their quotient is a mean from the first step on.
         self.register_buffer("mean_style", torch.zeros(style_dim))
+        self.register_buffer("mean_weight", torch.zeros(()))
         # The noise of published faces is fixed, so that a face is a function of z; in training it is drawn.
         for side in sides:
             for name in ("conv", "up") if side > 4 else ("conv",):
@@ -173,9 +182,10 @@ class Generator(nn.Module):
 
     def map(self, z):
         """z float [B, latent_dim] -> w float [B, style_dim] (Karras et al. 2019, figure 1)."""
-        x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.mapping:
-            x = activate(layer(x))
+        with torch.autocast(z.device.type, enabled=False):
+            x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+            for layer in self.mapping:
+                x = activate(layer(x))
         return x
 
     def synthesise(self, styles, draws=None):
@@ -191,14 +201,14 @@ class Generator(nn.Module):
             if picture is not None:
                 picture = F.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
             # The RGB layer shares its style with the next resolution's first layer.
-            rgb = self.to_rgbs[side](x, styles[:, layer])
+            rgb = self.to_rgbs[side](x, styles[:, layer]).float()
             picture = rgb if picture is None else picture + rgb
         return picture
 
     def forward(self, z):
         """z float [B, latent_dim] -> faces float [B, 3, H, H], about [-1, 1]: what is published."""
         w = self.map(z)
-        w = self.mean_style.to(w.dtype).lerp(w, self.truncation)
+        w = (self.mean_style / self.mean_weight.clamp(min=1e-8)).lerp(w, self.truncation)
         return self.synthesise(w[:, None].expand(-1, self.num_styles, -1))
 
     def draw(self, z, draws):
@@ -209,7 +219,10 @@ class Generator(nn.Module):
         """styles float [B, num_styles, style_dim]: w of z up to a random layer, of another z from there on."""
         w = self.map(z)
         if self.training:
-            self.mean_style.lerp_(w.detach().float().mean(0), 1 - MEAN_DECAY)
+            self.mean_style.lerp_(w.detach().mean(0), 1 - MEAN_DECAY)
+            self.mean_weight.lerp_(torch.ones_like(self.mean_weight), 1 - MEAN_DECAY)
+        # Skip as many numbers as z took: on a CPU this stream may begin as the one that drew z, and other would be z.
+        draws.normal(self.latent_dim)
         other = self.map(draws.normal(self.latent_dim).to(z.device))
         cut = 1 + draws.integers(self.num_styles - 1, 1).to(z.device)
         is_mixed = draws.uniform(1).to(z.device) < self.style_mixing
@@ -262,5 +275,6 @@ class Discriminator(nn.Module):
     def forward(self, x, stddev=None):
         """faces float [B, 3, H, H] in [-1, 1] -> (logits float [B], {}); ``stddev`` fixes the channel of that name."""
         x = self.blocks(activate(self.from_rgb(x)))
-        x = activate(self.last(self.stddev(x, stddev)))
-        return self.logit(activate(self.hidden(x.flatten(1)))).squeeze(1), {}
+        x = activate(self.last(self.stddev(x, stddev))).flatten(1)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.logit(activate(self.hidden(x.float()))).squeeze(1), {}

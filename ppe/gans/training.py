@@ -6,6 +6,7 @@ sees what a training that was never stopped would have seen.
 
 import copy
 import json
+import math
 import os
 import sys
 import time
@@ -31,6 +32,7 @@ LOSSES = ("loss_generator", "loss_discriminator", "loss_redraw", "real_logit", "
 """Columns of the loss table: means over an interval; logits large = real; p and real_sign of ADA; path_length is the mean a."""
 MEMORY_FORMAT = torch.channels_last
 """How the nets' maps lie in memory: several times faster than contiguous on CPUs and on GPUs with tensor cores."""
+NOT_FINITE = "{}: a {} is not finite after {} images; the snapshots so far are kept: lower learning_rate (params.yaml: gans)"
 TF32 = "high"
 """Where a GPU multiplies float32 (path lengths, R1), it may round the factors to TF32."""
 
@@ -73,6 +75,7 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     finished, checkpoint = folder / "finished.json", folder / "checkpoint.pt"
+    wait_for_all(join_processes(device)[0])  # all of them must find the same files
     if finished.exists():
         return json.loads(finished.read_text())
     state = start_training(torch.as_tensor(images), gan, settings, seed, device)
@@ -85,16 +88,19 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     saved = time.monotonic()
     for step in _show_progress(range(state["step"], steps + 1), size, label, writes, report):
         if step in marks and writes:
-            save_snapshot(state, folder / f"snapshot-{step * size:09d}.safetensors", description, seed)
+            path = folder / f"snapshot-{step * size:09d}.safetensors"
+            if not save_snapshot(state, path, description, seed):
+                raise FloatingPointError(NOT_FINITE.format(label, "weight", step * size))
         if step == steps:
             break
         train_step(state, step, settings, seed)
         state["step"] = step + 1
         if (step + 1) % LOSS_INTERVAL == 0 or step + 1 in marks:
             _log_losses(state, (step + 1) * size, label)
-        if writes and time.monotonic() - saved > settings["checkpoint_seconds"]:
-            save_checkpoint(state, checkpoint)
-            saved = time.monotonic()
+            # Only here, where all is known to be finite.
+            if writes and time.monotonic() - saved > settings["checkpoint_seconds"]:
+                save_checkpoint(state, checkpoint)
+                saved = time.monotonic()
     if writes:
         save_tensors(state["discriminator"].state_dict(), folder / "discriminator.safetensors", description)
         save_losses(state["losses"], finished)
@@ -155,9 +161,10 @@ def _build_adam(net, rate, betas, interval):
 def train_step(state, step, settings, seed):
     """One step of the discriminator and one of the generator on the same generated faces."""
     draws = open_draws(seed, step, settings["batch_size"], "cpu", state["rank"], state["world"])
-    # What is large (noise, augmentation) is drawn where it is used; on a CPU that is the same generator.
+    # What is large (noise, augmentation) is drawn where it is used. (On a CPU, whose generators look at the lower 32 bits of
+    # a seed alone, this stream begins as the other does.)
     heavy = draws._replace(random=torch.Generator(state["device"]).manual_seed(seed * 1_000_003 + step + 2**32))
-    z = draws.normal(settings["latent_dim"]).to(state["device"])
+    z = _send(draws.normal(settings["latent_dim"]), state["device"])
     quadrant = tuple(torch.randint(0, 2, (2,), generator=draws.random).tolist())
     real = _pick_real(state, step, settings, seed, draws)
     with _autocast(state):
@@ -208,12 +215,18 @@ def _step_generator(state, step, settings, shown, draws):
 
 def _regularise_path(state, settings, draws, weight):
     """Add the gradient of the path lengths' penalty, on a part of a batch, and move their average (Karras et al. 2020)."""
-    draws = draws._replace(size=max(state["world"], settings["batch_size"] // settings["path_length_shrink"]))
+    share = max(1, settings["batch_size"] // settings["path_length_shrink"] // state["world"])
+    draws = draws._replace(size=share * state["world"])
     z = draws.normal(settings["latent_dim"]).to(state["device"])
     lengths = state["generator"].measure_path_lengths(z, draws)
     mean = average(lengths.detach().mean(), state["fabric"])
     state["path_mean"] = state["path_mean"].lerp(mean, settings["path_length_decay"])
     (compute_path_penalty(lengths, state["path_mean"]) * weight).backward()
+
+
+def _send(tensor, device):
+    """To the device without waiting for it."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _autocast(state):
@@ -224,9 +237,9 @@ def _pick_real(state, step, settings, seed, draws):
     """The step's real faces, float in [-1, 1]."""
     images = state["images"]
     rows = pick_rows(len(images), step, draws.size, seed, draws.rank, draws.world)
-    real = images[rows.to(images.device)].float() / 127.5 - 1
+    real = images[_send(rows, images.device)].float() / 127.5 - 1
     if settings["flip"]:
-        mirrored = (draws.uniform(1, 1, 1) < 0.5).to(images.device)
+        mirrored = _send(draws.uniform(1, 1, 1) < 0.5, images.device)
         real = torch.where(mirrored, real.flip(3), real)
     return real
 
@@ -255,11 +268,8 @@ def _steer_augmentation(state, step, settings, real_sign):
 def _log_losses(state, shown, label):
     """A row of the loss table: the one place in the loop that waits for the device."""
     values = average(state["recent"] / max(state["count"], 1), state["fabric"]).tolist()
-    if not all(map(torch.isfinite, map(torch.tensor, values))):
-        raise FloatingPointError(
-            f"{label}: a loss is not finite after {shown} images; the snapshots so far are kept: "
-            "lower learning_rate (params.yaml: gans)"
-        )
+    if not all(map(math.isfinite, values)):
+        raise FloatingPointError(NOT_FINITE.format(label, "loss", shown))
     state["losses"].append({"images": shown, **dict(zip(LOSSES, values, strict=True))})
     state["recent"].zero_()
     state["count"] = 0
