@@ -2,6 +2,7 @@
 
     python bench/train.py                                   # 32 px, the nets of params.yaml
     python bench/train.py --resolutions 32 64 128 256 --channel-base 16384   # the papers' widths, for a GPU
+    python bench/train.py --side-by-side                    # three GANs at once, a thread each, or one after another
 
 For each GAN and resolution: images a second of the trainer as it is, with each precision; of the plain loop (float32,
 contiguous memory); peak memory of a process of its own. ``lightweight-gan``, where it is installed and a GPU is there, trains
@@ -15,12 +16,15 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
 from ppe.gans import training
-from ppe.gans.training import start_training, train_step
+from ppe.gans.groups import list_jobs, train_groups
+from ppe.gans.training import start_training, train_gan, train_step
 from ppe.params import load_params
 
 PUBLISHED = """Published by others (images a second of training): StyleGAN2 128 px 80 (V100), 147 (A100); 256 px 48 and 80
@@ -47,9 +51,6 @@ def measure(gan, settings, resolution, device, stretches=5, steps=16):
 
 def measure_lightweight_gan(resolution, steps=30):
     """Images a second of lightweight-gan's own training step on random photos, batch 32, on a GPU."""
-    import tempfile
-    from pathlib import Path
-
     from lightweight_gan import Trainer
     from PIL import Image
 
@@ -70,12 +71,27 @@ def measure_lightweight_gan(resolution, steps=30):
         return steps * 32 / (time.perf_counter() - started)
 
 
+def measure_groups(gan, settings, kimg=3.0):
+    """Seconds of three trainings at once, a thread each, and of the same one after another with all threads."""
+    images = torch.randint(0, 256, (50, 3, 32, 32), dtype=torch.uint8)
+    recipe = {"gan": gan, "settings": settings, "kimg": kimg}
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        together = list_jobs(dict.fromkeys("abc", images), 1, Path(folder) / "together", "bench", **recipe)
+        alone = list_jobs(dict.fromkeys("abc", images), 1, Path(folder) / "alone", "bench", **recipe)
+        for call in (lambda: train_groups(together, "cpu", "bench"), lambda: [train_gan(**job) for job in alone]):
+            started = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - started)
+    return seconds
+
+
 def run_alone(gan, resolution, variant, channel_base):
     """Measure one variant in a process of its own, so that peak memory is its own."""
     call = [sys.executable, __file__, "--one", gan, str(resolution), variant, "--channel-base", str(channel_base)]
     done = subprocess.run(call, capture_output=True, text=True)
     if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1]}
+        return {"error": (done.stderr.strip().splitlines() or [f"ended with exit code {done.returncode}"])[-1]}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -85,6 +101,7 @@ def main():
     parser.add_argument("--gans", nargs="+", default=["fastgan", "stylegan2"])
     parser.add_argument("--channel-base", type=int, default=0, help="0: as in params.yaml; 16384: the papers' width at 256 px")
     parser.add_argument("--one", nargs=3, metavar=("GAN", "RESOLUTION", "VARIANT"), help="measure one variant and print JSON")
+    parser.add_argument("--side-by-side", action="store_true", help="three GANs at once against one after another")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     params = load_params()
@@ -95,9 +112,16 @@ def main():
             settings |= {"channel_base": options.channel_base, "channel_base_discriminator": options.channel_base}
             settings |= {"channel_max": 512}
         if variant == "plain":
-            training.MEMORY_FORMAT = torch.contiguous_format
+            training.MEMORY_FORMAT, training.TF32 = torch.contiguous_format, "highest"
+            torch.backends.cudnn.allow_tf32 = False
         settings["precision"] = "bfloat16" if variant == "bfloat16" else "float32"
         print(json.dumps(measure(gan, settings, int(resolution), device)))
+        return
+    if options.side_by_side:
+        for gan in options.gans:
+            together, alone = measure_groups(gan, params.gans[gan].model_dump())
+            print(f"{gan}: three at once {together:.0f} s (with 3 starts of a process), one after another {alone:.0f} s, "
+                  f"{alone / together:.2f} x as fast", flush=True)
         return
     name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor()} {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {name}")
