@@ -22,6 +22,9 @@ LEAK = 0.2
 """Slope of the leaky ReLU below zero; its output is multiplied by sqrt(2), which keeps the variance."""
 MEAN_DECAY = 0.998
 """Decay a step of the moving average of w that truncation pulls towards (assumed: half of it is of the last 350 steps)."""
+NOISE_RATE = 0.05
+"""Learning rate of the noise's strengths over that of everything else (assumed: at the rate of a training of minutes the noise
+grows faster than the faces, and covers them)."""
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = TAPS[:, None] * TAPS / TAPS.sum() ** 2
 """Low-pass filter of a map before its side is halved and after it was doubled (Karras et al. 2019, section 2: bilinear
@@ -121,7 +124,7 @@ class StyledConv(nn.Module):
             x = filter_map(x, self.filter, 1)
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        x = x * demodulate[:, :, None, None] + (noise * self.noise_strength).to(x.dtype)
+        x = x * demodulate[:, :, None, None] + (noise * (self.noise_strength * NOISE_RATE)).to(x.dtype)
         return activate(x + self.bias.to(x.dtype)[:, None, None])
 
 
