@@ -9,7 +9,6 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ppe.faces import resize_faces
-from ppe.parallel import open_workers
 
 
 def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"):
@@ -42,16 +41,15 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
         raise ValueError(f"batch_size={batch_size} is not at least 1")
     embedder = embedder.to(device)
 
-    @torch.inference_mode()
-    def embed_batch(start):
+    parts = []
+    # One empty batch where there are no faces, so that the result still has its D columns.
+    for start in range(0, max(len(faces), 1), batch_size):
         batch = torch.from_numpy(np.array(faces[start : start + batch_size]))  # a copy: a memmap may be read-only
         if resolution is not None:
             batch = resize_faces(batch, resolution)
-        return embedder(batch.to(device)).cpu()
-
-    with open_workers(device) as pool:
-        # One empty batch where there are no faces, so that the result still has its D columns.
-        embeddings = torch.cat(list(pool.map(embed_batch, range(0, max(len(faces), 1), batch_size))))
+        with torch.inference_mode():
+            parts.append(embedder(batch.to(device)).cpu())
+    embeddings = torch.cat(parts)
     if not embeddings.isfinite().all():
         row = int((~embeddings.isfinite()).any(1).nonzero()[0])
         raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged")
