@@ -106,7 +106,7 @@ def test_each_person_counts_alike_where_some_have_more_training_photos(study):
     extra = photos[(photos.identity == "p00") & (photos.role == "train")].assign(image_id=lambda t: t.image_id + "-again")
     more = pd.concat([photos, extra], ignore_index=True)
     shown = pd.concat([members, extra[["group", "image_id", "identity"]]])
-    vectors = torch.cat([query, query[extra.index.to_numpy()]])
+    vectors = torch.cat([query, query[torch.tensor(extra.index.tolist())]])
     known = {"kimg": 1.0, "embedder": "net", "settings": SETTINGS}
     one = judge_snapshot(photos, query, generated, members, **known)
     two = judge_snapshot(more, vectors, generated, shown, **known)
