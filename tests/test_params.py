@@ -143,3 +143,13 @@ def test_a_study_of_sizes_has_runs_that_differ_in_nothing_else(root, file):
     same = [name for name in RUN_COLUMNS if name != "num_identities"]
     pairs = [(a, b) for a, b in combinations(runs.values(), 2) if all(a[name] == b[name] for name in same)]
     assert any(a["num_identities"] != b["num_identities"] for a, b in pairs)
+
+
+def test_the_readmes_lines_for_a_folder_of_photos_are_valid_params(root, project):
+    """What a reader pastes must load: every key that a run needs, and no other."""
+    import re
+
+    block = re.search(r"```yaml\n(.*?)```", (root / "README.md").read_text(), re.S)[1]
+    added = yaml.safe_load(block)
+    params = project(lambda content: [content[name].update(section) for name, section in added.items()])
+    assert set(added["runs"]) < set(params.runs) and set(added["datasets"]) < set(params.datasets)
