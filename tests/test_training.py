@@ -118,6 +118,7 @@ torch.save({"losses": losses, "nets": nets}, f"{folder}/{state['world']}-{state[
 @pytest.mark.parametrize("gan", list(GANS))
 def test_two_processes_train_the_net_that_one_trains(gan, small, tmp_path, root):
     """Under torchrun: equal parameters in both; StyleGAN2's losses are those of one process (FastGAN's batch norm sees half)."""
+    # At three times this rate rounding grows past 1e-3 within the twenty steps.
     settings = small[gan] | {"augment": [], "batch_size": 16, "learning_rate": 1e-3}
     (tmp_path / "train.py").write_text(TRAIN)
     call = [str(tmp_path / "train.py"), gan, json.dumps(settings), str(tmp_path)]
@@ -134,7 +135,6 @@ def test_two_processes_train_the_net_that_one_trains(gan, small, tmp_path, root)
         difference = (torch.tensor(one["losses"]) - torch.tensor(first["losses"])).abs().amax(0)
         difference = dict(zip(LOSSES, difference.tolist(), strict=True))
         print("largest difference of 20 steps:", difference)
-        del difference["real_sign"]  # one logit near zero that falls on the other side makes a sixteenth
         assert max(difference.values()) < 1e-3
 
 
