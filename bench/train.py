@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from ppe.gans import training
+from ppe.gans import steps, training
 from ppe.gans.groups import list_jobs, train_groups
 from ppe.gans.training import start_training, train_gan, train_step
 from ppe.params import load_params
@@ -112,7 +112,8 @@ def main():
             settings |= {"channel_base": options.channel_base, "channel_base_discriminator": options.channel_base}
             settings |= {"channel_max": 512}
         if variant == "plain":
-            training.MEMORY_FORMAT, training.TF32 = torch.contiguous_format, "highest"
+            steps.MEMORY_FORMAT = training.MEMORY_FORMAT = torch.contiguous_format
+            training.TF32 = "highest"
             torch.backends.cudnn.allow_tf32 = False
         settings["precision"] = "bfloat16" if variant == "bfloat16" else "float32"
         print(json.dumps(measure(gan, settings, int(resolution), device)))
