@@ -13,12 +13,15 @@ NOTEBOOKS = {
     "generate": "4_generate", "attack": "5_attack", "figures": "6_figures",
 }  # fmt: skip
 ORDER = [
-    "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
-    "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
-    "evaluation", "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
+    "settings", "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders",
+    "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring",
+    "rehearsal", "evaluation", "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
 ]  # fmt: skip
-NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
-"""params.py's values are tracked as params; the registries import by name, so that adding a net makes no run stale."""
+NOT_TRACKED = {
+    "ppe/__init__.py", "ppe/settings.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py",
+}  # fmt: skip
+"""The values of settings.py and params.py are tracked as params; the registries import by name, so that adding a net makes no run
+stale."""
 
 
 def read_imports(code, root):
