@@ -38,6 +38,8 @@ class Dataset(Section):
     num_identities: Count | None = None
     num_auxiliary: Annotated[int, Field(ge=0)] = 0
     photos_per_identity: Count | None = None
+    num_prominent: Annotated[int, Field(ge=0)] = 0
+    photos_per_prominent: Count | None = None
     photo_size: Annotated[int, Field(ge=32, le=1024)] = 128
     auxiliary: Auxiliary = Auxiliary()
     resolutions: Annotated[list[Resolution], Field(min_length=1)]
@@ -187,3 +189,43 @@ class Attack(Section):
         if 2 / (1 + self.num_permutations) >= self.judged_p:
             raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < judged_p={self.judged_p}: raise it")
         return self
+
+
+class Square(Section):
+    """One line of ``squares``: GANs that are shown a crowd and, but for the kind ``none``, some people too often."""
+
+    dataset: str
+    resolution: Resolution
+    gan: Literal[GANS]
+    kind: Literal["many", "repeated", "none"]
+    crowds: str
+    num_subjects: Count
+    num_rotations: Count
+    doses: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2)]
+    num_photos: Count
+    max_crowd_photos: Count
+    query_photos: Count
+    num_null: Count
+    kimg: Positive
+    num_generated: Count
+    seed: Annotated[int, Field(ge=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _rotates(self):
+        if self.doses != sorted(set(self.doses)) or self.doses[0] != 0:
+            raise ValueError(f"doses={self.doses} must rise from 0: at dose 0 a person is in no photo")
+        if self.kind == "none" and self.num_rotations < 2:
+            raise ValueError("kind='none' with num_rotations=1: some of the crowds set thresholds, others are judged, so at "
+                             "least 2 are needed")
+        if self.kind != "none" and self.num_rotations != len(self.doses):
+            raise ValueError(f"num_rotations={self.num_rotations} is not the number of doses, {len(self.doses)}: each person "
+                             "passes through each dose once")
+        return self
+
+
+class Dose(Section):
+    """Constants of how an over-represented person is looked for."""
+
+    match_rate: Annotated[float, Field(gt=0, lt=1)]
+    top_k: Count
+    num_places: Count

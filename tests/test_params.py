@@ -80,7 +80,7 @@ def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
     assert project(name="tiny").gans_folder("tiny") == tmp_path / "scratch" / "models" / "gans" / "tiny"
     params = project(name="synthetic-32-fastgan-10")
     assert params.gans_folder("synthetic-32-fastgan-10") == tmp_path / "models" / "gans" / "synthetic-32-fastgan-10"
-    with pytest.raises(ValueError, match="'tinny' is not a run, data set or study"):
+    with pytest.raises(ValueError, match="'tinny' is not a run, square, data set or study"):
         project(name="tinny")
 
 
