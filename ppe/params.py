@@ -123,7 +123,7 @@ class Params(Section):
         return self.results_folder() / "scores" / f"{self._run(run)}.csv"
 
     def crowds_folder(self, square):
-        """``split.csv``, ``members.csv``, ``doses.csv``, ``losses.csv`` and the snapshots of a square's GANs."""
+        """``split.csv``, ``members.csv``, ``doses.csv`` and the snapshots of a square's GANs."""
         return self._base / "models" / "crowds" / self._square(square)
 
     def crowd_faces_folder(self, square):
@@ -255,8 +255,8 @@ def load_params(name=None, root=None):
     Parameters
     ----------
     name : str, optional
-        A run, square, data set or study of the file. ``tiny`` (the notebooks' default), where the file has none, is the smallest
-        run of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
+        A run, square, data set or study of the file. ``tiny`` (the notebooks' default) and what begins with it, where the
+        file has none, is of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
     root : path, optional
         The repository; found from the working folder if not given.
 
@@ -270,7 +270,7 @@ def load_params(name=None, root=None):
     known = {params.study, *params.runs, *params.datasets, *params.squares}
     if name in (None, *known):
         return params
-    if name == "tiny":
+    if name.split("-")[0] == "tiny":
         return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
     raise ValueError(
         f"{name!r} is not a run, square, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "

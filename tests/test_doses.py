@@ -1,0 +1,124 @@
+"""Dose and response: embeddings on a circle, and tables whose summary is known on paper."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ppe.doses import (
+    average_references,
+    choose_crowds,
+    find_match_thresholds,
+    measure_matches,
+    rank_subjects,
+    summarise_doses,
+)
+
+DOSES = [0.0, 0.01, 0.03, 0.1]
+
+
+def on_circle(*degrees):
+    angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+    return torch.stack([angle.cos(), angle.sin()], dim=1).float()
+
+
+def make_square(respond, num_people=4):
+    """Values of a Latin square; ``respond(person, group, dose)``."""
+    cells = [(f"p{i}", f"r{r}", DOSES[(i + r) % 4]) for r in range(4) for i in range(num_people)]
+    rows = [(*cell, float(respond(*cell))) for cell in cells]
+    return pd.DataFrame(rows, columns=["identity", "group", "dose", "value"])
+
+
+def test_references_are_averaged_per_person_and_sorted():
+    people, means = average_references(on_circle(10, 100, 30, 80), ["b", "a", "b", "a"])
+    assert people.tolist() == ["a", "b"]
+    torch.testing.assert_close(means, on_circle(90, 20))
+
+
+def test_every_other_crowd_sets_thresholds_and_none_does_both():
+    choosing, judged = choose_crowds(["r3", "r0", "r2", "r1", "r4"])
+    assert (choosing, judged) == (["r0", "r2", "r4"], ["r1", "r3"])
+
+
+def test_a_threshold_lets_the_wanted_share_of_faces_through():
+    faces = [on_circle(*range(0, 50)), on_circle(*range(50, 100))]  # degrees from the reference at 0
+    threshold = find_match_thresholds(faces, on_circle(0), 0.1)
+    matched = (torch.cat(faces) @ on_circle(0).T >= threshold[0]).double().mean()
+    assert matched == pytest.approx(0.1, abs=0.011)
+    assert threshold[0] == pytest.approx(np.cos(np.deg2rad(10)), abs=0.004)
+
+
+def test_matches_are_the_share_of_faces_at_or_above_the_persons_own_threshold():
+    plan = pd.DataFrame({"identity": ["a", "b"], "group": ["r0", "r0"], "dose": [0.1, 0.0]})
+    generated = {"r0": on_circle(0, 5, 40, 90)}
+    values = measure_matches(generated, on_circle(0, 90), np.array(["a", "b"]), np.cos(np.deg2rad([10, 60])), plan)
+    assert values.value.tolist() == [0.5, 0.5]
+    assert values[["identity", "dose"]].values.tolist() == [["a", 0.1], ["b", 0.0]]
+
+
+def test_a_subject_that_the_gan_draws_ranks_above_everybody_and_an_absent_one_does_not():
+    photos = pd.DataFrame({"identity": list("aabbnnmmkkll"), "part": ["subject"] * 4 + ["null"] * 8})
+    queries = on_circle(0, 2, 180, 182, 60, 62, 70, 72, 80, 82, 140, 142)
+    plan = pd.DataFrame({"identity": ["a", "b"], "group": ["r0", "r0"], "dose": [0.1, 0.0]})
+    values = rank_subjects({"r0": on_circle(1, 3, 90)}, queries, photos, plan, top_k=2)
+    assert list(values) == ["identity", "identity_top_k"]
+    first = values["identity"].set_index("identity").value
+    assert first["a"] == 1 and first["b"] == 0
+
+
+def test_no_effect_of_the_dose_is_found_where_gans_differ_in_all_people_alike():
+    values = make_square(lambda person, group, dose: int(group[1]))
+    table = summarise_doses(values, num_resamples=50)
+    assert table.value[:4].nunique() == 1, "each dose meets each GAN once"
+    assert (table.p_value.dropna() == 1).all()
+    assert table.value.iloc[-1] == pytest.approx(0) and table.statistic.iloc[-1] == "trend"
+
+
+def test_a_perfect_trend_is_1_and_as_unlikely_as_the_gans_can_make_it():
+    table = summarise_doses(make_square(lambda person, group, dose: dose), num_resamples=50)
+    trend = table[table.statistic == "trend"].iloc[0]
+    assert trend.value == pytest.approx(1) and trend.p_value == pytest.approx(1 / 24)
+    assert table.dose[:4].tolist() == DOSES and table.value[:4].tolist() == DOSES
+    assert table.low.isna().all(), "four people have no interval"
+    falling = summarise_doses(make_square(lambda person, group, dose: -dose))
+    assert falling.value.iloc[-1] == pytest.approx(-1) and falling.p_value.iloc[-1] == 1
+
+
+def test_exact_p_values_are_those_of_all_orders_counted_by_hand():
+    rng = np.random.default_rng(0)
+    values = make_square(lambda person, group, dose: rng.random() + 3 * dose)
+    table = values.pivot(index="identity", columns="group", values="value").to_numpy()
+    dose = values.pivot(index="identity", columns="group", values="dose").to_numpy()
+    contrast = [table[:, order][dose == 0.1].mean() - table[:, order][dose == 0].mean()
+                for order in itertools.permutations(range(4))]  # fmt: skip
+    p_value = np.mean(np.array(contrast) >= contrast[0] - 1e-12)
+    assert summarise_doses(values).set_index("dose").p_value[0.1] == pytest.approx(p_value)
+
+
+def test_p_values_are_even_where_there_is_nothing():
+    rng = np.random.default_rng(1)
+    p_values = []
+    for _ in range(200):
+        shift = rng.normal(size=4)  # a GAN moves everybody
+        values = make_square(lambda person, group, dose, shift=shift: shift[int(group[1])] + rng.normal())
+        p_values.append(summarise_doses(values, num_resamples=0).p_value.iloc[-1])
+    assert 0.0 < np.mean(np.array(p_values) <= 0.1) < 0.17
+
+
+def test_ten_people_have_an_interval_that_holds_the_mean():
+    rng = np.random.default_rng(2)
+    table = summarise_doses(make_square(lambda person, group, dose: rng.random(), num_people=12), num_resamples=400)
+    means = table[table.statistic == "mean"]
+    assert ((means.low < means.value) & (means.value < means.high)).all() and (means.num_people == 12).all()
+
+
+def test_degenerate_ends_are_numbers():
+    only_zero = make_square(lambda person, group, dose: 0).assign(dose=0.0)
+    table = summarise_doses(only_zero)
+    assert table.statistic.tolist() == ["mean"] and table.value.tolist() == [0] and table.p_value.isna().all()
+    one = make_square(lambda person, group, dose: dose, num_people=1)
+    assert summarise_doses(one).num_people.eq(1).all()
+    many = pd.concat([one.assign(group=one.group + str(k)) for k in range(3)])  # twelve GANs: random orders
+    assert 0 < summarise_doses(many, num_permutations=50).p_value.iloc[-1] <= 1
