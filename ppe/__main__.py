@@ -121,8 +121,9 @@ def embed_crowd(square):
 
 
 def collect():
-    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
+    """Gather the rows of the runs and squares that params.yaml names into attacks.csv, doses.csv and metrics.json."""
     from ppe.collection import collect_rows, compute_headlines
+    from ppe.doses import collect_squares
     from ppe.params import load_table, save_json, save_table
 
     params = load_params()
@@ -130,6 +131,8 @@ def collect():
     rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
+    squares = collect_squares({square: params.dose_rows_file(square) for square in params.squares})
+    save_table(squares, params.results_folder() / "doses.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
 
 

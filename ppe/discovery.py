@@ -11,6 +11,7 @@ theirs with probability 1 / (n + 1), whatever its modes.
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 from ppe.distances import count_within
 
@@ -146,3 +147,27 @@ def search_square(generated, crowds, real, people, references, plan, *, radius, 
     rows = plan.loc[plan.group.isin(generated), ["identity", "group", "dose"]].reset_index(drop=True)
     value = [float((group, identity) in true) for group, identity in zip(rows.group, rows.identity, strict=True)]
     return rows.assign(value=value), places
+
+
+def count_alarms(places, groups, confidence=0.95):
+    """Count the discoveries that are nobody who stands out.
+
+    Parameters
+    ----------
+    places : DataFrame of ``search_square``.
+    groups : sequence of str. All GANs that were looked at.
+
+    Returns
+    -------
+    DataFrame: ``group``, ``statistic``, ``value``, ``low``, ``high``, ``num_gans``. A row "gan" each: its false alarms; a row
+    "mean": false alarms a GAN; a row "share": share of the GANs with one or more, with its exact interval (Clopper and Pearson
+    1934).
+    """
+    counts = places[places.is_discovery & ~places.is_true].groupby("group").size().reindex(groups, fill_value=0)
+    has_alarm = int((counts > 0).sum())
+    interval = stats.binomtest(has_alarm, len(counts)).proportion_ci(confidence, method="exact")
+    rows = [{"group": group, "statistic": "gan", "value": float(count), "num_gans": 1} for group, count in counts.items()]
+    rows.append({"group": "", "statistic": "mean", "value": counts.mean(), "num_gans": len(counts)})
+    rows.append({"group": "", "statistic": "share", "value": has_alarm / len(counts), "low": interval.low,
+                 "high": interval.high, "num_gans": len(counts)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["group", "statistic", "value", "low", "high", "num_gans"])

@@ -17,10 +17,18 @@ from scipy import stats
 from ppe.attacks import aggregate_scores, score_identity, score_identity_top_k
 from ppe.intervals import MIN_PEOPLE
 from ppe.metrics import compute_auc
+from ppe.params import load_table
 
 MAX_EXACT = 5040
 """Orders of the GANs, 7!, up to which all are counted; beyond, as many are drawn as there are permutations."""
 EXACT_ROUNDING = 1e-9
+KEYS = ["embedder", "measure", "reference"]
+ROW_COLUMNS = [
+    *("square", "kind", "dataset", "resolution", "gan", "kimg", "num_photos", "num_generated", "seed", *KEYS, "embedder_auc"),
+    *("statistic", "dose", "group", "person", "value", "low", "high", "p_value", "num_people", "num_gans"),
+]
+"""Columns of a square's rows. ``statistic`` says what the value is of: a "person" in one GAN, the "mean" of a dose, the "trend"
+over doses, one "gan", or the "share" of the GANs."""
 
 
 def average_references(embeddings, identity):
@@ -144,6 +152,51 @@ def summarise_doses(values, *, num_resamples=2000, num_permutations=2000, confid
         rows.append({"dose": np.nan, "statistic": "trend", "value": trends[0], "low": np.nan, "high": np.nan,
                      "p_value": _count_reached(trends, len(orders)), "num_people": len(people)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def summarise_measures(values, **options):
+    """``summarise_doses`` for each measure of each net: the same columns, and ``KEYS``.
+
+    values : DataFrame of ``values`` and ``KEYS``; options : as in ``summarise_doses``.
+    """
+    parts = [summarise_doses(part, **options).assign(**dict(zip(KEYS, names, strict=True)))
+             for names, part in values.groupby(KEYS, sort=False)]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def list_rows(values, summary, alarms, plan, verified, square, settings):
+    """The numbers of a square, one row a number, with people as numbers in the place of names.
+
+    Parameters
+    ----------
+    values : DataFrame of ``values`` and ``KEYS``.
+    summary : DataFrame of ``summarise_measures``; alarms : of ``ppe.discovery.count_alarms``, with ``KEYS``.
+    plan : DataFrame identity, subject (the number).
+    verified : mapping, embedder -> AUC on people that it never saw.
+    square, settings : str, mapping of the square's params.
+
+    Returns
+    -------
+    DataFrame with ``ROW_COLUMNS``.
+    """
+    number = plan.drop_duplicates("identity").set_index("identity").subject
+    people = values.assign(statistic="person", person=values.identity.map(number).astype(str), num_people=1)
+    rows = pd.concat([people, summary, alarms], ignore_index=True)
+    named = {name: settings[name] for name in ROW_COLUMNS if name in settings}
+    rows = rows.assign(square=square, **named, embedder_auc=rows.embedder.map(verified))
+    return rows.reindex(columns=ROW_COLUMNS)
+
+
+def collect_squares(files):
+    """Gather the rows of all squares, in the order of params.yaml; a table without rows where there is no square.
+
+    files : dict, square -> path of its rows. Raises FileNotFoundError if one is missing.
+    """
+    missing = [square for square, path in files.items() if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"no rows of the squares {missing}: make them with `dvc repro dose@{missing[0]}`")
+    empty = pd.DataFrame(columns=ROW_COLUMNS)
+    return pd.concat([load_table(path) for path in files.values()], ignore_index=True) if files else empty
 
 
 def _bound_mean(values, num_resamples, confidence, seed):
