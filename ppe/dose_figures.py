@@ -71,7 +71,7 @@ def plot_discovery(places, threshold, title=""):
     """
     kind = np.select([places.is_true, places.is_discovery], list(PLACE_COLOURS)[:2], list(PLACE_COLOURS)[2])
     groups = sorted(places.group.unique())
-    figure, axis = plt.subplots(figsize=(2.5 + 0.55 * len(groups), 3.2))
+    figure, axis = plt.subplots(figsize=(4.5 + 0.5 * len(groups), 3.2))
     for name, colour in PLACE_COLOURS.items():
         own = places[kind == name]
         axis.plot(own.group.map(groups.index), own.score.clip(lower=0.1), "o", color=colour, markersize=5, label=name)
@@ -90,7 +90,7 @@ def plot_alarms(alarms, title=""):
     """False alarms of each GAN, a bar each: rows "gan" of ``ppe.discovery.count_alarms`` with embedder and reference."""
     rows = alarms[alarms.statistic == "gan"]
     kinds = list(rows.groupby(["embedder", "reference"], sort=False))
-    figure, axis = plt.subplots(figsize=(2.5 + 0.6 * rows.group.nunique(), 2.6))
+    figure, axis = plt.subplots(figsize=(4.8 + 0.5 * rows.group.nunique(), 2.6))
     for number, ((embedder, reference), own) in enumerate(kinds):
         axis.bar(np.arange(len(own)) + 0.2 * (number - len(kinds) / 2), own.value, 0.18, label=f"{embedder}, against {reference}")
     axis.set_xticks(range(rows.group.nunique()), sorted(rows.group.unique()))
