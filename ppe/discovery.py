@@ -62,24 +62,29 @@ def average_places(generated, place, num_places):
     return torch.nn.functional.normalize(means)
 
 
-def find_threshold(generated, crowds, real, radius, num_places, *, against):
-    """The largest score of a place in GANs in which nobody stands out.
+def find_thresholds(crowds, real, references, *, radius, num_places, against):
+    """See how dense places get, and how near to each person, in GANs in which nobody stands out.
 
     Parameters
     ----------
-    generated : dict, group -> Tensor [M, D]. Those GANs.
-    crowds, real, against : as in ``choose_reference``; a GAN is held against the others, never against its own faces.
+    crowds : dict, group -> Tensor [M, D]. Faces of those GANs. Each is held against the others, never against its own faces.
+    real, against : as in ``choose_reference``.
+    references : Tensor [P, D]. Of ``ppe.doses.average_references``.
+    radius, num_places : as in ``find_places``.
 
     Returns
     -------
-    float; a place above it is a discovery.
+    density : float. The largest score of a place; one above it is a discovery.
+    nearness : ndarray [P]. The largest cosine of a place's mean face and each person's references; one above it is the person.
     """
-    scores = [0.0]
-    for group, faces in generated.items():
+    density, nearness = 0.0, np.full(len(references), -1.0)
+    for group, faces in crowds.items():
         reference = choose_reference({g: other for g, other in crowds.items() if g != group}, real, against)
-        places, _ = find_places(faces, reference, radius, 1)
-        scores += list(places.score)
-    return max(scores)
+        places, place = find_places(faces, reference, radius, num_places)
+        if len(places):
+            cosine = average_places(faces, place, len(places)) @ references.T
+            density, nearness = max(density, places.score.max()), np.maximum(nearness, cosine.amax(0).double().numpy())
+    return density, nearness
 
 
 def choose_reference(crowds, real, against):
@@ -90,7 +95,7 @@ def choose_reference(crowds, real, against):
     return torch.cat(list(crowds.values())) if against == "gan" and crowds else real
 
 
-def judge_places(faces, places, place, people, references, stands_out, threshold, radius):
+def judge_places(faces, places, place, people, references, stands_out, thresholds):
     """Say which places are discoveries, and whose they are.
 
     Parameters
@@ -98,50 +103,53 @@ def judge_places(faces, places, place, people, references, stands_out, threshold
     faces, places, place : Tensor [M, D], and what ``find_places`` returned.
     people, references : ndarray [P] of str, Tensor [P, D]. Everybody whom a place could be: subjects and null people.
     stands_out : set of str. People whom this GAN was shown too often.
-    threshold : float. Of ``find_threshold``.
-    radius : float. A place is a person's if its mean face is that near to the person's references, and to nobody's nearer.
+    thresholds : (float, ndarray [P]). Of ``find_thresholds``.
 
     Returns
     -------
-    ``places`` with ``is_discovery``, ``identity`` (the nearest person), ``cosine`` (to that person's references) and
-    ``is_true``: a discovery that is a person who stands out. A discovery that is not is a false alarm.
+    ``places`` with ``is_discovery``, ``identity`` (the person whose references are nearest to the place's mean face),
+    ``cosine`` (to them) and ``is_true``: a discovery whose person stands out, and is nearer than to any place of the GANs that
+    set the thresholds. A discovery that is not true is a false alarm.
     """
     if not len(places):
         return places.assign(is_discovery=False, identity="", cosine=np.nan, is_true=False)
+    density, nearness = thresholds
     cosine, nearest = (average_places(faces, place, len(places)) @ references.T).max(1)
-    identity = np.asarray(people)[nearest.numpy()]
-    is_discovery = places.score.to_numpy() > threshold
-    is_true = is_discovery & np.isin(identity, list(stands_out)) & (cosine.numpy() >= 1 - radius)
-    return places.assign(is_discovery=is_discovery, identity=identity, cosine=cosine.double().numpy(), is_true=is_true)
+    identity, cosine = np.asarray(people)[nearest.numpy()], cosine.double().numpy()
+    is_discovery = places.score.to_numpy() > density
+    is_true = is_discovery & np.isin(identity, list(stands_out)) & (cosine > nearness[nearest.numpy()])
+    return places.assign(is_discovery=is_discovery, identity=identity, cosine=cosine, is_true=is_true)
 
 
-def search_square(generated, crowds, real, people, references, plan, *, radius, num_places, against, threshold):
+def search_square(generated, crowds, real, people, references, plan, *, radius, num_places, against):
     """Look for over-represented people in each GAN of a square.
 
     Parameters
     ----------
-    generated : dict, group -> Tensor [M, D]: the GANs to look at, none of which set the threshold.
-    crowds, real, against : as in ``choose_reference``; crowds are those that set the threshold.
+    generated : dict, group -> Tensor [M, D]: the GANs to look at, none of which set the thresholds.
+    crowds, real, against : as in ``choose_reference``; crowds are those that set the thresholds.
     people, references : as in ``judge_places``.
     plan : DataFrame identity, group, dose.
-    radius, num_places, threshold : as in ``find_places`` and ``find_threshold``.
+    radius, num_places : as in ``find_places``.
 
     Returns
     -------
     found : DataFrame ``values`` of ``ppe.doses``: value 1 where the subject was discovered, else 0.
-    places : DataFrame of ``judge_places`` for every GAN, with ``group``, ``place`` and ``dose`` of the person (NaN: a null
-        person).
+    places : DataFrame of ``judge_places`` for every GAN, with ``group``, ``place``, ``dose`` of the person (NaN: a null
+        person) and ``threshold``, the score above which a place is a discovery.
     """
-    # A crowd that sets the threshold is held against all the others: as many here, or sparse places would seem emptier.
+    thresholds = find_thresholds(crowds, real, references, radius=radius, num_places=num_places, against=against)
+    # A crowd that sets them is held against all the others: as many here, or sparse places would seem emptier.
     reference = choose_reference({group: crowds[group] for group in list(crowds)[:-1]}, real, against)
     parts = []
     for group, faces in generated.items():
         cells = plan[plan.group == group]
         places, place = find_places(faces, reference, radius, num_places)
         stands_out = set(cells.identity[cells.dose > 0])
-        judged = judge_places(faces, places, place, people, references, stands_out, threshold, radius)
+        judged = judge_places(faces, places, place, people, references, stands_out, thresholds)
         dose = judged.identity.map(cells.set_index("identity").dose)
-        parts.append(judged.assign(group=group, place=range(len(judged)), dose=dose.astype(float)))
+        named = {"group": group, "place": range(len(judged)), "threshold": thresholds[0]}
+        parts.append(judged.assign(**named, dose=dose.astype(float)))
     places = pd.concat(parts, ignore_index=True)
     true = set(zip(places.group[places.is_true], places.identity[places.is_true], strict=True))
     rows = plan.loc[plan.group.isin(generated), ["identity", "group", "dose"]].reset_index(drop=True)

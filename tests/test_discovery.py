@@ -9,8 +9,9 @@ from torch.nn.functional import normalize
 from ppe.discovery import (
     average_places,
     choose_reference,
+    count_alarms,
     find_places,
-    find_threshold,
+    find_thresholds,
     judge_places,
     search_square,
 )
@@ -56,10 +57,9 @@ def test_scores_are_those_on_paper():
 
 
 def test_nothing_is_found_in_the_reference_itself(crowds):
-    threshold = find_threshold(crowds, crowds, draw_even(300, 50), RADIUS, 3, against="gan")
     fresh = {f"x{seed}": draw_even(500, seed) for seed in range(60, 80)}
     plan = pd.DataFrame({"identity": "p", "group": list(fresh), "dose": 0.0})
-    options = {"radius": RADIUS, "num_places": 1, "against": "gan", "threshold": threshold}
+    options = {"radius": RADIUS, "num_places": 1, "against": "gan"}
     found, places = search_square(fresh, crowds, draw_even(300, 50), ["p"], draw_even(1, 51), plan, **options)
     assert not found.value.any() and not places.is_true.any()
     assert places.is_discovery.mean() <= 0.5, "one in five is expected"
@@ -70,10 +70,11 @@ def test_a_place_is_true_only_if_it_is_a_person_who_stands_out(people, crowds):
     faces = torch.cat([draw_even(500, 20), plant(references[0], 60, 21)])
     places, place = find_places(faces, torch.cat(list(crowds.values())), RADIUS, 1)
     for stands_out, is_true in (({"star"}, True), (set(), False), ({"null"}, False)):
-        judged = judge_places(faces, places, place, names, references, stands_out, 5.0, RADIUS)
+        judged = judge_places(faces, places, place, names, references, stands_out, (5.0, np.full(2, 0.7)))
         assert judged.identity[0] == "star" and judged.is_discovery[0] and judged.is_true[0] == is_true
-    assert not judge_places(faces, places, place, names, references, {"star"}, 1e9, RADIUS).is_true[0]
-    assert judge_places(faces, places.iloc[:0], place, names, references, {"star"}, 5.0, RADIUS).empty
+    for thresholds in ((1e9, np.full(2, 0.7)), (5.0, np.full(2, 1.0))):
+        assert not judge_places(faces, places, place, names, references, {"star"}, thresholds).is_true[0]
+    assert judge_places(faces, places.iloc[:0], place, names, references, {"star"}, (5.0, np.full(2, 0.7))).empty
 
 
 @pytest.mark.parametrize("against", ["gan", "real"])
@@ -83,10 +84,27 @@ def test_a_square_is_searched_gan_by_gan(people, crowds, against):
     generated = {"a": torch.cat([draw_even(440, 30), plant(references[0], 60, 31)]), "b": draw_even(500, 32)}
     plan = pd.DataFrame({"identity": ["star", "star"], "group": ["a", "b"], "dose": [0.1, 0.0]})
     options = {"radius": RADIUS, "num_places": 3, "against": against}
-    threshold = find_threshold(crowds, crowds, real, **options)
-    found, places = search_square(generated, crowds, real, names, references, plan, **options, threshold=threshold)
+    found, places = search_square(generated, crowds, real, names, references, plan, **options)
+    density, _ = find_thresholds(crowds, real, references, **options)
+    assert (places.threshold == density).all()
     assert found.set_index("group").value.to_dict() == {"a": 1.0, "b": 0.0}
     assert places[places.is_true].dose.tolist() == [0.1]
+
+
+def test_thresholds_are_the_densest_place_and_the_nearest_of_other_gans(people, crowds):
+    names, references = people
+    one = {**crowds, "r9": torch.cat([draw_even(440, 40), plant(references[0], 60, 41)])}
+    options = {"radius": RADIUS, "num_places": 3, "against": "gan"}
+    (density, nearness), (denser, nearer) = (find_thresholds(c, draw_even(9, 1), references, **options) for c in (crowds, one))
+    assert denser > density and nearer[0] > 0.95 > nearness[0] and nearer[1] < 0.8
+
+
+def test_alarms_are_counted_per_gan_with_an_exact_interval():
+    places = pd.DataFrame({"group": list("aab"), "is_discovery": [True, True, True], "is_true": [False, False, True]})
+    table = count_alarms(places, list("abcd")).set_index("statistic")
+    assert table.loc["gan", "value"].tolist() == [2, 0, 0, 0] and table.value["mean"] == 0.5
+    assert table.value["share"] == 0.25 and table.low["share"] == pytest.approx(1 - 0.975**0.25)
+    assert count_alarms(places.iloc[:0], ["a"]).value.tolist() == [0, 0, 0]
 
 
 def test_the_reference_is_other_crowds_or_real_faces(crowds):

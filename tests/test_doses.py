@@ -8,13 +8,18 @@ import pytest
 import torch
 
 from ppe.doses import (
+    ROW_COLUMNS,
     average_references,
     choose_crowds,
+    collect_squares,
     find_match_thresholds,
+    list_rows,
     measure_matches,
     rank_subjects,
     summarise_doses,
+    summarise_measures,
 )
+from ppe.params import save_table
 
 DOSES = [0.0, 0.01, 0.03, 0.1]
 
@@ -122,3 +127,25 @@ def test_degenerate_ends_are_numbers():
     assert summarise_doses(one).num_people.eq(1).all()
     many = pd.concat([one.assign(group=one.group + str(k)) for k in range(3)])  # twelve GANs: random orders
     assert 0 < summarise_doses(many, num_permutations=50).p_value.iloc[-1] <= 1
+
+
+def test_rows_hold_numbers_in_the_place_of_names_and_come_back_as_they_went(tmp_path):
+    values = make_square(lambda person, group, dose: dose).assign(embedder="net", measure="match_share", reference="")
+    plan = values[["identity"]].drop_duplicates().assign(subject=range(4))
+    alarms = pd.DataFrame({"embedder": ["net"], "measure": ["false_alarms"], "reference": ["gan"], "statistic": ["mean"],
+                           "value": [0.25], "num_gans": [4]})  # fmt: skip
+    settings = {"kind": "many", "kimg": 2.0, "seed": 3, "crowds": "none"}
+    rows = list_rows(values, summarise_measures(values), alarms, plan, {"net": 0.95}, "sq", settings)
+    assert list(rows.columns) == ROW_COLUMNS and rows.statistic.value_counts().to_dict() == {"person": 16, "mean": 5, "trend": 1}
+    assert set(rows.person.dropna()) == set("0123") and not rows.isin(["p0", "p1"]).any().any()
+    assert (rows.kind == "many").all() and (rows.embedder_auc == 0.95).all()
+    save_table(rows, tmp_path / "sq.csv")
+    pd.testing.assert_frame_equal(
+        collect_squares({"sq": tmp_path / "sq.csv"})[["value", "dose", "p_value"]], rows[["value", "dose", "p_value"]], rtol=1e-5
+    )
+
+
+def test_no_square_is_an_empty_table_and_a_missing_one_a_sentence(tmp_path):
+    assert collect_squares({}).empty and list(collect_squares({}).columns) == ROW_COLUMNS
+    with pytest.raises(FileNotFoundError, match="no rows of the squares .'a'.: make them with `dvc repro dose@a`"):
+        collect_squares({"a": tmp_path / "a.csv"})
