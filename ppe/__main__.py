@@ -151,8 +151,25 @@ def report():
         failed = ", CONTROL FAILED: no verdict" if headlines[run]["control_failed"] else ""
         weak = "" if headlines[run]["embedder_is_sound"] else ", no verdict: no face net tells people apart well enough"
         print(f"  {run}: {row.value:.2f} {interval}{failed}{weak}")
+    if params.squares:
+        _report_squares(load_table(params.results_folder() / "doses.csv"), params)
     print(f"Read executed/5_attack-{next(iter(params.runs))}.ipynb, then executed/6_figures.ipynb (make lab opens them);")
     print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
+
+
+def _report_squares(rows, params):
+    """A line a square: how often a person is drawn at each dose, and how often somebody is discovered there."""
+    from ppe.evaluation import choose_embedder
+
+    rate = params.dose.match_rate
+    print(f"\nGenerated faces that match a person, and people discovered, by the person's share of the data ({rate:.1%} is chance):")
+    for square in params.squares:
+        own = rows[rows.square == square]
+        main, is_sound = choose_embedder(own.drop_duplicates("embedder").set_index("embedder").embedder_auc.dropna().to_dict())
+        means = own[(own.embedder == main) & (own.statistic == "mean") & own.reference.isin(["", "gan"])]
+        table = means.pivot_table(index="dose", columns="measure", values="value")
+        cells = [f"{row.Index:.1%}: {row.match_share:.1%}, {row.discovered:.0%}" for row in table.itertuples()]
+        print(f"  {square}: {'; '.join(cells)}" + ("" if is_sound else " (no verdict: no face net tells people apart well enough)"))
 
 
 def study(name):
