@@ -162,14 +162,15 @@ def _report_squares(rows, params):
     from ppe.evaluation import choose_embedder
 
     rate = params.dose.match_rate
-    print(f"\nGenerated faces that match a person, and people discovered, by the person's share of the data ({rate:.1%} is chance):")
+    print(f"\nGenerated faces that match a person ({rate:.1%} is chance), people discovered; by the person's share of the data:")
     for square in params.squares:
         own = rows[rows.square == square]
         main, is_sound = choose_embedder(own.drop_duplicates("embedder").set_index("embedder").embedder_auc.dropna().to_dict())
         means = own[(own.embedder == main) & (own.statistic == "mean") & own.reference.isin(["", "gan"])]
         table = means.pivot_table(index="dose", columns="measure", values="value")
         cells = [f"{row.Index:.1%}: {row.match_share:.1%}, {row.discovered:.0%}" for row in table.itertuples()]
-        print(f"  {square}: {'; '.join(cells)}" + ("" if is_sound else " (no verdict: no face net tells people apart well enough)"))
+        weak = "" if is_sound else ", no verdict: no face net tells people apart well enough"
+        print(f"  {square}: {'; '.join(cells)}{weak}")
 
 
 def study(name):
