@@ -116,9 +116,10 @@ def summarise_doses(values, *, num_resamples=2000, num_permutations=2000, confid
     """Summarise values by dose, and test for a trend.
 
     The interval of a dose is the bias-corrected and accelerated bootstrap over people (Efron and Tibshirani 1993); it is left
-    out below 10 people, whose points are all that there is, and where all are equal. p-values: under the hypothesis that a
-    dose changes nothing, GANs may trade places, all people of a GAN with it (faces of one GAN are alike), so the GANs' labels
-    are permuted: all orders where they are few, else random ones. Five GANs resolve 1/120 and no less.
+    out below 10 people, whose points are all that there is, and where all are equal. p-values are of permutations within the
+    square, all of them where they are few, else random ones. Of one dose: each person's values at that dose and at 0 may
+    trade places, so that n people resolve 1 / 2^n. Of the trend: whole GANs may trade places, all people of a GAN with it
+    (faces of one GAN are alike), so that five GANs resolve 1/120.
 
     Parameters
     ----------
@@ -142,9 +143,7 @@ def summarise_doses(values, *, num_resamples=2000, num_permutations=2000, confid
     for one in doses:
         own = np.array([table[i, dose[i] == one].mean() for i in range(len(people)) if (dose[i] == one).any()])
         low, high = _bound_mean(own, num_resamples, confidence, seed)
-        p_value = np.nan
-        if one > 0 and doses[0] == 0:
-            p_value = _count_reached(_contrast(table, dose == one, dose == 0, orders), len(orders))
+        p_value = _compare_with_none(table, dose, one, num_permutations, seed) if one > 0 else np.nan
         rows.append({"dose": one, "statistic": "mean", "value": own.mean(), "low": low, "high": high, "p_value": p_value,
                      "num_people": len(own)})  # fmt: skip
     if len(doses) > 1:
@@ -217,11 +216,19 @@ def _list_orders(num_groups, num_permutations, seed):
     return np.concatenate([orders[:1], np.random.default_rng(seed).permuted(orders[1:], axis=1)])
 
 
-def _contrast(table, is_high, is_low, orders):
-    """Mean over the cells at one dose minus that over those at another, for each order of the GANs: [R]."""
-    moved = table[:, orders]  # [people, R, G]
-    high, low = (np.einsum("prg,pg->r", moved, mask.astype(float)) / mask.sum() for mask in (is_high, is_low))
-    return high - low
+def _compare_with_none(table, dose, one, num_permutations, seed):
+    """p-value of the mean difference between a dose and dose 0, over people who have both; NaN where nobody has."""
+    both = [i for i in range(len(table)) if (dose[i] == one).any() and (dose[i] == 0).any()]
+    if not both:
+        return np.nan
+    pair = [np.array([table[i, dose[i] == level].mean() for i in both]) for level in (one, 0)]
+    if len(both) == 1:
+        return 0.5 if pair[0] > pair[1] else 1.0  # SciPy wants two people; one has two orders
+    test = stats.permutation_test(
+        pair, lambda high, low, axis: np.mean(high - low, axis=axis), permutation_type="samples", alternative="greater",
+        vectorized=True, n_resamples=max(num_permutations, 2), rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(test.pvalue)
 
 
 def _correlate(table, dose, orders):
