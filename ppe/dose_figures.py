@@ -33,11 +33,13 @@ def plot_design(plan):
     return figure
 
 
-def plot_doses(values, summary, measure, title="", chance=None, is_log=False):
+def plot_doses(values, summary, measure, title="", chance=None, ceiling=None, is_log=False):
     """A measure against the dose, a panel a net: grey, each person in one GAN; the line, the mean; bars, where people are enough.
 
-    values : DataFrame embedder, measure, dose, value; summary : rows of ``ppe.doses.summarise_measures``; chance : float, dotted.
+    values : DataFrame embedder, measure, dose, value; summary : rows of ``ppe.doses.summarise_measures``; chance : float, dotted;
+    ceiling : str, the measure whose mean is the green line.
     """
+    most = summary[(summary.measure == ceiling) & (summary.statistic == "mean")]
     values, summary = (table[table.measure == measure] for table in (values, summary))
     embedders, doses = list(dict.fromkeys(values.embedder)), sorted(values.dose.unique())
     place = {dose: x for x, dose in enumerate(doses)}  # equal steps: near to a log axis, and dose 0 has a place
@@ -52,6 +54,8 @@ def plot_doses(values, summary, measure, title="", chance=None, is_log=False):
         for row in means[means.low.notna()].itertuples():
             ends = [max(row.low, MIN_SHARE), row.high] if is_log else [row.low, row.high]
             axis.plot([place[row.dose]] * 2, ends, color=MEMBER, linewidth=4, alpha=0.35, solid_capstyle="butt")
+        bound = most[most.embedder == embedder]
+        axis.plot(bound.dose.map(place), bound.value.clip(lower=MIN_SHARE) if is_log else bound.value, "--", color="#009E73")
         if chance is not None:
             axis.axhline(chance, color="black", linestyle=":", linewidth=1)
         trend = rows[rows.statistic == "trend"]

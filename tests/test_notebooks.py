@@ -80,7 +80,9 @@ def test_squares_run_from_a_crowd_to_rows(study):
     folder, _ = study
     rows = pd.read_csv(folder / "results" / "smoke" / "doses.csv")
     assert set(zip(rows.square, rows.kind, strict=True)) == {("tiny", "many"), ("tiny-none", "none")}
-    assert set(rows.measure) == {"match_share", "identity", "identity_top_k", "discovered", "false_alarms"}
+    assert set(rows.measure) == {
+        "match_share", "match_share_ceiling", "identity", "identity_top_k", "discovered", "false_alarms",
+    }  # fmt: skip
     assert set(rows.embedder) == {"drawn-arcface", "drawn-triplet"}
     assert rows.value.notna().all() and rows.value[rows.measure != "false_alarms"].between(-1, 1).all()
     assert set(rows.dose[(rows.square == "tiny") & (rows.statistic == "mean")].dropna()) == {0, 0.15}
