@@ -158,7 +158,7 @@ def search_square(generated, crowds, real, people, references, plan, *, radius, 
 
 
 def count_alarms(places, groups, confidence=0.95):
-    """Count the discoveries that are nobody who stands out.
+    """Count the discoveries that are nobody who stands out, and say how many of all are somebody who does.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def count_alarms(places, groups, confidence=0.95):
     -------
     DataFrame: ``group``, ``statistic``, ``value``, ``low``, ``high``, ``num_gans``. A row "gan" each: its false alarms; a row
     "mean": false alarms a GAN; a row "share": share of the GANs with one or more, with its exact interval (Clopper and Pearson
-    1934).
+    1934); and, where there are discoveries, a row "precision": the share of them that is true.
     """
     counts = places[places.is_discovery & ~places.is_true].groupby("group").size().reindex(groups, fill_value=0)
     has_alarm = int((counts > 0).sum())
@@ -178,4 +178,7 @@ def count_alarms(places, groups, confidence=0.95):
     rows.append({"group": "", "statistic": "mean", "value": counts.mean(), "num_gans": len(counts)})
     rows.append({"group": "", "statistic": "share", "value": has_alarm / len(counts), "low": interval.low,
                  "high": interval.high, "num_gans": len(counts)})  # fmt: skip
+    if places.is_discovery.any():
+        precision = places.is_true[places.is_discovery].mean()
+        rows.append({"group": "", "statistic": "precision", "value": precision, "num_gans": len(counts)})
     return pd.DataFrame(rows, columns=["group", "statistic", "value", "low", "high", "num_gans"])

@@ -28,7 +28,7 @@ ROW_COLUMNS = [
     *("statistic", "dose", "group", "person", "value", "low", "high", "p_value", "num_people", "num_gans"),
 ]
 """Columns of a square's rows. ``statistic`` says what the value is of: a "person" in one GAN, the "mean" of a dose, the "trend"
-over doses, one "gan", or the "share" of the GANs."""
+over doses, the "onset" (a dose), one "gan", the "share" of the GANs with an alarm, or the "precision" of discoveries."""
 
 
 def average_references(embeddings, identity):
@@ -161,6 +161,21 @@ def summarise_measures(values, **options):
     parts = [summarise_doses(part, **options).assign(**dict(zip(KEYS, names, strict=True)))
              for names, part in values.groupby(KEYS, sort=False)]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
+
+
+def find_onsets(summary, measure="discovered", share=0.5):
+    """The smallest dose from which on, at it and at every larger one, the mean of a measure is at least ``share``.
+
+    summary : DataFrame of ``summarise_measures``. Returns its ``KEYS``, ``statistic`` "onset" and ``value``, the dose; no row
+    where a net and reference reach the share at no dose above 0.
+    """
+    means = summary[(summary.measure == measure) & (summary.statistic == "mean")].sort_values("dose", ascending=False)
+    rows = []
+    for names, part in means.groupby(KEYS, sort=False):
+        reached = part.dose[(part.value >= share).cummin() & (part.dose > 0)]
+        if len(reached):
+            rows.append({**dict(zip(KEYS, names, strict=True)), "statistic": "onset", "value": reached.min()})
+    return pd.DataFrame(rows, columns=[*KEYS, "statistic", "value"])
 
 
 def list_rows(values, summary, alarms, plan, verified, square, settings):

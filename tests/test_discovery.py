@@ -104,6 +104,7 @@ def test_alarms_are_counted_per_gan_with_an_exact_interval():
     table = count_alarms(places, list("abcd")).set_index("statistic")
     assert table.loc["gan", "value"].tolist() == [2, 0, 0, 0] and table.value["mean"] == 0.5
     assert table.value["share"] == 0.25 and table.low["share"] == pytest.approx(1 - 0.975**0.25)
+    assert table.value["precision"] == pytest.approx(1 / 3)
     assert count_alarms(places.iloc[:0], ["a"]).value.tolist() == [0, 0, 0]
 
 

@@ -14,6 +14,7 @@ from ppe.doses import (
     choose_crowds,
     collect_squares,
     find_match_thresholds,
+    find_onsets,
     list_rows,
     measure_matches,
     rank_subjects,
@@ -154,3 +155,13 @@ def test_no_square_is_an_empty_table_and_a_missing_one_a_sentence(tmp_path):
     assert collect_squares({}).empty and list(collect_squares({}).columns) == ROW_COLUMNS
     with pytest.raises(FileNotFoundError, match="no rows of the squares .'a'.: make them with `dvc repro dose@a`"):
         collect_squares({"a": tmp_path / "a.csv"})
+
+
+def test_an_onset_is_where_half_are_found_from_there_on():
+    def onset(*means):
+        values = make_square(lambda person, group, dose: means[DOSES.index(dose)]).assign(embedder="net", measure="discovered",
+                                                                                         reference="gan")  # fmt: skip
+        return find_onsets(summarise_measures(values)).value.tolist()
+
+    assert onset(0, 0, 0.5, 1) == [0.03] and onset(0, 1, 0.2, 1) == [0.1]
+    assert onset(0, 1, 1, 0) == [] and onset(1, 1, 1, 1) == [0.01]
