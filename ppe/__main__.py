@@ -1,8 +1,9 @@
-"""The steps of the study that no notebook tells: ``python -m ppe index|train|collect|report|study``.
+"""The steps of the study that no notebook tells: ``python -m ppe index|train|crowd|embed-crowd|collect|report|study``.
 
 ``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
-``collect`` gathers the runs' rows, ``report`` says what came out and where to look, ``study`` runs another params file
-(``studies/<name>.yaml``) in a copy of the project and brings its results back.
+``crowd`` trains and samples a square's GANs and ``embed-crowd`` embeds their faces, ``collect`` gathers the rows of runs and
+squares, ``report`` says what came out and where to look, ``study`` runs another params file (``studies/<name>.yaml``) in a copy
+of the project and brings its results back.
 """
 
 import argparse
@@ -12,6 +13,11 @@ import subprocess
 import sys
 
 from ppe.params import find_root, find_shared, load_params
+
+SQUARE_KEYS = {
+    *("kind", "num_subjects", "num_rotations", "doses", "num_photos", "max_crowd_photos", "query_photos", "num_null", "seed"),
+}
+"""What of a square's settings says who is shown to whom."""
 
 
 def index(dataset):
@@ -58,9 +64,66 @@ def train(run):
     train_groups(jobs, choose_device(params.device), run)
 
 
+def crowd(square):
+    """Train a square's GANs side by side, as many at a time as there are cores, and draw faces from each."""
+    import torch
+
+    from ppe.faces import resize_faces
+    from ppe.gans.checkpoints import fingerprint, publish_training
+    from ppe.gans.groups import list_jobs, train_groups
+    from ppe.params import choose_device, load_array, load_table, save_table
+    from ppe.sampling import load_generator, sample_faces, save_faces
+    from ppe.squares import split_square
+
+    params = load_params(square)
+    settings, device = params.squares[square], choose_device(params.device)
+    table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
+    split, plan = split_square(table[table.detected], **settings.model_dump(include=SQUARE_KEYS))
+    training = split[split.role == "train"]
+    row = {image_id: number for number, image_id in enumerate(table.image_id)}
+    faces = load_array(params.faces_folder(settings.dataset) / "faces.npy")
+    images = {g: resize_faces(faces[part.image_id.map(row)], settings.resolution) for g, part in training.groupby("group")}
+    members = training[["group", "image_id", "identity"]].reset_index(drop=True)
+    checkpoints = params.square_checkpoints_folder(square, fingerprint(members, images))
+    gan = params.gans[settings.gan].model_dump()
+    recipe = {"gan": settings.gan, "settings": gan, "kimg": settings.kimg, "description": params.describe_square(square)}
+    jobs = list_jobs(images, settings.seed, checkpoints, square, **recipe)
+    at_once = max(2, torch.get_num_threads())  # each process holds torch and a GAN: memory must not grow with the square
+    for start in range(0, len(jobs), at_once):
+        train_groups(jobs[start : start + at_once], device, f"{square} {start + 1} to {min(start + at_once, len(jobs))}")
+    for name, content in {"split": split, "doses": plan, "members": members}.items():
+        save_table(content, params.crowds_folder(square) / f"{name}.csv")
+    publish_training(checkpoints, params.crowds_folder(square))
+    for group in sorted(images):
+        last = sorted((params.crowds_folder(square) / group).glob("snapshot-*.safetensors"))[-1]
+        generator = load_generator(last, settings.gan, settings.resolution, gan, device)
+        file = params.crowd_faces_folder(square) / f"{group}.npy"
+        save_faces(sample_faces(generator, range(settings.num_generated)), file, settings.num_generated, settings.resolution)
+    print(f"{square}: {len(images)} GANs, {settings.num_photos} photos and {settings.kimg:g} kimg each")
+
+
+def embed_crowd(square):
+    """Embed the faces of a square's GANs with each net of its data set, once for all squares that look at them."""
+    import numpy as np
+
+    from ppe.embedders import load
+    from ppe.embeddings import embed_faces
+    from ppe.params import choose_device, load_array, save_array
+
+    params = load_params(square)
+    dataset = params.squares[square].dataset
+    files = sorted(params.crowd_faces_folder(square).glob("*.npy"))
+    for name in params.datasets[dataset].embedders:
+        net = load(params.embedders[name].net, params.weights_file(name, dataset))
+        vectors = [embed_faces(load_array(file), net, device=choose_device(params.device)).numpy() for file in files]
+        save_array(np.stack(vectors), params.crowd_embeddings_folder(square) / f"{name}.npy")
+    print(f"{square}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
+
+
 def collect():
-    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
+    """Gather the rows of the runs and squares that params.yaml names into attacks.csv, doses.csv and metrics.json."""
     from ppe.collection import collect_rows, compute_headlines
+    from ppe.doses import collect_squares
     from ppe.params import load_table, save_json, save_table
 
     params = load_params()
@@ -68,6 +131,8 @@ def collect():
     rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
+    squares = collect_squares({square: params.dose_rows_file(square) for square in params.squares})
+    save_table(squares, params.results_folder() / "doses.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
 
 
@@ -86,8 +151,26 @@ def report():
         failed = ", CONTROL FAILED: no verdict" if headlines[run]["control_failed"] else ""
         weak = "" if headlines[run]["embedder_is_sound"] else ", no verdict: no face net tells people apart well enough"
         print(f"  {run}: {row.value:.2f} {interval}{failed}{weak}")
+    if params.squares:
+        _report_squares(load_table(params.results_folder() / "doses.csv"), params)
     print(f"Read executed/5_attack-{next(iter(params.runs))}.ipynb, then executed/6_figures.ipynb (make lab opens them);")
     print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
+
+
+def _report_squares(rows, params):
+    """A line a square: how often a person is drawn at each dose, and how often somebody is discovered there."""
+    from ppe.evaluation import choose_embedder
+
+    rate = params.dose.match_rate
+    print(f"\nGenerated faces that match a person ({rate:.1%} is chance), people discovered; by the person's share of the data:")
+    for square in params.squares:
+        own = rows[rows.square == square]
+        main, is_sound = choose_embedder(own.drop_duplicates("embedder").set_index("embedder").embedder_auc.dropna().to_dict())
+        means = own[(own.embedder == main) & (own.statistic == "mean") & own.reference.isin(["", "gan"])]
+        table = means.pivot_table(index="dose", columns="measure", values="value")
+        cells = [f"{row.Index:.1%}: {row.match_share:.1%}, {row.discovered:.0%}" for row in table.itertuples()]
+        weak = "" if is_sound else ", no verdict: no face net tells people apart well enough"
+        print(f"  {square}: {'; '.join(cells)}{weak}")
 
 
 def study(name):
@@ -151,11 +234,15 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("index").add_argument("dataset")
     commands.add_parser("train").add_argument("run")
+    commands.add_parser("crowd").add_argument("square")
+    commands.add_parser("embed-crowd").add_argument("square")
     commands.add_parser("collect")
     commands.add_parser("report")
     commands.add_parser("study").add_argument("name")
     arguments = vars(parser.parse_args())
-    command = {"index": index, "train": train, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
+    commands = {"index": index, "train": train, "crowd": crowd, "embed-crowd": embed_crowd, "collect": collect,
+                "report": report, "study": study}  # fmt: skip
+    command = commands[arguments.pop("command")]
     try:
         command(**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:

@@ -48,7 +48,7 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed, max
     """
     max_train_photos = train_photos if max_train_photos is None else max_train_photos
     _check_split(table, num_identities, train_photos, query_photos, max_train_photos)
-    photos = table[["image_id", "identity", "role"]].assign(picture=_find_pictures(table)).reset_index(drop=True)
+    photos = table[["image_id", "identity", "role"]].assign(picture=find_pictures(table)).reset_index(drop=True)
 
     # One of the two names is wrong, and a non-member's photo might have been trained on under the other.
     has_two_names = photos.groupby("picture")["identity"].transform("nunique") > 1
@@ -62,13 +62,13 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed, max
             f"the table has {len(able)} identities with at least {train_photos} + {query_photos} photos, but "
             f"{len(GROUPS)} x {num_identities} are asked for: lower num_identities, train_photos or query_photos"
         )
-    drawn = sorted(able, key=lambda identity: _hash(seed, identity))[: len(GROUPS) * num_identities]
+    drawn = sorted(able, key=lambda identity: hash_names(seed, identity))[: len(GROUPS) * num_identities]
 
     rows, num_replaced = [], 0
     of_person = dict(list(photos[photos["identity"].isin(drawn)].groupby("identity")))
     for rank, identity in enumerate(drawn):
         person = of_person[identity]
-        order = person["image_id"].map(lambda image_id, identity=identity: _hash(seed, identity, image_id))
+        order = person["image_id"].map(lambda image_id, identity=identity: hash_names(seed, identity, image_id))
         used, replaced = _pick_photos(person.loc[order.sort_values().index], train_photos, query_photos, max_train_photos)
         rows += [(image_id, identity, GROUPS[rank % len(GROUPS)], role) for image_id, role in used]
         num_replaced += replaced
@@ -106,8 +106,8 @@ def _pick_photos(person, train_photos, query_photos, max_train_photos):
     return [(i, "train") for i in train.values()] + [(i, "query") for i in query.values()], num_replaced
 
 
-def _find_pictures(table):
-    """Number the sets of near-duplicates: photos that are linked by ``duplicate_of``, directly or through others."""
+def find_pictures(table):
+    """Number the sets of near-duplicates: photos that are linked by ``duplicate_of``, directly or through others: int [N]."""
     own = table["image_id"].astype(str)
     other = table["duplicate_of"].astype(object).where(table["duplicate_of"].notna(), "").astype(str)
     other = other.where(other != "", own)
@@ -116,7 +116,8 @@ def _find_pictures(table):
     return connected_components(links, directed=False)[1][codes[: len(own)]]
 
 
-def _hash(seed, *names):
+def hash_names(seed, *names):
+    """Bytes by whose order people and photos are drawn: a function of the seed and of names alone."""
     return hashlib.sha256("\0".join(map(str, (seed, *names))).encode()).digest()
 
 

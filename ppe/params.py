@@ -18,200 +18,25 @@ import pydantic
 import yaml
 from pydantic import Field
 
-READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "crowd")
-GANS = ("fastgan", "stylegan2")
-NETS = ("mobilefacenet", "facenet")
+from ppe.settings import GANS, Attack, Dataset, Dose, Embedder, Gans, Run, Section, Square
+
+SAME_AS_CROWDS = (
+    *("dataset", "resolution", "gan", "num_photos", "max_crowd_photos", "query_photos", "num_null", "kimg", "num_generated"),
+    "seed",
+)
+"""What a square and the crowds that set its thresholds have in common, so that only an over-represented person differs."""
 SCRATCH_STUDY = "smoke"
 """The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
 
 TEXT_COLUMNS = (
     *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "person", "generator"),
     *("run", "dataset", "gan", "half", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
-    *("metric", "versus", "reference"),
+    *("metric", "versus", "reference", "square", "kind", "measure"),
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Resolution = Literal[32, 64, 128, 256]
 
-
-class _Section(pydantic.BaseModel):
-    """A part of params.yaml: unknown keys and wrong types are errors, and nothing changes after loading."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Auxiliary(_Section):
-    """Who is auxiliary, as a function of the data set alone: people with ``photos`` [low, high] photos, or the ``last`` ones."""
-
-    photos: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
-    last: Count | None = None
-
-
-class Dataset(_Section):
-    """One data set: how it is read, who of it is auxiliary, which nets judge it and at which resolutions."""
-
-    reader: Literal[READERS]
-    root: str | None = None
-    min_photos: Count = 1
-    max_photos: Count | None = None
-    num_identities: Count | None = None
-    num_auxiliary: Annotated[int, Field(ge=0)] = 0
-    photos_per_identity: Count | None = None
-    photo_size: Annotated[int, Field(ge=32, le=1024)] = 128
-    auxiliary: Auxiliary = Auxiliary()
-    resolutions: Annotated[list[Resolution], Field(min_length=1)]
-    embedders: Annotated[list[str], Field(min_length=1)]
-    num_pairs: Count = 2000
-    seed: Annotated[int, Field(ge=0)] = 1
-
-
-class Run(_Section):
-    """One line of ``runs``: a split, three GANs, and the attack on them."""
-
-    dataset: str
-    resolution: Resolution
-    gan: Literal[GANS]
-    num_identities: Count
-    train_photos: Count
-    max_train_photos: Count | None  # no default: dvc tracks it, and stops where a line lacks it
-    query_photos: Count
-    kimg: Positive
-    num_generated: Count
-    num_effort: Count | None  # likewise no default
-    seed: Annotated[int, Field(ge=0)]
-
-    @pydantic.model_validator(mode="after")
-    def _are_at_least_as_many(self):
-        if self.max_train_photos is not None and self.max_train_photos < self.train_photos:
-            raise ValueError(f"max_train_photos={self.max_train_photos} is below train_photos={self.train_photos}: "
-                             "raise it, or null for the same")
-        if self.num_effort is not None and self.num_effort < self.num_generated:
-            raise ValueError(f"num_effort={self.num_effort} is below num_generated={self.num_generated}: raise it, or null")
-        return self
-
-
-class Gan(_Section):
-    """How a GAN is built and trained; the same for all runs that name it."""
-
-    latent_dim: Count
-    channel_base: Count
-    channel_base_discriminator: Count
-    channel_max: Count
-    batch_size: Annotated[int, Field(gt=1)]
-    learning_rate: Positive
-    discriminator_rate: Positive
-    beta1: Annotated[float, Field(ge=0, lt=1)]
-    beta2: Annotated[float, Field(ge=0, lt=1)]
-    r1_gamma: Annotated[float, Field(ge=0)]
-    r1_interval: Count
-    ema_kimg: Positive
-    ema_rampup: Positive
-    flip: bool
-    augment: list[Literal["colour", "translation", "cutout", "ada"]]
-    ada_target: Annotated[float, Field(ge=-1, le=1)] | None = None
-    ada_kimg: Positive | None = None
-    snapshots: Annotated[list[Fraction], Field(min_length=1)]
-    checkpoint_seconds: Positive
-    precision: Literal["auto", "float32", "bfloat16"]
-
-    @pydantic.field_validator("snapshots")
-    @classmethod
-    def _hold_both_ends(cls, value):
-        if value != sorted(set(value)) or value[-1] != 1 or value[0] != 0:
-            raise ValueError("must rise from 0 to 1: the first snapshot is the untrained control, the last is attacked")
-        return value
-
-    @pydantic.model_validator(mode="after")
-    def _steers_ada(self):
-        if "ada" in self.augment and None in (self.ada_target, self.ada_kimg):
-            raise ValueError("augment holds 'ada', which needs ada_target and ada_kimg")
-        return self
-
-
-class FastGan(Gan):
-    """What only FastGAN has."""
-
-    redraw_weight: Annotated[float, Field(ge=0)]
-
-
-class StyleGan2(Gan):
-    """What only StyleGAN2 has."""
-
-    style_dim: Count
-    mapping_layers: Count
-    mapping_rate: Positive
-    style_mixing: Fraction
-    truncation: Fraction
-    path_length_weight: Annotated[float, Field(ge=0)]
-    path_length_interval: Count
-    path_length_shrink: Count
-    path_length_decay: Fraction
-
-
-class Gans(_Section):
-    """The section of each GAN that the study trains, by the GAN's name."""
-
-    fastgan: FastGan | None = None
-    stylegan2: StyleGan2 | None = None
-
-    def __iter__(self):
-        return iter(name for name in GANS if getattr(self, name) is not None)
-
-    def __getitem__(self, name):
-        return getattr(self, name)
-
-
-class Embedder(_Section):
-    """A face recognition net: a weights file, or settings to train it on auxiliary people."""
-
-    net: Literal[NETS]
-    weights: str | None = None
-    input_size: Annotated[int, Field(ge=32, le=256)] = 112
-    width: Positive = 1.0
-    loss: Literal["arcface", "triplet"] = "arcface"
-    people: Literal["all", "first half", "second half"] = "all"
-    steps: Count | None = None
-    batch_size: Count = 64
-    learning_rate: Positive = 1e-3
-    seed: Annotated[int, Field(ge=0)] = 1
-    overlap: Literal["none", "unknown"] | Annotated[int, Field(ge=0)]
-
-    @pydantic.model_validator(mode="after")
-    def _has_weights_or_is_trained(self):
-        if (self.weights is None) == (self.steps is None):
-            raise ValueError(
-                "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary people)"
-            )
-        return self
-
-
-class Attack(_Section):
-    """Constants of the attack and of its statistics."""
-
-    num_resamples: Count
-    num_permutations: Count
-    judged_p: Annotated[float, Field(gt=0, lt=1)]
-    num_shuffles: Count
-    kappas: Annotated[list[Positive], Field(min_length=1)]
-    top_shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
-    num_games: Count
-    false_match_rate: Annotated[float, Field(gt=0, lt=1)]
-    verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
-    num_untrained: Count
-    num_progress: Count
-    efforts: Annotated[list[Count], Field(min_length=1)]
-
-    @pydantic.model_validator(mode="after")
-    def _can_fail(self):
-        if 2 / (1 + self.num_permutations) >= self.judged_p:
-            raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < judged_p={self.judged_p}: raise it")
-        return self
-
-
-class Params(_Section):
+class Params(Section):
     """The whole of ``params.yaml``, plus where it was found (``root``) and where its outputs go (``base``)."""
 
     study: str
@@ -221,6 +46,8 @@ class Params(_Section):
     gans: Gans
     embedders: dict[str, Embedder]
     attack: Attack
+    squares: dict[str, Square] = {}
+    dose: Dose | None = None
 
     _file: str = "params.yaml"
     _root: Path = Path(".")
@@ -228,20 +55,39 @@ class Params(_Section):
 
     @pydantic.model_validator(mode="after")
     def _names_fit(self):
-        for section in ("runs", "datasets", "embedders", "gans"):
+        for section in ("runs", "datasets", "embedders", "gans", "squares"):
             for name in getattr(self, section):
                 if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
                     raise ValueError(f"{section}: name {name!r}: allowed are lower-case letters, digits and single hyphens")
-        for name, run in self.runs.items():
-            _check_member(f"runs.{name}.dataset", run.dataset, self.datasets)
-            _check_member(f"runs.{name}.gan", run.gan, self.gans)
-            _check_member(f"runs.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
+        for section in ("runs", "squares"):
+            for name, run in getattr(self, section).items():
+                _check_member(f"{section}.{name}.dataset", run.dataset, self.datasets)
+                _check_member(f"{section}.{name}.gan", run.gan, self.gans)
+                _check_member(f"{section}.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
+        if self.squares and self.dose is None:
+            raise ValueError("squares need the section dose: its constants are explained in params.yaml")
+        for name, square in self.squares.items():
+            self._check_crowds(name, square)
         for name, dataset in self.datasets.items():
             for embedder in dataset.embedders:
                 _check_member(f"datasets.{name}.embedders", embedder, self.embedders)
             if dataset.reader == "synthetic" and None in (dataset.num_identities, dataset.photos_per_identity):
                 raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
         return self
+
+    def _check_crowds(self, name, square):
+        """The crowds that set a square's thresholds are its own but for the people who stand out."""
+        allowed = [other for other, settings in self.squares.items() if settings.kind == "none"]
+        _check_member(f"squares.{name}.crowds", square.crowds, allowed)
+        crowds = self.squares[square.crowds]
+        for key in SAME_AS_CROWDS:
+            if getattr(square, key) != getattr(crowds, key):
+                raise ValueError(f"squares.{name}.{key}={getattr(square, key)!r} differs from squares.{square.crowds}.{key}="
+                                 f"{getattr(crowds, key)!r}, whose crowds set its thresholds: make them equal")
+        if square.doses[-1] != crowds.doses[-1] or square.num_subjects > crowds.num_subjects:
+            raise ValueError(f"squares.{name} has up to {square.num_subjects} people at dose {square.doses[-1]}, but the crowds "
+                             f"of squares.{square.crowds} leave out {crowds.num_subjects} who have photos for dose "
+                             f"{crowds.doses[-1]}: give both one largest dose, and no more people to the first")
 
     @property
     def root(self):
@@ -276,13 +122,30 @@ class Params(_Section):
         """The run's scores, one row a photo and set, with numbers in the place of names."""
         return self.results_folder() / "scores" / f"{self._run(run)}.csv"
 
+    def crowds_folder(self, square):
+        """``split.csv``, ``members.csv``, ``doses.csv`` and the snapshots of a square's GANs."""
+        return self._base / "models" / "crowds" / self._square(square)
+
+    def crowd_faces_folder(self, square):
+        """``<group>.npy`` for each GAN of a square: uint8 [M, 3, H, W]."""
+        return self._base / "data" / "crowds" / self._square(square)
+
+    def crowd_embeddings_folder(self, square):
+        """``<embedder>.npy``: float32 [GANs, M, D], what a net sees in the faces of a square's GANs, sorted by group."""
+        return self._base / "data" / "crowd_embeddings" / self._square(square)
+
+    def dose_rows_file(self, square):
+        """The square's numbers, one row a number; beside the runs' rows, since that folder exists in every study."""
+        return self.results_folder() / "rows" / "doses" / f"{self._square(square)}.csv"
+
     def style_file(self):
         """The look of every figure."""
         return self._root / "ppe.mplstyle"
 
     def index_settings(self, dataset):
         """What ``ppe.datasets.read_index`` needs besides reader, root and seed."""
-        names = {"min_photos", "max_photos", "num_identities", "num_auxiliary", "photos_per_identity"}
+        names = {"min_photos", "max_photos", "num_identities", "num_auxiliary", "photos_per_identity", "num_prominent",
+                 "photos_per_prominent"}
         return self.datasets[self._dataset(dataset)].model_dump(include=names)
 
     def results_folder(self):
@@ -294,13 +157,19 @@ class Params(_Section):
 
         members : str, anything that changes when the training photos do.
         """
-        settings = self.runs[self._run(run)]
+        return self._base / ".checkpoints" / f"{run}-{self._digest_training(self.runs[self._run(run)], members)}"
+
+    def square_checkpoints_folder(self, square, members):
+        """The same for the GANs of a square."""
+        digest = self._digest_training(self.squares[self._square(square)], members)
+        return self._base / ".checkpoints" / "squares" / f"{square}-{digest}"
+
+    def _digest_training(self, settings, members):
         others = {"__init__", *GANS} - {settings.gan}
         code = [file.read_bytes() for file in sorted((Path(__file__).parent / "gans").glob("*.py")) if file.stem not in others]
-        run_text = settings.model_dump_json(exclude={"num_generated", "num_effort"})
-        parts = [run_text, self.gans[settings.gan].model_dump_json(), members]
-        digest = hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
-        return self._base / ".checkpoints" / f"{run}-{digest}"
+        text = settings.model_dump_json(exclude={"num_generated", "num_effort", "crowds", "num_null"})
+        parts = [text, self.gans[settings.gan].model_dump_json(), members]
+        return hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
 
     def dataset_root(self, dataset):
         """Folder of a data set's photos, or None where its reader draws or downloads them.
@@ -332,10 +201,15 @@ class Params(_Section):
 
     def describe(self, run):
         """The params that make a run, as JSON text: every artefact of the run carries it."""
-        settings = self.runs[self._run(run)]
-        return json.dumps(
-            {"study": self.study, "run": run, **settings.model_dump(), "gan_settings": self.gans[settings.gan].model_dump()}
-        )
+        return self._describe({"run": run}, self.runs[self._run(run)])
+
+    def describe_square(self, square):
+        """The same for a square."""
+        return self._describe({"square": square}, self.squares[self._square(square)])
+
+    def _describe(self, name, settings):
+        gan = self.gans[settings.gan].model_dump()
+        return json.dumps({"study": self.study, **name, **settings.model_dump(), "gan_settings": gan})
 
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
@@ -347,6 +221,10 @@ class Params(_Section):
 
     def _run(self, name):
         _check_member("run", name, self.runs, self._file)
+        return name
+
+    def _square(self, name):
+        _check_member("square", name, self.squares, self._file)
         return name
 
 
@@ -377,8 +255,8 @@ def load_params(name=None, root=None):
     Parameters
     ----------
     name : str, optional
-        A run, data set or study of the file. ``tiny`` (the notebooks' default), where the file has none, is the smallest
-        run of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
+        A run, square, data set or study of the file. ``tiny`` (the notebooks' default) and what begins with it, where the
+        file has none, is of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
     root : path, optional
         The repository; found from the working folder if not given.
 
@@ -389,13 +267,14 @@ def load_params(name=None, root=None):
     """
     root = Path(root) if root else find_root()
     params = _read(root / "params.yaml", root, root)
-    known = {params.study, *params.runs, *params.datasets}
+    known = {params.study, *params.runs, *params.datasets, *params.squares}
     if name in (None, *known):
         return params
-    if name == "tiny":
+    if name.split("-")[0] == "tiny":
         return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
     raise ValueError(
-        f"{name!r} is not a run, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a notebook"
+        f"{name!r} is not a run, square, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "
+        "notebook"
     )
 
 

@@ -198,3 +198,15 @@ def test_drawn_photos_are_the_same_from_one_process_or_several(monkeypatch):
     several = list(iter_photos(index, "synthetic", seed=3, size=48, batch_size=2))
     assert [p.tolist() for p, _ in several] == [p.tolist() for p, _ in alone]
     assert all(np.array_equal(a, b) for (_, x), (_, y) in zip(alone, several, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_some_drawn_people_have_more_photos():
+    sizes = {"num_identities": 3, "num_auxiliary": 1, "photos_per_identity": 2}
+    index = read_index("synthetic", seed=3, **sizes, num_prominent=1, photos_per_prominent=5)
+    assert index.identity.value_counts(sort=False).tolist() == [5, 2, 2, 2]
+    few = read_index("synthetic", seed=3, **sizes)
+    assert set(few.sha256) < set(index.sha256), "their first photos, and everybody else's, are as without"
+    with pytest.raises(ValueError, match="num_prominent=1, photos_per_prominent=None"):
+        read_index("synthetic", seed=3, **sizes, num_prominent=1)
+    with pytest.raises(ValueError, match="num_prominent=4"):
+        read_index("synthetic", seed=3, **sizes, num_prominent=4, photos_per_prominent=5)

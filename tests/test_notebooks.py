@@ -1,4 +1,4 @@
-"""The six notebooks end to end: the smallest study (``make smoke``) in a copy of the project, then what reruns and what not."""
+"""The notebooks end to end: the smallest study (``make smoke``) in a copy of the project, then what reruns and what not."""
 
 import json
 import subprocess
@@ -67,13 +67,31 @@ def test_the_graph_runs_from_photos_to_figures(study):
 def test_every_executed_notebook_has_pictures_and_no_error(study):
     folder, _ = study
     books = sorted((folder / "executed").glob("*.ipynb"))
-    assert len(books) == 1 + 1 + 3 + 1
+    assert len(books) == 1 + 1 + 3 + 1 + 2
     for path in books:
         outputs = [o for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"], path.name
         assert any("image/png" in o.get("data", {}) for o in outputs), path.name
         warnings = [o.text for o in outputs if o.output_type == "stream" and "Warning" in o.text]
         assert not warnings, f"{path.name}: {warnings}"
+
+
+def test_squares_run_from_a_crowd_to_rows(study):
+    folder, _ = study
+    rows = pd.read_csv(folder / "results" / "smoke" / "doses.csv")
+    assert set(zip(rows.square, rows.kind, strict=True)) == {("tiny", "many"), ("tiny-none", "none")}
+    assert set(rows.measure) == {
+        "match_share", "match_share_ceiling", "identity", "identity_top_k", "discovered", "false_alarms",
+    }  # fmt: skip
+    assert set(rows.embedder) == {"drawn-arcface", "drawn-triplet"}
+    assert rows.value.notna().all() and rows.value[rows.measure != "false_alarms"].between(-1, 1).all()
+    assert set(rows.dose[(rows.square == "tiny") & (rows.statistic == "mean")].dropna()) == {0, 0.15}
+    members = pd.read_csv(folder / "models" / "crowds" / "tiny" / "members.csv")
+    split = pd.read_csv(folder / "models" / "crowds" / "tiny" / "split.csv")
+    assert (members.groupby("group").size() == 20).all()
+    assert not set(members.identity) & set(split.identity[split.part == "null"])
+    assert not set(members.image_id) & set(split.image_id[split.role == "query"])
+    assert len(list((folder / ".checkpoints" / "squares").glob("*/*/finished.json"))) == 4
 
 
 def test_members_are_what_the_trainer_saw_and_no_query_is_among_them(study):

@@ -68,6 +68,43 @@ def test_a_mistake_is_one_sentence(project, change, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s["tiny"].update(doses=[0.1, 0.2]), "squares.tiny: doses=[0.1, 0.2] must rise from 0"),
+        (lambda s: s["tiny"].update(num_rotations=3), "num_rotations=3 is not the number of doses, 2"),
+        (lambda s: s["tiny"].update(crowds="tiny"), "squares.tiny.crowds='tiny' is not one of ['tiny-none']"),
+        (lambda s: s["tiny"].update(dataset="nobody"), "squares.tiny.dataset='nobody' is not one of ['tiny']"),
+        (lambda s: s["tiny"].update(kimg=9.0), "squares.tiny.kimg=9.0 differs from squares.tiny-none.kimg=0.3"),
+        (lambda s: s["tiny"].update(num_subjects=3), "squares.tiny has up to 3 people at dose 0.15, but the crowds of"),
+        (lambda s: s["tiny-none"].update(num_rotations=1), "kind='none' with num_rotations=1"),
+        (lambda s: s.update({"a b": s["tiny"]}), "squares: name 'a b': allowed are"),
+    ],
+)
+def test_a_mistake_in_a_square_is_one_sentence(root, tmp_path, change, sentence):
+    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+    change(content["squares"])
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError) as caught:
+        load_params(root=tmp_path)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_squares_need_the_constants_that_judge_them(root, tmp_path):
+    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+    del content["dose"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="squares need the section dose"):
+        load_params(root=tmp_path)
+
+
+def test_gans_of_a_square_are_not_those_of_a_run_of_its_name(root, tmp_path):
+    (tmp_path / "params.yaml").write_text((root / "studies" / "smoke.yaml").read_text())
+    params = load_params(root=tmp_path)
+    assert params.square_checkpoints_folder("tiny", "members").parent != params.checkpoints_folder("tiny", "members").parent
+    assert params.dose_rows_file("tiny") != params.rows_file("tiny")
+
+
 @pytest.mark.parametrize("text", ["runs: [", "- a list", ""])
 def test_a_file_that_is_no_params_file_is_one_sentence(project, tmp_path, text):
     project()
@@ -80,7 +117,7 @@ def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
     assert project(name="tiny").gans_folder("tiny") == tmp_path / "scratch" / "models" / "gans" / "tiny"
     params = project(name="synthetic-32-fastgan-10")
     assert params.gans_folder("synthetic-32-fastgan-10") == tmp_path / "models" / "gans" / "synthetic-32-fastgan-10"
-    with pytest.raises(ValueError, match="'tinny' is not a run, data set or study"):
+    with pytest.raises(ValueError, match="'tinny' is not a run, square, data set or study"):
         project(name="tinny")
 
 

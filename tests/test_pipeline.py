@@ -10,15 +10,19 @@ import yaml
 
 NOTEBOOKS = {
     "faces": "1_faces", "embed": "2_embed", "train": "3_train",
-    "generate": "4_generate", "attack": "5_attack", "figures": "6_figures",
+    "generate": "4_generate", "attack": "5_attack", "figures": "6_figures", "dose": "8_doses",
 }  # fmt: skip
 ORDER = [
-    "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
-    "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
-    "evaluation", "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
+    "settings", "params", "parallel", "synthetic", "datasets", "faces", "identities", "squares", "gans", "sampling",
+    "embedders", "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
+    "doses", "discovery", "scoring", "rehearsal", "evaluation", "collection", "scrutiny", "progress", "figures",
+    "attack_figures", "dose_figures", "__main__",
 ]  # fmt: skip
-NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
-"""params.py's values are tracked as params; the registries import by name, so that adding a net makes no run stale."""
+NOT_TRACKED = {
+    "ppe/__init__.py", "ppe/settings.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py",
+}  # fmt: skip
+"""The values of settings.py and params.py are tracked as params; the registries import by name, so that adding a net makes no run
+stale."""
 
 
 def read_imports(code, root):
@@ -40,8 +44,11 @@ def read_notebook(root, name):
 def list_reached(root, name):
     """Files of ppe that a notebook reaches through imports; a registry reaches every net that it names."""
     cells = read_notebook(root, name).cells
-    todo = read_imports("\n".join(c.source for c in cells if c.cell_type == "code"), root)
-    reached = set()
+    return follow_imports(root, "\n".join(c.source for c in cells if c.cell_type == "code"))
+
+
+def follow_imports(root, code):
+    todo, reached = read_imports(code, root), set()
     while todo:
         file = todo.pop()
         reached.add(file)
@@ -65,6 +72,18 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(root, stage):
         reached |= {"ppe/gans/fastgan.py", "ppe/gans/stddev.py"}  # through the registry
     assert listed == reached
     assert f"sources/{NOTEBOOKS[stage]}.py" in deps
+
+
+@pytest.mark.parametrize("stage", ["crowd", "embed-crowd", "collect"])
+def test_a_stage_without_a_notebook_depends_on_every_module_that_its_command_reaches(root, stage):
+    graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
+    listed = {d for d in graph.get("do", graph)["deps"] if d.startswith("ppe/")}
+    commands = ast.parse((root / "ppe" / "__main__.py").read_text()).body
+    command = next(c for c in commands if isinstance(c, ast.FunctionDef) and c.name == stage.replace("-", "_"))
+    reached = follow_imports(root, ast.unparse(command)) - NOT_TRACKED
+    if stage == "crowd":
+        reached |= {"ppe/gans/${item.gan}.py", "ppe/gans/stddev.py"}  # through the registry
+    assert listed == reached
 
 
 def test_every_stage_that_reads_params_lists_sections_that_exist(root):

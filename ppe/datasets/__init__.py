@@ -21,7 +21,7 @@ __all__ = ["READERS", "iter_photos", "load_photo", "mark_auxiliary", "read_index
 
 
 def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_identities=None, num_auxiliary=0,
-               photos_per_identity=None, download_dir=None):
+               photos_per_identity=None, num_prominent=0, photos_per_prominent=None, download_dir=None):
     """List a data set's photos, with a hash of the bytes and, where a photo cannot be used, the reason.
 
     The table is a function of the files' names and bytes and of the arguments: no time, no absolute path, no order of
@@ -41,6 +41,8 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
         Seed of that shuffle; for ``synthetic`` also of the people and their photos.
     num_identities, num_auxiliary, photos_per_identity : int
         ``synthetic`` only: people to attack, auxiliary people after them, photos of each.
+    num_prominent, photos_per_prominent : int
+        ``synthetic`` only: so many of the people to attack, the first, have so many photos.
     download_dir : path or None
         Where ``lfw`` and ``olivetti`` are downloaded to; None is scikit-learn's data folder.
 
@@ -65,7 +67,8 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
         raise ValueError(f"min_photos={min_photos}, max_photos={max_photos}: both must be at least 1 "
                          "(params.yaml: datasets)")
     files = READERS[reader](root, num_identities=num_identities, num_auxiliary=num_auxiliary,
-                            photos_per_identity=photos_per_identity)
+                            photos_per_identity=photos_per_identity, num_prominent=num_prominent,
+                            photos_per_prominent=photos_per_prominent)
     files = choose_photos(files, min_photos, max_photos, seed)
     if reader == "synthetic":
         return describe_drawn(files, seed)

@@ -15,17 +15,24 @@ from ppe import synthetic
 MANY_DRAWN = 256  # drawn photos from which on starting processes pays for itself
 
 
-def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity):
-    """List drawn people: person-0001/0001 and so on, those to attack first and the auxiliary people after them."""
+def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity, num_prominent=0, photos_per_prominent=None):
+    """List drawn people: person-0001/0001 and so on, those to attack first and the auxiliary people after them.
+
+    The first ``num_prominent`` have ``photos_per_prominent`` photos each.
+    """
     if not num_identities or num_identities < 1 or num_auxiliary < 0 or not photos_per_identity \
             or photos_per_identity < 1:
         raise ValueError(f"num_identities={num_identities}, num_auxiliary={num_auxiliary}, photos_per_identity="
                          f"{photos_per_identity}: drawn people need >= 1, >= 0 and >= 1 (params.yaml: datasets)")
+    if not 0 <= num_prominent <= num_identities or (num_prominent and not photos_per_prominent):
+        raise ValueError(f"num_prominent={num_prominent}, photos_per_prominent={photos_per_prominent}: up to num_identities="
+                         f"{num_identities} people may have more photos, and then their number is needed (params.yaml: datasets)")
     # One width for all, so that the sorted order is the order of the numbers.
     total = num_identities + num_auxiliary
-    width, photo_width = max(4, len(str(total))), max(4, len(str(photos_per_identity)))
+    photos = [photos_per_prominent] * num_prominent + [photos_per_identity] * (total - num_prominent)
+    width, photo_width = max(4, len(str(total))), max(4, len(str(max(photos))))
     return [(f"person-{i:0{width}d}", f"person-{i:0{width}d}/{p:0{photo_width}d}", "", "")
-            for i in range(1, total + 1) for p in range(1, photos_per_identity + 1)]
+            for i, count in enumerate(photos, start=1) for p in range(1, count + 1)]
 
 
 def photo_seed(seed, person, photo):

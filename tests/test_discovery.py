@@ -1,0 +1,120 @@
+"""Discovery without a suspect: a planted cluster is found, an even spread holds nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from ppe.discovery import (
+    average_places,
+    choose_reference,
+    count_alarms,
+    find_places,
+    find_thresholds,
+    judge_places,
+    search_square,
+)
+
+RADIUS = 0.2
+
+
+def draw_even(count, seed, width=16):
+    return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+
+
+def plant(center, count, seed, spread=0.1):
+    noise = torch.randn(count, center.shape[-1], generator=torch.Generator().manual_seed(seed))
+    return normalize(center + spread * noise)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return np.array(["star", "null"]), draw_even(2, 99)
+
+
+@pytest.fixture(scope="module")
+def crowds():
+    return {f"r{i}": draw_even(500, i) for i in range(4)}
+
+
+def test_a_planted_cluster_is_the_first_place_and_all_of_it(people):
+    faces = torch.cat([draw_even(500, 10), plant(people[1][0], 40, 11)])
+    places, place = find_places(faces, draw_even(2000, 12), RADIUS, 3)
+    assert places.score.is_monotonic_decreasing and places.center[0] >= 500
+    assert (place[500:] == 0).mean() > 0.9 and (place[:500] == 0).mean() < 0.02
+    assert float(average_places(faces, place, 1) @ people[1][0]) > 0.95
+
+
+def test_scores_are_those_on_paper():
+    angle = torch.deg2rad(torch.tensor([0.0, 1, 2, 3, 180, 270], dtype=torch.float64))
+    faces = torch.stack([angle.cos(), angle.sin()], dim=1).float()
+    reference = faces[[0, 4, 4, 4, 5, 5, 5, 5, 5]]  # one of nine near 0: (1 + 1) / (9 + 1) of the five others are expected
+    places, place = find_places(faces, reference, 0.1, 5)
+    assert places.num_faces[0] == 3 and places.expected[0] == pytest.approx(1.0)
+    assert places.score[0] == pytest.approx(3 * np.log(3) - 2)
+    assert place.tolist() == [0, 0, 0, 0, -1, -1] and len(places) == 1, "nothing is dense in what is left"
+
+
+def test_nothing_is_found_in_the_reference_itself(crowds):
+    fresh = {f"x{seed}": draw_even(500, seed) for seed in range(60, 80)}
+    plan = pd.DataFrame({"identity": "p", "group": list(fresh), "dose": 0.0})
+    options = {"radius": RADIUS, "num_places": 1, "against": "gan"}
+    found, places = search_square(fresh, crowds, draw_even(300, 50), ["p"], draw_even(1, 51), plan, **options)
+    assert not found.value.any() and not places.is_true.any()
+    assert places.is_discovery.mean() <= 0.5, "one in five is expected"
+
+
+def test_a_place_is_true_only_if_it_is_a_person_who_stands_out(people, crowds):
+    names, references = people
+    faces = torch.cat([draw_even(500, 20), plant(references[0], 60, 21)])
+    places, place = find_places(faces, torch.cat(list(crowds.values())), RADIUS, 1)
+    for stands_out, is_true in (({"star"}, True), (set(), False), ({"null"}, False)):
+        judged = judge_places(faces, places, place, names, references, stands_out, (5.0, np.full(2, 0.7)))
+        assert judged.identity[0] == "star" and judged.is_discovery[0] and judged.is_true[0] == is_true
+    for thresholds in ((1e9, np.full(2, 0.7)), (5.0, np.full(2, 1.0))):
+        assert not judge_places(faces, places, place, names, references, {"star"}, thresholds).is_true[0]
+    assert judge_places(faces, places.iloc[:0], place, names, references, {"star"}, (5.0, np.full(2, 0.7))).empty
+
+
+@pytest.mark.parametrize("against", ["gan", "real"])
+def test_a_square_is_searched_gan_by_gan(people, crowds, against):
+    names, references = people
+    real = draw_even(1500, 33)
+    generated = {"a": torch.cat([draw_even(440, 30), plant(references[0], 60, 31)]), "b": draw_even(500, 32)}
+    plan = pd.DataFrame({"identity": ["star", "star"], "group": ["a", "b"], "dose": [0.1, 0.0]})
+    options = {"radius": RADIUS, "num_places": 3, "against": against}
+    found, places = search_square(generated, crowds, real, names, references, plan, **options)
+    density, _ = find_thresholds(crowds, real, references, **options)
+    assert (places.threshold == density).all()
+    assert found.set_index("group").value.to_dict() == {"a": 1.0, "b": 0.0}
+    assert places[places.is_true].dose.tolist() == [0.1]
+
+
+def test_thresholds_are_the_densest_place_and_the_nearest_of_other_gans(people, crowds):
+    names, references = people
+    one = {**crowds, "r9": torch.cat([draw_even(440, 40), plant(references[0], 60, 41)])}
+    options = {"radius": RADIUS, "num_places": 3, "against": "gan"}
+    (density, nearness), (denser, nearer) = (find_thresholds(c, draw_even(9, 1), references, **options) for c in (crowds, one))
+    assert denser > density and nearer[0] > 0.95 > nearness[0] and nearer[1] < 0.8
+
+
+def test_alarms_are_counted_per_gan_with_an_exact_interval():
+    places = pd.DataFrame({"group": list("aab"), "is_discovery": [True, True, True], "is_true": [False, False, True]})
+    table = count_alarms(places, list("abcd")).set_index("statistic")
+    assert table.loc["gan", "value"].tolist() == [2, 0, 0, 0] and table.value["mean"] == 0.5
+    assert table.value["share"] == 0.25 and table.low["share"] == pytest.approx(1 - 0.975**0.25)
+    assert table.value["precision"] == pytest.approx(1 / 3)
+    assert count_alarms(places.iloc[:0], ["a"]).value.tolist() == [0, 0, 0]
+
+
+def test_the_reference_is_other_crowds_or_real_faces(crowds):
+    real = draw_even(3, 1)
+    assert len(choose_reference(crowds, real, "gan")) == 2000
+    assert choose_reference(crowds, real, "real") is real and choose_reference({}, real, "gan") is real
+
+
+def test_faces_that_are_all_one_are_one_place():
+    faces = draw_even(1, 5).repeat(50, 1)
+    places, place = find_places(faces, draw_even(100, 6), RADIUS, 5)
+    assert len(places) == 1 and (place == 0).all() and np.isfinite(places.score[0])

@@ -1,0 +1,61 @@
+"""Figures of squares are drawn from tables, also from their degenerate ends."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppe import dose_figures
+from ppe.discovery import count_alarms
+from ppe.doses import summarise_measures
+from ppe.figures import use_style
+from ppe.squares import plan_doses
+
+matplotlib.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def _style(root):
+    use_style(root / "ppe.mplstyle")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def plan():
+    plan = plan_doses(kind="many", num_subjects=3, num_rotations=3, doses=[0.0, 0.05, 0.1], num_photos=100)
+    return plan.assign(share=plan.num_photos / 100)
+
+
+def test_the_design_writes_the_photos_into_the_cells(plan):
+    axis = dose_figures.plot_design(plan).axes[0]
+    assert [text.get_text() for text in axis.texts] == ["0", "5", "10", "5", "10", "0", "10", "0", "5"]
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_a_dose_has_its_place_and_a_net_its_panel(plan, is_log):
+    values = pd.concat([plan.assign(identity=plan.subject.astype(str), embedder=net, measure="match_share", reference="",
+                                    value=plan.dose) for net in ("one", "two")])  # fmt: skip
+    figure = dose_figures.plot_doses(values, summarise_measures(values), "match_share", "title", chance=0.001, is_log=is_log)
+    assert len(figure.axes) == 2
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.0%", "5.0%", "10.0%"]
+    assert "trend 1.00" in figure.axes[0].get_title("left") + figure.axes[0].get_title()
+    none = values.assign(dose=0.0)
+    dose_figures.plot_doses(none, summarise_measures(none), "match_share", is_log=is_log)
+
+
+def test_places_are_coloured_by_what_they_are():
+    places = pd.DataFrame({"group": list("aab"), "score": [90.0, 5.0, 30.0], "dose": [0.1, np.nan, np.nan],
+                           "is_discovery": [True, False, True], "is_true": [True, False, False]})  # fmt: skip
+    axis = dose_figures.plot_discovery(places, 20.0).axes[0]
+    assert [len(line.get_xdata()) for line in axis.lines[:3]] == [1, 1, 1]
+    assert [text.get_text() for text in axis.texts] == ["10.0%"]
+    dose_figures.plot_discovery(places.iloc[:0], 0.0)
+    alarms = count_alarms(places, ["a", "b"]).assign(embedder="net", reference="gan")
+    assert len(dose_figures.plot_alarms(alarms).axes[0].patches) == 2
+
+
+def test_the_gallery_has_a_photo_and_a_face_a_dose():
+    photos, faces = np.zeros((2, 3, 8, 8), np.uint8), np.zeros((2, 3, 3, 8, 8), np.uint8)
+    assert len(dose_figures.plot_gallery(photos, faces, [0, 0.05, 0.1]).axes) == 8
