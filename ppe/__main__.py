@@ -1,8 +1,9 @@
-"""The steps of the study that no notebook tells: ``python -m ppe index|train|collect|report|study``.
+"""The steps of the study that no notebook tells: ``python -m ppe index|train|collect|report|study|claims|check|docs``.
 
 ``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
 ``collect`` gathers the runs' rows, ``report`` says what came out and where to look, ``study`` runs another params file
-(``studies/<name>.yaml``) in a copy of the project and brings its results back.
+(``studies/<name>.yaml``) in a copy of the project and brings its results back, ``claims`` writes the README's table,
+``check`` compares a fresh run with the committed one, ``docs`` writes the executed notebooks as HTML.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from ppe.params import find_root, find_shared, load_params
 
@@ -59,9 +61,10 @@ def train(run):
 
 
 def collect():
-    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
+    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json; cost.csv says what they took."""
     from ppe.collection import collect_rows, compute_headlines
-    from ppe.params import load_table, save_json, save_table
+    from ppe.costs import measure_costs
+    from ppe.params import choose_device, load_table, save_json, save_table
 
     params = load_params()
     files = {run: params.rows_file(run) for run in params.runs}
@@ -69,6 +72,10 @@ def collect():
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
+    file = params.results_folder() / "cost.csv"
+    checkpoints = {run: params.list_checkpoints(run) for run in params.runs}
+    costs = {"device": choose_device(params.device), "known": load_table(file) if file.exists() else None}
+    save_table(measure_costs(params.executed_folder(), params.datasets, params.runs, checkpoints, **costs), file)
 
 
 def report():
@@ -94,7 +101,9 @@ def study(name):
     """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
 
     dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
-    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on.
+    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs are made
+    one by one and brought back at once; those whose rows came with the repository are not made again (remove
+    results/<name>/ to make all anew).
     """
     root = find_root()
     preset = root / "studies" / f"{name}.yaml"
@@ -103,14 +112,42 @@ def study(name):
         raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
     copy, results = root / ".studies" / name, root / "results" / name
     environment = prepare_copy(root, copy, preset)
-    for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
+
+    def call(*command):
         done = subprocess.run(command, cwd=copy, env=environment)
         if done.returncode:
             sys.exit(done.returncode)
-    shutil.copytree(copy / "results" / name, results, dirs_exist_ok=True)
+
+    call("python", "-m", "ppe.params")
+    params = load_params(root=copy)
+    call("dvc", "repro", "code")
+    for run in params.runs:
+        if not _has_rows(params, run):
+            call("dvc", "repro", f"attack@{run}")
+            _bring_back(copy, results)
+    # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
+    has_nets = all(params.gans_folder(run).exists() for run in params.runs)
+    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]))
+    call("python", "-m", "ppe", "report")
+    _bring_back(copy, results)
+    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+
+
+def _has_rows(params, run):
+    """Whether the run's rows are there, and of its present settings."""
+    from ppe.evaluation import RUN_COLUMNS
+    from ppe.params import load_table
+
+    file, settings = params.rows_file(run), params.runs[run].model_dump()
+    settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
+    return file.exists() and all(load_table(file).iloc[0][name] == settings[name] for name in RUN_COLUMNS)
+
+
+def _bring_back(copy, results):
+    """Copy a study's results, with the params and the lock that made them, to the project."""
+    shutil.copytree(copy / "results" / results.name, results, dirs_exist_ok=True)
     for file in ("params.yaml", "dvc.lock"):
         shutil.copyfile(copy / file, results / file)
-    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
 
 
 def prepare_copy(root, copy, preset):
@@ -121,9 +158,10 @@ def prepare_copy(root, copy, preset):
     copy.mkdir(parents=True, exist_ok=True)
     _mirror(root, copy)
     shutil.copyfile(preset, copy / "params.yaml")
-    committed = root / "results" / preset.stem / "dvc.lock"
-    if not (copy / "dvc.lock").exists() and committed.exists():
-        shutil.copyfile(committed, copy / "dvc.lock")
+    committed, results = root / "results" / preset.stem, copy / "results" / preset.stem
+    if not (copy / "dvc.lock").exists() and (committed / "dvc.lock").exists():
+        shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
+        shutil.copytree(committed, results, dirs_exist_ok=True)
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
     (copy / ".dvc" / "config.local").write_text(local)
     return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
@@ -146,6 +184,57 @@ def _mirror(root, copy):
     manifest.write_text("\n".join(kept))
 
 
+def claims():
+    """Write the verdicts of all committed studies into the README's table."""
+    from ppe.params import load_table
+    from ppe.summary import load_claims, put_summary, write_summary
+
+    params = load_params()
+    root, files = params.root, params.claims_files()
+    if not files:
+        raise ValueError("no results/<study>/claims.csv yet: run `make study`")
+    costs = {study: load_table(file.parent / "cost.csv") for study, file in files.items() if (file.parent / "cost.csv").exists()}
+    summary = write_summary(load_claims(files), costs)
+    readme = root / "README.md"
+    (root / "README.partial").write_text(put_summary(readme.read_text(encoding="utf-8"), summary), encoding="utf-8")
+    os.replace(root / "README.partial", readme)
+    print(f"README.md: the claims of {', '.join(files)}")
+
+
+def check(name):
+    """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
+    from ppe.params import load_table
+    from ppe.summary import compare_headlines
+
+    root = find_root()
+    name = name or load_params().study
+    file = f"results/{name}/attacks.csv"
+    shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True)
+    if shown.returncode:
+        raise ValueError(f"{file} is not committed: there is nothing to compare with")
+    with tempfile.NamedTemporaryFile(suffix=".csv") as committed:
+        committed.write(shown.stdout)
+        committed.flush()
+        table = compare_headlines(load_table(committed.name), load_table(root / file))
+    for row in table.itertuples():
+        interval = f"[{row.low:.3f}, {row.high:.3f}]"
+        print(f"{row.moved:12}{row.run}: committed {row.committed:.3f} {interval}, fresh {row.fresh:.3f}")
+    sys.exit(int((table.moved == "moved").any()))
+
+
+def docs():
+    """Write the executed notebooks of the embedded study as HTML to docs/."""
+    from ppe.pages import write_pages
+
+    params = load_params()
+    real = [name for name, settings in params.datasets.items() if settings.reader != "synthetic"]
+    if real:
+        raise ValueError(f"datasets {real} are not drawn: their faces are not published (params.yaml: datasets, reader)")
+    run, dataset = next((name, settings.dataset) for name, settings in params.runs.items())
+    sizes = write_pages(params.root / "notebooks", params.executed_folder(), params.root / "docs", {"run": run, "dataset": dataset})
+    print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m ppe", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -154,8 +243,12 @@ def main():
     commands.add_parser("collect")
     commands.add_parser("report")
     commands.add_parser("study").add_argument("name")
+    commands.add_parser("claims")
+    commands.add_parser("check").add_argument("name", nargs="?", help="a study; without it the one of params.yaml")
+    commands.add_parser("docs")
     arguments = vars(parser.parse_args())
-    command = {"index": index, "train": train, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
+    known = (index, train, collect, report, study, claims, check, docs)
+    command = {function.__name__: function for function in known}[arguments.pop("command")]
     try:
         command(**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:

@@ -11,11 +11,13 @@ import yaml
 NOTEBOOKS = {
     "faces": "1_faces", "embed": "2_embed", "train": "3_train",
     "generate": "4_generate", "attack": "5_attack", "figures": "6_figures",
+    "claims": "7_claims",
 }  # fmt: skip
 ORDER = [
     "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
     "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
-    "evaluation", "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
+    "evaluation", "collection", "costs", "claims", "summary", "scrutiny", "progress", "figures", "attack_figures",
+    "claim_figures", "pages", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
 """params.py's values are tracked as params; the registries import by name, so that adding a net makes no run stale."""
