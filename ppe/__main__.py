@@ -8,12 +8,12 @@
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 
-from ppe.params import find_root, find_shared, load_params
+from ppe.copies import bring_back, has_rows, prepare_copy
+from ppe.params import find_root, load_params
 
 
 def index(dataset):
@@ -63,8 +63,7 @@ def train(run):
 def collect():
     """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json; cost.csv says what they took."""
     from ppe.collection import collect_rows, compute_headlines
-    from ppe.costs import measure_costs
-    from ppe.params import choose_device, load_table, save_json, save_table
+    from ppe.params import load_table, save_json, save_table
 
     params = load_params()
     files = {run: params.rows_file(run) for run in params.runs}
@@ -72,10 +71,18 @@ def collect():
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
+    note_costs(params)
+
+
+def note_costs(params):
+    """Write what the notebooks that were executed here took to cost.csv."""
+    from ppe.costs import measure_costs
+    from ppe.params import choose_device, load_table, save_table
+
     file = params.results_folder() / "cost.csv"
     checkpoints = {run: params.list_checkpoints(run) for run in params.runs}
-    costs = {"device": choose_device(params.device), "known": load_table(file) if file.exists() else None}
-    save_table(measure_costs(params.executed_folder(), params.datasets, params.runs, checkpoints, **costs), file)
+    settings = {"device": choose_device(params.device), "known": load_table(file) if file.exists() else None}
+    save_table(measure_costs(params.executed_folder(), params.datasets, params.runs, checkpoints, **settings), file)
 
 
 def report():
@@ -122,66 +129,16 @@ def study(name):
     params = load_params(root=copy)
     call("dvc", "repro", "code")
     for run in params.runs:
-        if not _has_rows(params, run):
+        if not has_rows(params, run):
             call("dvc", "repro", f"attack@{run}")
-            _bring_back(copy, results)
+            note_costs(params)
+            bring_back(copy, results)
     # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
     has_nets = all(params.gans_folder(run).exists() for run in params.runs)
     call("dvc", "repro", *([] if has_nets else ["--allow-missing"]))
     call("python", "-m", "ppe", "report")
-    _bring_back(copy, results)
+    bring_back(copy, results)
     print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
-
-
-def _has_rows(params, run):
-    """Whether the run's rows are there, and of its present settings."""
-    from ppe.evaluation import RUN_COLUMNS
-    from ppe.params import load_table
-
-    file, settings = params.rows_file(run), params.runs[run].model_dump()
-    settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
-    return file.exists() and all(load_table(file).iloc[0][name] == settings[name] for name in RUN_COLUMNS)
-
-
-def _bring_back(copy, results):
-    """Copy a study's results, with the params and the lock that made them, to the project."""
-    shutil.copytree(copy / "results" / results.name, results, dirs_exist_ok=True)
-    for file in ("params.yaml", "dvc.lock"):
-        shutil.copyfile(copy / file, results / file)
-
-
-def prepare_copy(root, copy, preset):
-    """Make ``copy`` a project that runs ``preset``: the working tree, its params.yaml, the root's cache.
-
-    Returns the environment (a dict) to run its commands in.
-    """
-    copy.mkdir(parents=True, exist_ok=True)
-    _mirror(root, copy)
-    shutil.copyfile(preset, copy / "params.yaml")
-    committed, results = root / "results" / preset.stem, copy / "results" / preset.stem
-    if not (copy / "dvc.lock").exists() and (committed / "dvc.lock").exists():
-        shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
-        shutil.copytree(committed, results, dirs_exist_ok=True)
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
-    (copy / ".dvc" / "config.local").write_text(local)
-    return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
-
-
-def _mirror(root, copy):
-    """Copy the working tree (tracked and new files, no ignored ones) and drop from the copy what is gone from the tree."""
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, capture_output=True, check=True)
-    names = [n for n in listed.stdout.decode().split("\0") if n and (root / n).is_file()]
-    kept = [n for n in names if n not in ("params.yaml", "dvc.lock") and not n.startswith(("results/", "docs/"))]
-    manifest = copy / ".mirror"
-    before = set(manifest.read_text().split("\n")) if manifest.exists() else set()
-    for name in before - set(kept):
-        (copy / name).unlink(missing_ok=True)
-    for name in kept:
-        target = copy / name
-        if not target.exists() or target.read_bytes() != (root / name).read_bytes():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, target)
-    manifest.write_text("\n".join(kept))
 
 
 def claims():
@@ -231,7 +188,8 @@ def docs():
     if real:
         raise ValueError(f"datasets {real} are not drawn: their faces are not published (params.yaml: datasets, reader)")
     run, dataset = next((name, settings.dataset) for name, settings in params.runs.items())
-    sizes = write_pages(params.root / "notebooks", params.executed_folder(), params.root / "docs", {"run": run, "dataset": dataset})
+    names = {"run": run, "dataset": dataset}
+    sizes = write_pages(params.root / "notebooks", params.executed_folder(), params.root / "docs", names)
     print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
 
 

@@ -10,7 +10,8 @@ VERDICT_COLOURS = {
     "supported": "#00693E", "not supported": "#B00020", "not resolved": "#B07000", "not measured": "#666666", "shown": "#999999",
 }  # fmt: skip
 SWEEP_TITLES = {
-    "equal kimg": "More people, equal kimg", "equal epochs": "More people, equal epochs", "photos": "More photos of the same people",
+    "equal kimg": "More people, equal kimg", "equal epochs": "More people, equal epochs",
+    "photos": "More photos of the same people",
 }  # fmt: skip
 
 
@@ -32,13 +33,15 @@ def plot_evidence(claims, title=""):
             if has_interval:
                 axis.plot([row.low, row.high], [i, i], color=colour, linewidth=3, alpha=0.4, solid_capstyle="butt")
             axis.plot(row.value, i, "o", color=colour, markerfacecolor=colour if has_interval else "white")
-        names = [f"{r.comparison} {r.dataset} {r.gan} {r.resolution} px: {r.people} people".strip() for r in part.itertuples()]
+        sizes = [f"{r.people} people x {r.photos} photos, {r.kimg} kimg" for r in part.itertuples()]
+        names = [f"{r.dataset} {r.gan} {r.resolution} px: {size}" for r, size in zip(part.itertuples(), sizes, strict=True)]
         axis.set_yticks(range(len(part)), names, fontsize=8)
         axis.set_ylim(len(part) - 0.4, -0.6)
         axis.axvline(null, color="black", linestyle=":", linewidth=1)
         axis.set(xlabel=xlabel, title=claim)
+    drawn = claims[claims.claim.isin([claim for claim, _, _ in panels]) & claims.value.notna()]
     for verdict, colour in VERDICT_COLOURS.items():
-        if (claims.verdict == verdict).any():
+        if (drawn.verdict == verdict).any():
             axes.flat[0].plot([], [], "o", color=colour, label=verdict)
     axes.flat[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
@@ -57,7 +60,8 @@ def plot_sweeps(sweeps):
         for k, (line, table) in enumerate(part.groupby("line", sort=False)):
             shift = 1 + 0.03 * k
             reach = np.nan_to_num(np.stack([table.value - table.low, table.high - table.value])).clip(0)
-            points = axis.errorbar(table.x * shift, table.value, yerr=reach, fmt="o", capsize=3, label=line)
+            places = table.x * shift * (1 + 0.02 * table.groupby("x").cumcount())  # bars of seeds side by side
+            points = axis.errorbar(places, table.value, yerr=reach, fmt="o", capsize=3, label=line)
             means = table.groupby("x").value.mean()
             axis.plot(means.index * shift, means, color=points[0].get_color(), linewidth=1)
         axis.axhline(0.5, color="black", linestyle=":", linewidth=1)

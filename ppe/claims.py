@@ -1,4 +1,4 @@
-"""The four claims of Webster et al. (arXiv 2107.06018), judged by rules that were fixed before the runs were: C1 a trained
+"""The four claims of Webster et al. (arXiv 2107.06018), judged by rules that are the same for every study: C1 a trained
 person is told by photos never trained on, C2 less so the more people are trained on, C3 on every data set and GAN, C4 also
 one over-represented person among many.
 """
@@ -38,7 +38,8 @@ def judge_claims(rows, doses=None, judged_p=0.01):
       that of the largest. Supported if the interval lies above 0; not supported if it ends below ``SMALL_DIFFERENCE``; else
       not resolved. Other pairs, and more photos of the same people, are shown.
     - **C3** takes from each (data set, GAN, resolution) C1's setting with the fewest people that have an interval (then
-      most photos, then most kimg): supported if C1 is in every one, of two at least; not supported if it is not in one.
+      most photos, most kimg, most seeds): supported if C1 is in every one, not supported if it is not in one, else not
+      resolved; not measured below two data sets and two GANs.
     - **C4** is judged on ``doses``: see ``judge_doses``.
 
     *Seeds.* Each is shown; the verdict is on the mean of values and of interval ends. The mean of k seeds gets no narrower
@@ -161,7 +162,8 @@ def _judge_seeds(table, keys, null, small):
             row = counts.iloc[0].to_dict() | {"run": " ".join(counts.run), "value": value, "low": low, "high": high}
             parts.append(_describe_row(row, keys, verdict, reason, change))
         shown = group if len(counts) > 1 else group[group.excuse != ""]
-        parts += [_describe_row(row, keys, "shown", row["excuse"] or "one of several seeds", "") for row in shown.to_dict("records")]
+        for row in shown.to_dict("records"):
+            parts.append(_describe_row(row, keys, "shown", row["excuse"] or "one of several seeds", ""))
     return pd.DataFrame(parts)
 
 
@@ -170,32 +172,39 @@ def _judge_interval(low, high, null, small):
     if not np.isfinite(low):
         return "not resolved", f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
     if low > null:
-        return "supported", f"the interval lies above {null}", f"a rerun whose interval holds {null}, or whose control fails"
+        return "supported", f"the interval lies above {null:g}", f"a rerun whose interval holds {null:g}, or whose control fails"
     if high < small:
         return "not supported", f"the interval ends below {small}", f"a rerun whose interval reaches {small}"
-    return "not resolved", f"the interval holds {null} and reaches {small}", "more people: the interval narrows with their root"
+    return "not resolved", f"the interval holds {null:g} and reaches {small}", "more people: the interval narrows with their root"
+
+
+def choose_cells(leaks):
+    """C1's row of each data set, GAN and resolution on which C3 is judged, of one study or of several."""
+    judged = leaks[(leaks.claim == "C1") & (leaks.verdict != "shown")]
+    order = pd.DataFrame({
+        "few": judged.low.isna(), "people": judged.people.astype(int), "photos": -judged.photos.astype(int),
+        "kimg": -judged.kimg.astype(float), "seeds": -judged.runs.str.split().str.len(),
+    })  # fmt: skip
+    judged = judged.loc[order.sort_values(list(order), kind="stable").index]
+    return judged.drop_duplicates(["dataset", "gan", "resolution"]).sort_values(["dataset", "gan", "resolution"])
 
 
 def judge_cells(leaks):
     """C3 over the settings of C1, of one study or of several: a table of one row."""
-    judged = leaks[(leaks.claim == "C1") & (leaks.verdict != "shown")]
-    judged = judged.assign(people=judged.people.astype(int), photos=judged.photos.astype(int), kimg=judged.kimg.astype(float))
-    judged = judged.assign(few=judged.low.isna()).sort_values(
-        ["few", "people", "photos", "kimg"], ascending=[True, True, False, False], kind="stable"
-    )
-    cells = judged.drop_duplicates(["dataset", "gan", "resolution"]).sort_values(["dataset", "gan", "resolution"])
+    cells = choose_cells(leaks)
     names = cells.dataset + " " + cells.gan + " " + cells.resolution.astype(str) + " px"
     reasons = [f"{verdict}: {', '.join(part)}" for verdict, part in names.groupby(cells.verdict)]
     found = cells.verdict.tolist()
-    if len(cells) < 2:
-        verdict, reason = "not measured", f"{len(cells)} data set, GAN and resolution says nothing about others"
+    num_datasets, num_gans = cells.dataset.nunique(), cells.gan.nunique()
+    if min(num_datasets, num_gans) < 2:
+        verdict = "not measured"
+        reasons.append(f"data sets: {num_datasets}, GANs: {num_gans}, and two of each are needed")
     else:
         verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "not resolved"
-        reason = "; ".join(reasons)
     share = found.count("supported") / len(cells) if len(cells) else np.nan
-    row = _describe("C3", runs=" ".join(cells.runs), measure="share of cells that support C1", value=share, verdict=verdict,
-                    reason=reason, what_would_change="another data set, GAN or resolution: a line in params.yaml, runs")
-    return pd.DataFrame([row])
+    change = "another data set, GAN or resolution: a line in params.yaml, runs"
+    return pd.DataFrame([_describe("C3", runs=" ".join(cells.runs), measure="share of cells that support C1", value=share,
+                                   verdict=verdict, reason="; ".join(reasons), what_would_change=change)])
 
 
 def judge_doses(doses, judged_p=0.01):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ppe.claims import QUESTIONS, judge_cells
+from ppe.claims import QUESTIONS, choose_cells, judge_cells
 from ppe.collection import select_headline
 from ppe.costs import sum_minutes
 from ppe.params import load_table
@@ -18,7 +18,8 @@ TEXT = (
 def load_claims(files):
     """Read ``claims.csv`` of several studies; ``files``: study -> path. Returns study -> table, all text as text."""
     tables = {study: load_table(path) for study, path in files.items()}
-    return {study: table.assign(**{name: [_say_cell(v) for v in table[name]] for name in TEXT}) for study, table in tables.items()}
+    texts = {study: {name: [_say_cell(v) for v in table[name]] for name in TEXT} for study, table in tables.items()}
+    return {study: table.assign(**texts[study]) for study, table in tables.items()}
 
 
 def join_claims(tables):
@@ -31,12 +32,15 @@ def join_claims(tables):
 
 
 def write_summary(tables, costs):
-    """The verdicts of all studies as a Markdown table.
+    """The verdicts of all studies as a Markdown table; of C1 those on which C3 is judged, a row a data set, GAN and resolution.
 
     tables : study -> claims; costs : study -> DataFrame of ``measure_costs``, where it is known.
     """
     joined = join_claims(tables)
-    joined = joined[joined.verdict != "shown"]
+    is_shown = (joined.verdict != "shown") & ((joined.claim != "C1") | joined.index.isin(choose_cells(joined).index))
+    joined = joined[is_shown].copy()
+    joined["question"] = [f"{claim}: {QUESTIONS[claim]}" for claim in joined.claim]
+    joined["question"] = joined.question.where(~joined.claim.duplicated(), joined.claim)
     lines = ["| claim | study | data, GAN, pixels | people | measured | verdict | minutes |", "|---|---|---|---|---|---|---|"]
     for row in joined.itertuples():
         where = f"{row.dataset}, {row.gan}, {row.resolution}" if row.dataset else ""
@@ -44,7 +48,7 @@ def write_summary(tables, costs):
         minutes = sum_minutes(costs[row.study], row.runs.split()) if row.study in costs else np.nan
         cost = f"{minutes:.0f}" if np.isfinite(minutes) else ""
         verdict = f"**{row.verdict}**" + (f" ({row.reason})" if row.claim == "C3" else "")
-        cells = [f"{row.claim}: {QUESTIONS[row.claim]}", row.study, where, people, _say_value(row), verdict, cost]
+        cells = [row.question, row.study, where, people, _say_value(row), verdict, cost]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

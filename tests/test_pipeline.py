@@ -17,7 +17,7 @@ ORDER = [
     "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
     "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
     "evaluation", "collection", "costs", "claims", "summary", "scrutiny", "progress", "figures", "attack_figures",
-    "claim_figures", "pages", "__main__",
+    "claim_figures", "pages", "copies", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
 """params.py's values are tracked as params; the registries import by name, so that adding a net makes no run stale."""

@@ -94,12 +94,14 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
     environment = prepare_copy(root, copy, file) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     assert list(load_params(root=copy).runs) == list(preset["runs"])
     for name in preset["datasets"]:
-        done = subprocess.run([sys.executable, "-m", "ppe", "index", name], cwd=copy, env=environment, capture_output=True, text=True)
+        command = [sys.executable, "-m", "ppe", "index", name]
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
         assert f"{name}: 4 photos of 2 people, 0 unreadable" in done.stdout, done.stderr
     done = subprocess.run(["dvc", "dag", "--dot", "claims"], cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name, run in preset["runs"].items():
-        for first, second in ((f"faces@{run['dataset']}", f"embed@{run['dataset']}"), (f"embed@{run['dataset']}", f"attack@{name}"),
+        dataset = run["dataset"]
+        for first, second in ((f"faces@{dataset}", f"embed@{dataset}"), (f"embed@{dataset}", f"attack@{name}"),
                               (f"train@{name}", f"generate@{name}"), (f"attack@{name}", "collect")):
             assert f'"{first}" -> "{second}"' in done.stdout
     assert '"collect" -> "claims"' in done.stdout
