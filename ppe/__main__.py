@@ -100,7 +100,8 @@ def report():
         failed = ", CONTROL FAILED: no verdict" if headlines[run]["control_failed"] else ""
         weak = "" if headlines[run]["embedder_is_sound"] else ", no verdict: no face net tells people apart well enough"
         print(f"  {run}: {row.value:.2f} {interval}{failed}{weak}")
-    print(f"Read executed/5_attack-{next(iter(params.runs))}.ipynb, then executed/6_figures.ipynb (make lab opens them);")
+    print("Read executed/7_claims.ipynb for the verdicts (make lab opens it), for how they come about")
+    print(f"executed/5_attack-{next(iter(params.runs))}.ipynb and executed/6_figures.ipynb;")
     print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
 
 
