@@ -41,6 +41,13 @@ def test_presets_on_real_photos_share_nets_and_constants(root):
         assert all(run["seed"] > 0 for run in preset["runs"].values()) or name == "lfw-cpu", f"{name}: seed 0 is for tuning"
 
 
+def test_the_preset_on_drawn_people_is_the_embedded_study_with_the_other_gan(root):
+    base, preset = yaml.safe_load((root / "params.yaml").read_text()), load_preset(root, "drawn-gans-cpu")
+    for section in ("datasets", "gans", "embedders", "attack"):
+        assert preset[section] == {key: base[section][key] for key in preset[section]}, section
+    assert {run["kimg"] for run in preset["runs"].values()} == {run["kimg"] for run in base["runs"].values()}
+
+
 def test_a_preset_names_only_what_its_runs_use_and_says_so_in_their_names(root):
     for name in list_presets(root):
         preset = load_preset(root, name)
