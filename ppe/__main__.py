@@ -121,10 +121,10 @@ def study(name):
     copy, results = root / ".studies" / name, root / "results" / name
     environment = prepare_copy(root, copy, preset)
 
-    def call(*command):
+    def call(*command, hint=None):
         done = subprocess.run(command, cwd=copy, env=environment)
         if done.returncode:
-            sys.exit(done.returncode)
+            sys.exit(hint or done.returncode)
 
     call("python", "-m", "ppe.params")
     params = load_params(root=copy)
@@ -136,7 +136,8 @@ def study(name):
             bring_back(copy, results)
     # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
     has_nets = all(params.gans_folder(run).exists() for run in params.runs)
-    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]))
+    hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
+    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
     call("python", "-m", "ppe", "report")
     bring_back(copy, results)
     print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")

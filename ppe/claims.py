@@ -3,29 +3,18 @@ person is told by photos never trained on, C2 less so the more people are traine
 one over-represented person among many.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 
-from ppe.collection import SWEEPS, compute_headlines, select_headline
-from ppe.evaluation import RUN_COLUMNS
+from ppe.collection import SWEEPS
+from ppe.evaluation import RUN_COLUMNS, choose_embedder
+from ppe.evidence import COLUMNS, NO_NET, SETTING, describe_claim, describe_evidence
 from ppe.intervals import MIN_PEOPLE
-from ppe.metrics import MIN_VERIFICATION_AUC
 
-QUESTIONS = {
-    "C1": "Is a trained person told by photos that were never trained on?",
-    "C2": "Does it weaken as the number of trained people grows?",
-    "C3": "Does it hold across data sets, GANs and resolutions?",
-    "C4": "Does one over-represented person leak where everybody else is diverse?",
-}
 SMALL_AUC = 0.55  # an AUC below it is a small effect: an interval that ends there speaks against C1
 SMALL_DIFFERENCE = 0.05  # likewise a difference of two AUCs, against C2
-SETTING = [name for name in RUN_COLUMNS if name != "seed"]
-COLUMNS = [
-    "claim", "comparison", "dataset", "gan", "resolution", "people", "photos", "kimg", "runs", "measure", "value", "low",
-    "high", "verdict", "reason", "what_would_change",
-]  # fmt: skip
-VERDICTS = ("supported", "not supported", "not resolved", "not measured", "shown")
-"""``shown`` is evidence that no verdict is built on."""
 
 
 def judge_claims(rows, doses=None, judged_p=0.01):
@@ -49,7 +38,7 @@ def judge_claims(rows, doses=None, judged_p=0.01):
     Parameters
     ----------
     rows : DataFrame of ``collect_rows``.
-    doses : DataFrame or None. kind (many, repeated, none), dose (share of the data), metric, value, low, high, p_value.
+    doses : DataFrame of the squares' rows, or None: see ``judge_doses``.
     judged_p : float. As in ``judge_control``.
 
     Returns
@@ -61,50 +50,6 @@ def judge_claims(rows, doses=None, judged_p=0.01):
     leaks = _judge_leaks(runs)
     parts = [leaks, _judge_growth(rows, runs), judge_cells(leaks), judge_doses(doses, judged_p)]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
-
-
-def describe_evidence(rows, judged_p):
-    """One row a run: its settings, its headline, and ``excuse``: why no verdict is built on it, or "".
-
-    ``epochs`` says how often each training photo was shown, if everybody has as many.
-    """
-    headlines = compute_headlines(rows, list(rows.run.unique()), judged_p)
-    table = []
-    for run, part in rows.groupby("run", sort=False):
-        row = select_headline(rows, run)
-        excuse = "seed 0 was used for tuning" if row.seed == 0 else ""
-        if part.slice.str.startswith("train_photos").any():
-            excuse = "its people differ in training photos"
-        if not headlines[run]["embedder_is_sound"]:
-            excuse = f"no face net reaches an AUC of {MIN_VERIFICATION_AUC} on people that it never saw"
-        if headlines[run]["control_failed"]:
-            excuse = f"the judged control failed (p = {headlines[run]['control_p_value']:.3f})"
-        settings = row[["run", *RUN_COLUMNS, "embedder", "value", "low", "high"]].to_dict()
-        epochs = 1000 * row.kimg / (row.num_identities * row.max_train_photos)
-        table.append({**settings, "epochs": epochs, "excuse": excuse})
-    return pd.DataFrame(table)
-
-
-def list_sweeps(runs):
-    """The curves that a study's runs make: runs in which one thing grows (``SWEEPS``), in two steps at least.
-
-    runs : DataFrame of ``describe_evidence``. Returns its rows, one a sweep that they are in, with sweep, line (what stays,
-    in words) and x: people, or training photos a person.
-    """
-    parts = []
-    for sweep, x, free in (
-        ("equal kimg", "num_identities", ["num_identities"]), ("equal epochs", "num_identities", ["num_identities", "kimg"]),
-        ("photos", "max_train_photos", ["train_photos", "max_train_photos"]),
-    ):  # fmt: skip
-        fixed = [name for name in SETTING if name not in free] + (["epochs"] if sweep == "equal epochs" else [])
-        for _, group in runs[runs.excuse == ""].groupby(fixed, sort=False):
-            if all(group[name].nunique() > 1 for name in {x, *free} - {"train_photos"}):
-                first = group.iloc[0]
-                amount = f"{first.epochs:g} epochs" if sweep == "equal epochs" else f"{first.kimg:g} kimg"
-                people = f", {first.num_identities} people" if sweep == "photos" else ""
-                line = f"{first.dataset}, {first.gan}, {first.resolution} px, {amount}{people}"
-                parts.append(group.assign(sweep=sweep, line=line, x=group[x]))
-    return pd.concat(parts, ignore_index=True) if parts else runs.iloc[:0].assign(sweep="", line="", x=0)
 
 
 def _judge_leaks(runs):
@@ -122,7 +67,7 @@ def _judge_growth(rows, runs):
     pairs = pairs[pairs.embedder == pairs.run.map(known.embedder)]
     if not len(pairs):
         reason = "no two runs differ in the number of people alone, or in it and kimg in proportion"
-        return pd.DataFrame([_describe("C2", measure="difference of AUC", verdict="not measured", reason=reason,
+        return pd.DataFrame([describe_claim("C2", measure="difference of AUC", verdict="not measured", reason=reason,
                                        what_would_change="two sizes of one seed in params.yaml: runs")])
     second = known.loc[pairs.versus].reset_index()
     table = pairs[["run", *RUN_COLUMNS, "value", "low", "high"]].reset_index(drop=True)
@@ -203,46 +148,59 @@ def judge_cells(leaks):
         verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "not resolved"
     share = found.count("supported") / len(cells) if len(cells) else np.nan
     change = "another data set, GAN or resolution: a line in params.yaml, runs"
-    return pd.DataFrame([_describe("C3", runs=" ".join(cells.runs), measure="share of cells that support C1", value=share,
+    return pd.DataFrame([describe_claim("C3", runs=" ".join(cells.runs), measure="share of cells that support C1", value=share,
                                    verdict=verdict, reason="; ".join(reasons), what_would_change=change)])
 
 
 def judge_doses(doses, judged_p=0.01):
-    """C4: the share of generated faces matched to a person, at the largest dose of each kind.
+    """C4: a row a square and measure: the mean at the largest dose, of the net that gives the verdict.
 
-    Supported if that share's interval lies above the share at dose 0 and it rises with the dose (``trend_p`` < ``judged_p``),
-    and the attack on people who were in no set finds nothing (interval of ``null_auc`` holds 0.5); not supported if the
-    interval ends below twice the share at dose 0; else not resolved.
+    ``match_share``, the share of generated faces that match the person, is judged: supported if it rises with the dose (trend
+    p < ``judged_p``, GANs trading places); not supported if its interval at the largest dose ends below twice the mean at dose
+    0; else not resolved. The rank of the person's unseen photos and discovery without a suspect are shown, and so are squares
+    of so few GANs that no p can be that small.
+
+    doses : DataFrame, the rows of the squares (``results/<study>/doses.csv``), or None.
     """
-    if doses is None or not len(doses):
-        return pd.DataFrame([_describe("C4", measure="share of matched faces", verdict="not measured",
-                                       reason="the study has no doses", what_would_change="a study with doses")])
-    base = _pick(doses, "match_share", "none").sort_values("dose").value
-    base = base.iloc[0] if len(base) else 0.0
-    null = _pick(doses, "null_auc")
-    is_null = bool(((null.low <= 0.5) & (null.high >= 0.5)).all()) and len(null) > 0
     parts = []
-    for kind in ("many", "repeated"):
-        shares = _pick(doses, "match_share", kind).sort_values("dose")
-        if not len(shares):
-            continue
-        last, trend = shares.iloc[-1], _pick(doses, "trend_p", kind).value
-        rises = len(trend) > 0 and trend.iloc[0] < judged_p
-        numbers = f"{last.value:.2g} of the faces at a dose of {last.dose:.0%}, {base:.2g} at none"
-        if not is_null:
-            verdict, reason = "not resolved", "the attack on people who were in no set does not find nothing"
-        elif last.low > base and rises:
-            verdict, reason = "supported", f"{numbers}, rising with the dose"
-        else:
-            verdict, reason = "not supported" if last.high < 2 * base else "not resolved", numbers
-        parts.append(_describe("C4", comparison=kind, measure="share of matched faces", value=last.value, low=last.low,
-                               high=last.high, verdict=verdict, reason=reason, what_would_change="more people at each dose"))
+    for square, part in doses[doses.kind != "none"].groupby("square", sort=False) if doses is not None else ():
+        verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
+        embedder, is_sound = choose_embedder(verified)
+        part = part[part.embedder == embedder]
+        excuse = "" if is_sound else NO_NET
+        if 1 / math.factorial(part.group[part.statistic == "person"].nunique()) >= judged_p:
+            excuse = f"so few GANs cannot reach p < {judged_p}"
+        for (measure, reference), table in part.groupby(["measure", "reference"], sort=False):
+            means = table[table.statistic == "mean"].dropna(subset="dose").sort_values("dose")
+            if len(means):
+                trend = table[table.statistic == "trend"].p_value
+                row = _judge_dose(means, trend.iloc[0] if len(trend) else np.nan, judged_p)
+                if excuse or measure != "match_share":
+                    row |= {"verdict": "shown", "reason": f"{row['reason']}; {excuse or 'no verdict is built on this measure'}"}
+                    row["what_would_change"] = ""
+                name = f"{square}, {reference}" if reference else square
+                parts.append(_describe_dose(means.iloc[-1], name, measure) | row)
+    if not parts:
+        parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no squares",
+                                what_would_change="a study with squares")]  # fmt: skip
     return pd.DataFrame(parts)
 
 
-def _describe(claim, **cells):
-    """A row of the table; what is not named is empty."""
-    return {**dict.fromkeys(COLUMNS, ""), "value": np.nan, "low": np.nan, "high": np.nan, "claim": claim, **cells}
+def _judge_dose(means, p_value, judged_p):
+    """verdict, reason and what would change it, of the means at each dose and the p-value of their trend."""
+    first, last = means.iloc[0], means.iloc[-1]
+    reason = f"{last.value:.3g} at a dose of {last.dose:.1%}, {first.value:.3g} at {first.dose:.1%}; trend p = {p_value:.3g}"
+    if p_value < judged_p:
+        return {"verdict": "supported", "reason": reason, "what_would_change": f"a rerun with a trend p of {judged_p} or more"}
+    verdict = "not supported" if last.high < 2 * first.value else "not resolved"
+    return {"verdict": verdict, "reason": reason, "what_would_change": "more people, or more GANs, at each dose"}
+
+
+def _describe_dose(row, name, measure):
+    numbers = {column: row[column] for column in ("value", "low", "high")}
+    shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "people": f"{row.num_people:g}"}
+    names = {"comparison": row.kind, "dataset": row.dataset, "gan": row.gan, "runs": name}
+    return describe_claim("C4", measure=measure, **names, **shape, **numbers)
 
 
 def _describe_row(row, keys, verdict, reason, change):
@@ -253,8 +211,4 @@ def _describe_row(row, keys, verdict, reason, change):
     cells = {"people": say("num_identities"), "photos": say("max_train_photos"), "kimg": say("kimg"), "runs": row["run"]}
     same = {name: row[name] for name in ("dataset", "gan", "value", "low", "high")}
     end = {"comparison": row["sweep"], "verdict": verdict, "reason": reason, "what_would_change": change}
-    return _describe(**keys, **same, **cells, **end, resolution=f"{row['resolution']:g}")
-
-
-def _pick(doses, metric, kind=None):
-    return doses[(doses.metric == metric) & ((doses.kind == kind) if kind else True)]
+    return describe_claim(**keys, **same, **cells, **end, resolution=f"{row['resolution']:g}")

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from ppe.claims import QUESTIONS, choose_cells, judge_cells
+from ppe.claims import choose_cells, judge_cells
 from ppe.collection import select_headline
 from ppe.costs import sum_minutes
+from ppe.evidence import QUESTIONS
 from ppe.params import load_table
 
 MARKERS = ("<!-- claims: written by python -m ppe claims -->", "<!-- end of claims -->")

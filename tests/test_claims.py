@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from drawn_rows import USUAL, judge, make_difference, make_run
 
-from ppe.claims import VERDICTS, choose_cells, describe_evidence, judge_cells, judge_doses, list_sweeps
+from ppe.claims import choose_cells, judge_cells, judge_doses
 from ppe.collection import name_sweep
 from ppe.evaluation import RUN_COLUMNS
+from ppe.evidence import VERDICTS, describe_evidence, list_sweeps
 from ppe.summary import join_claims
 
 
@@ -89,20 +90,43 @@ def test_the_third_claim_needs_every_cell_two_data_sets_and_two_gans():
     assert len(choose_cells(joined)) == 2 and len(judge_cells(joined)) == 1
 
 
-def test_doses_are_judged_against_dose_none_and_people_in_no_set():
-    def table(share, low, high, trend, null=(0.5, 0.4, 0.6)):
-        columns = ["kind", "dose", "metric", "value", "low", "high", "p_value"]
-        return pd.DataFrame([
-            ("none", 0.0, "match_share", 0.01, 0.0, 0.02, np.nan), ("many", 0.003, "match_share", 0.01, 0.0, 0.02, np.nan),
-            ("many", 0.1, "match_share", share, low, high, np.nan), ("many", 0.1, "trend_p", trend, np.nan, np.nan, trend),
-            ("none", 0.0, "null_auc", *null, np.nan),
-        ], columns=columns)  # fmt: skip
+def make_square(square="many", kind="many", trend_p=0.008, last=(0.3, 0.2, 0.4), num_gans=5, embedder_auc=0.95):
+    """The rows of a square that the claims read: each GAN, the mean at dose 0 and at the largest, the trend."""
+    keys = {"square": square, "kind": kind, "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0, "embedder": "net",
+            "measure": "match_share", "reference": "", "embedder_auc": embedder_auc, "num_people": 5}  # fmt: skip
+    rows = [{"statistic": "person", "group": f"g{number}", "dose": 0.0, "value": 0.01} for number in range(num_gans)]
+    rows.append({"statistic": "mean", "dose": 0.0, "value": 0.01})
+    rows.append({"statistic": "mean", "dose": 0.1, **dict(zip(("value", "low", "high"), last, strict=True))})
+    rows.append({"statistic": "trend", "value": 0.5, "p_value": trend_p})
+    return pd.DataFrame([{"group": "", "low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
 
-    assert judge_doses(table(0.3, 0.2, 0.4, 0.001)).verdict.tolist() == ["supported"]
-    assert judge_doses(table(0.3, 0.2, 0.4, 0.2)).verdict.tolist() == ["not resolved"], "no rise with the dose"
-    assert judge_doses(table(0.01, 0.005, 0.015, 0.2)).verdict.tolist() == ["not supported"]
-    assert judge_doses(table(0.3, 0.2, 0.4, 0.001, null=(0.7, 0.6, 0.8))).verdict.tolist() == ["not resolved"]
-    assert judge_doses(None).verdict.tolist() == ["not measured"]
+
+@pytest.mark.parametrize(
+    ("square", "verdict"),
+    [
+        (make_square(), "supported"), (make_square(trend_p=0.2), "not resolved"),
+        (make_square(trend_p=0.2, last=(0.3, np.nan, np.nan)), "not resolved"),
+        (make_square(trend_p=0.2, last=(0.01, 0.005, 0.015)), "not supported"),
+        (make_square(num_gans=4), "shown"), (make_square(embedder_auc=0.8), "shown"), (make_square(kind="none"), "not measured"),
+        (make_square().assign(measure="identity"), "shown"), (make_square().iloc[:0], "not measured"), (None, "not measured"),
+    ],
+)  # fmt: skip
+def test_the_fourth_claim_is_judged_by_the_trend_over_doses(square, verdict):
+    row = judge_doses(square).iloc[0]
+    assert row.claim == "C4" and row.verdict == verdict and row.reason
+    if verdict == "supported":
+        assert (row.value, row.low, row.high, row.comparison, row.people) == (0.3, 0.2, 0.4, "many", "5")
+        assert "0.3 at a dose of 10.0%, 0.01 at 0.0%; trend p = 0.008" in row.reason
+
+
+def test_each_square_and_measure_has_a_row():
+    found = make_square().assign(measure="discovered", reference="gan")
+    squares = [make_square(), make_square("again", "repeated", trend_p=0.3), found]
+    table = judge_doses(pd.concat(squares))
+    assert table.runs.tolist() == ["many", "many, gan", "again"]
+    assert table.verdict.tolist() == ["supported", "shown", "not resolved"]
+    joined = join_claims({"one": judge(make_run("one", (0.7, 0.6, 0.8)), doses=pd.concat(squares))})
+    assert joined[joined.claim == "C4"].verdict.tolist() == ["supported", "shown", "not resolved"]
 
 
 def test_a_sweep_is_named_after_the_one_thing_that_grows():

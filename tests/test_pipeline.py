@@ -16,7 +16,7 @@ NOTEBOOKS = {
 ORDER = [
     "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
     "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
-    "evaluation", "collection", "costs", "claims", "summary", "scrutiny", "progress", "figures", "attack_figures",
+    "evaluation", "collection", "costs", "evidence", "claims", "summary", "scrutiny", "progress", "figures", "attack_figures",
     "claim_figures", "pages", "copies", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {"ppe/__init__.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py"}
