@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 
-from ppe.copies import bring_back, has_rows, prepare_copy
 from ppe.params import find_root, load_params
 
 
@@ -63,6 +62,7 @@ def train(run):
 def collect():
     """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json; cost.csv says what they took."""
     from ppe.collection import collect_rows, compute_headlines
+    from ppe.costs import note_costs
     from ppe.params import load_table, save_json, save_table
 
     params = load_params()
@@ -72,17 +72,6 @@ def collect():
     save_table(rows, params.results_folder() / "attacks.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
     note_costs(params)
-
-
-def note_costs(params):
-    """Write what the notebooks that were executed here took to cost.csv."""
-    from ppe.costs import measure_costs
-    from ppe.params import choose_device, load_table, save_table
-
-    file = params.results_folder() / "cost.csv"
-    checkpoints = {run: params.list_checkpoints(run) for run in params.runs}
-    settings = {"device": choose_device(params.device), "known": load_table(file) if file.exists() else None}
-    save_table(measure_costs(params.executed_folder(), params.datasets, params.runs, checkpoints, **settings), file)
 
 
 def report():
@@ -106,41 +95,10 @@ def report():
 
 
 def study(name):
-    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``."""
+    from ppe.copies import run_study
 
-    dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
-    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs are made
-    one by one and brought back at once; those whose rows came with the repository are not made again (remove
-    results/<name>/ to make all anew).
-    """
-    root = find_root()
-    preset = root / "studies" / f"{name}.yaml"
-    if not preset.is_file():
-        allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
-        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
-    copy, results = root / ".studies" / name, root / "results" / name
-    environment = prepare_copy(root, copy, preset)
-
-    def call(*command, hint=None):
-        done = subprocess.run(command, cwd=copy, env=environment)
-        if done.returncode:
-            sys.exit(hint or done.returncode)
-
-    call("python", "-m", "ppe.params")
-    params = load_params(root=copy)
-    call("dvc", "repro", "code")
-    for run in params.runs:
-        if not has_rows(params, run):
-            call("dvc", "repro", f"attack@{run}")
-            note_costs(params)
-            bring_back(copy, results)
-    # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
-    has_nets = all(params.gans_folder(run).exists() for run in params.runs)
-    hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
-    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
-    call("python", "-m", "ppe", "report")
-    bring_back(copy, results)
-    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+    run_study(find_root(), name)
 
 
 def claims():

@@ -68,7 +68,7 @@ def _judge_growth(rows, runs):
     if not len(pairs):
         reason = "no two runs differ in the number of people alone, or in it and kimg in proportion"
         return pd.DataFrame([describe_claim("C2", measure="difference of AUC", verdict="not measured", reason=reason,
-                                       what_would_change="two sizes of one seed in params.yaml: runs")])
+                                            what_would_change="two sizes of one seed in params.yaml: runs")])
     second = known.loc[pairs.versus].reset_index()
     table = pairs[["run", *RUN_COLUMNS, "value", "low", "high"]].reset_index(drop=True)
     table = table.assign(sweep=pairs.slice.to_numpy(), excuse=pairs.run.map(known.excuse).to_numpy())
@@ -149,7 +149,7 @@ def judge_cells(leaks):
     share = found.count("supported") / len(cells) if len(cells) else np.nan
     change = "another data set, GAN or resolution: a line in params.yaml, runs"
     return pd.DataFrame([describe_claim("C3", runs=" ".join(cells.runs), measure="share of cells that support C1", value=share,
-                                   verdict=verdict, reason="; ".join(reasons), what_would_change=change)])
+                                        verdict=verdict, reason="; ".join(reasons), what_would_change=change)])
 
 
 def judge_doses(doses, judged_p=0.01):

@@ -3,9 +3,48 @@
 import os
 import shutil
 import subprocess
+import sys
 
+from ppe.costs import note_costs
 from ppe.evaluation import RUN_COLUMNS
-from ppe.params import find_shared, load_table
+from ppe.params import find_shared, load_params, load_table
+
+
+def run_study(root, name):
+    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+
+    dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
+    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs are made
+    one by one and brought back at once; those whose rows came with the repository are not made again (remove
+    results/<name>/ to make all anew).
+    """
+    preset = root / "studies" / f"{name}.yaml"
+    if not preset.is_file():
+        allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
+        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
+    copy, results = root / ".studies" / name, root / "results" / name
+    environment = prepare_copy(root, copy, preset)
+
+    def call(*command, hint=None):
+        done = subprocess.run(command, cwd=copy, env=environment)
+        if done.returncode:
+            sys.exit(hint or done.returncode)
+
+    call("python", "-m", "ppe.params")
+    params = load_params(root=copy)
+    call("dvc", "repro", "code")
+    for run in params.runs:
+        if not has_rows(params, run):
+            call("dvc", "repro", f"attack@{run}")
+            note_costs(params)
+            bring_back(copy, results)
+    # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
+    has_nets = all(params.gans_folder(run).exists() for run in params.runs)
+    hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
+    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
+    call("python", "-m", "ppe", "report")
+    bring_back(copy, results)
+    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
 
 
 def prepare_copy(root, copy, preset):

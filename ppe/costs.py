@@ -5,6 +5,8 @@ import os
 
 import pandas as pd
 
+from ppe.params import choose_device, load_table, save_table
+
 COLUMNS = ["stage", "run", "seconds", "cores", "device"]
 STAGES = {"faces": "1_faces", "embed": "2_embed", "train": "3_train", "generate": "4_generate", "attack": "5_attack"}
 """Stage -> its notebook."""
@@ -41,6 +43,14 @@ def measure_costs(executed, datasets, runs, checkpoints, *, device, known=None):
             elif (stage, name) in old:
                 rows.append(old[stage, name])
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def note_costs(params):
+    """Write what the notebooks that were executed here took to ``results/<study>/cost.csv``."""
+    file = params.results_folder() / "cost.csv"
+    checkpoints = {run: params.list_checkpoints(run) for run in params.runs}
+    settings = {"device": choose_device(params.device), "known": load_table(file) if file.exists() else None}
+    save_table(measure_costs(params.executed_folder(), params.datasets, params.runs, checkpoints, **settings), file)
 
 
 def sum_minutes(costs, runs):

@@ -10,8 +10,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from ppe.__main__ import prepare_copy
 from ppe.attacks import ATTACKS
+from ppe.copies import prepare_copy
 from ppe.scoring import CONTROLS, MEMBERSHIPS
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy

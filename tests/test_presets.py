@@ -11,8 +11,8 @@ import torch
 import yaml
 from PIL import Image
 
-from ppe.__main__ import prepare_copy
 from ppe.collection import name_sweep
+from ppe.copies import prepare_copy
 from ppe.identities import split_people
 from ppe.params import load_params
 from ppe.synthetic import draw_photos, sample_identities
