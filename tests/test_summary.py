@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from drawn_rows import judge, make_run
 
+from ppe.__main__ import main
 from ppe.costs import COLUMNS, measure_costs, sum_minutes
 from ppe.params import load_params, load_table, save_table
 from ppe.summary import MARKERS, compare_headlines, load_claims, put_summary, write_summary
@@ -59,7 +60,7 @@ def test_a_headline_moved_if_it_left_the_committed_interval():
     assert table.moved.to_dict() == {"in": "within", "out": "moved", "few": "no interval", "old": "gone", "late": "new"}
 
 
-def test_the_check_says_it_in_a_line_and_ends_with_a_status(root, tmp_path):
+def test_the_check_says_it_in_a_line_and_ends_with_a_status(root, tmp_path, monkeypatch, capsys):
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_text((root / name).read_text())
     (tmp_path / "ppe").mkdir()
@@ -70,15 +71,18 @@ def test_the_check_says_it_in_a_line_and_ends_with_a_status(root, tmp_path):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
 
     def check(*study):
-        command = [sys.executable, "-m", "ppe", "check", *study]
-        return subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["ppe", "check", *study])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().out
 
-    same = check()
-    assert same.returncode == 0 and same.stdout.split()[:2] == ["within", "ten:"], same.stderr
+    status, said = check()
+    assert status == 0 and said.split()[:2] == ["within", "ten:"]
     save_table(make_run("ten", (0.9, 0.8, 0.95)), file)
-    moved = check("embedded")
-    assert moved.returncode == 1 and "moved" in moved.stdout and "fresh 0.900" in moved.stdout
-    assert check("nothing").stderr == "results/nothing/attacks.csv is not committed: there is nothing to compare with\n"
+    status, said = check("embedded")
+    assert status == 1 and "moved" in said and "fresh 0.900" in said
+    assert check("nothing")[0] == "results/nothing/attacks.csv is not committed: there is nothing to compare with"
 
 
 def test_costs_come_from_papermill_and_of_a_found_training_from_its_files(tmp_path):
