@@ -1,4 +1,4 @@
-# make study · make test · make lab · make smoke: each sets up .venv first if it is missing.
+# make study · make test · make lab · make smoke · make claims · make check · make docs: each sets up .venv first if it is missing.
 # The raw commands behind each target stand in the README, for machines without make.
 SHELL := bash
 PYTHON ?= python3
@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PPE_SHARED ?= $(abspath ../shared)
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
-.PHONY: study smoke test lint lab clean
+.PHONY: study smoke claims check docs test lint lab clean
 .DEFAULT_GOAL := study
 
 # Made anew when the dependencies change; the marker is touched last, so that a broken install is not taken for a whole one.
@@ -30,12 +30,22 @@ endif
 smoke: $(BIN)/.installed
 	python -m ppe study smoke
 
+# Writes the README's table from results/*/claims.csv.
+claims: $(BIN)/.installed
+	python -m ppe claims
+
+# Says which headline of results/ lies outside the committed interval: after `make study` on another machine, say.
+check: $(BIN)/.installed
+	python -m ppe check $(STUDY)
+
+docs: $(BIN)/.installed
+	python -m ppe docs
+
 test: $(BIN)/.installed
 	python -m pytest
 
 lint: $(BIN)/.installed
 	ruff check .
-
 
 lab: $(BIN)/.installed
 	jupyter lab notebooks

@@ -1,18 +1,19 @@
-"""The steps of the study that no notebook tells: ``python -m ppe index|train|crowd|embed-crowd|collect|report|study``.
+"""The steps of the study that no notebook tells: ``python -m ppe <command>``.
 
 ``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
 ``crowd`` trains and samples a square's GANs and ``embed-crowd`` embeds their faces, ``collect`` gathers the rows of runs and
 squares, ``report`` says what came out and where to look, ``study`` runs another params file (``studies/<name>.yaml``) in a copy
-of the project and brings its results back.
+of the project and brings its results back, ``claims`` writes the README's table, ``check`` compares a fresh run with the
+committed one, ``docs`` writes the executed notebooks as HTML.
 """
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 
-from ppe.params import find_root, find_shared, load_params
+from ppe.params import find_root, load_params
 
 SQUARE_KEYS = {
     *("kind", "num_subjects", "num_rotations", "doses", "num_photos", "max_crowd_photos", "query_photos", "num_null", "seed"),
@@ -121,8 +122,9 @@ def embed_crowd(square):
 
 
 def collect():
-    """Gather the rows of the runs and squares that params.yaml names into attacks.csv, doses.csv and metrics.json."""
+    """Gather the rows of runs and squares into attacks.csv, doses.csv and metrics.json; cost.csv says what they took."""
     from ppe.collection import collect_rows, compute_headlines
+    from ppe.costs import note_costs
     from ppe.doses import collect_squares
     from ppe.params import load_table, save_json, save_table
 
@@ -134,6 +136,7 @@ def collect():
     squares = collect_squares({square: params.dose_rows_file(square) for square in params.squares})
     save_table(squares, params.results_folder() / "doses.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
+    note_costs(params)
 
 
 def report():
@@ -153,7 +156,8 @@ def report():
         print(f"  {run}: {row.value:.2f} {interval}{failed}{weak}")
     if params.squares:
         _report_squares(load_table(params.results_folder() / "doses.csv"), params)
-    print(f"Read executed/5_attack-{next(iter(params.runs))}.ipynb, then executed/6_figures.ipynb (make lab opens them);")
+    print("Read executed/7_claims.ipynb for the verdicts (make lab opens it), for how they come about")
+    print(f"executed/5_attack-{next(iter(params.runs))}.ipynb and executed/6_figures.ipynb;")
     print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
 
 
@@ -174,59 +178,62 @@ def _report_squares(rows, params):
 
 
 def study(name):
-    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``."""
+    from ppe.copies import run_study
 
-    dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
-    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on.
-    """
+    run_study(find_root(), name)
+
+
+def claims():
+    """Write the verdicts of all committed studies into the README's table."""
+    from ppe.params import load_table
+    from ppe.summary import load_claims, put_summary, write_summary
+
+    params = load_params()
+    root, files = params.root, params.claims_files()
+    if not files:
+        raise ValueError("no results/<study>/claims.csv yet: run `make study`")
+    costs = {study: load_table(file.parent / "cost.csv") for study, file in files.items() if (file.parent / "cost.csv").exists()}
+    summary = write_summary(load_claims(files), costs)
+    readme = root / "README.md"
+    (root / "README.partial").write_text(put_summary(readme.read_text(encoding="utf-8"), summary), encoding="utf-8")
+    os.replace(root / "README.partial", readme)
+    print(f"README.md: the claims of {', '.join(files)}")
+
+
+def check(name):
+    """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
+    from ppe.params import load_table
+    from ppe.summary import compare_headlines
+
     root = find_root()
-    preset = root / "studies" / f"{name}.yaml"
-    if not preset.is_file():
-        allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
-        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
-    copy, results = root / ".studies" / name, root / "results" / name
-    environment = prepare_copy(root, copy, preset)
-    for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
-        done = subprocess.run(command, cwd=copy, env=environment)
-        if done.returncode:
-            sys.exit(done.returncode)
-    shutil.copytree(copy / "results" / name, results, dirs_exist_ok=True)
-    for file in ("params.yaml", "dvc.lock"):
-        shutil.copyfile(copy / file, results / file)
-    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+    name = name or load_params().study
+    file = f"results/{name}/attacks.csv"
+    shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True)
+    if shown.returncode:
+        raise ValueError(f"{file} is not committed: there is nothing to compare with")
+    with tempfile.NamedTemporaryFile(suffix=".csv") as committed:
+        committed.write(shown.stdout)
+        committed.flush()
+        table = compare_headlines(load_table(committed.name), load_table(root / file))
+    for row in table.itertuples():
+        interval = f"[{row.low:.3f}, {row.high:.3f}]"
+        print(f"{row.moved:12}{row.run}: committed {row.committed:.3f} {interval}, fresh {row.fresh:.3f}")
+    sys.exit(int((table.moved == "moved").any()))
 
 
-def prepare_copy(root, copy, preset):
-    """Make ``copy`` a project that runs ``preset``: the working tree, its params.yaml, the root's cache.
+def docs():
+    """Write the executed notebooks of the embedded study as HTML to docs/."""
+    from ppe.pages import write_pages
 
-    Returns the environment (a dict) to run its commands in.
-    """
-    copy.mkdir(parents=True, exist_ok=True)
-    _mirror(root, copy)
-    shutil.copyfile(preset, copy / "params.yaml")
-    committed = root / "results" / preset.stem / "dvc.lock"
-    if not (copy / "dvc.lock").exists() and committed.exists():
-        shutil.copyfile(committed, copy / "dvc.lock")
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
-    (copy / ".dvc" / "config.local").write_text(local)
-    return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
-
-
-def _mirror(root, copy):
-    """Copy the working tree (tracked and new files, no ignored ones) and drop from the copy what is gone from the tree."""
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, capture_output=True, check=True)
-    names = [n for n in listed.stdout.decode().split("\0") if n and (root / n).is_file()]
-    kept = [n for n in names if n not in ("params.yaml", "dvc.lock") and not n.startswith(("results/", "docs/"))]
-    manifest = copy / ".mirror"
-    before = set(manifest.read_text().split("\n")) if manifest.exists() else set()
-    for name in before - set(kept):
-        (copy / name).unlink(missing_ok=True)
-    for name in kept:
-        target = copy / name
-        if not target.exists() or target.read_bytes() != (root / name).read_bytes():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, target)
-    manifest.write_text("\n".join(kept))
+    params = load_params()
+    real = [name for name, settings in params.datasets.items() if settings.reader != "synthetic"]
+    if real:
+        raise ValueError(f"datasets {real} are not drawn: their faces are not published (params.yaml: datasets, reader)")
+    run, dataset = next((name, settings.dataset) for name, settings in params.runs.items())
+    names = {"run": run, "dataset": dataset}
+    sizes = write_pages(params.root / "notebooks", params.executed_folder(), params.root / "docs", names)
+    print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
 
 
 def main():
@@ -239,10 +246,13 @@ def main():
     commands.add_parser("collect")
     commands.add_parser("report")
     commands.add_parser("study").add_argument("name")
+    commands.add_parser("claims")
+    commands.add_parser("check").add_argument("name", nargs="?", help="a study; without it the one of params.yaml")
+    commands.add_parser("docs")
     arguments = vars(parser.parse_args())
-    commands = {"index": index, "train": train, "crowd": crowd, "embed-crowd": embed_crowd, "collect": collect,
-                "report": report, "study": study}  # fmt: skip
-    command = commands[arguments.pop("command")]
+    known = {"index": index, "train": train, "crowd": crowd, "embed-crowd": embed_crowd, "collect": collect, "report": report,
+             "study": study, "claims": claims, "check": check, "docs": docs}  # fmt: skip
+    command = known[arguments.pop("command")]
     try:
         command(**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:

@@ -1,4 +1,4 @@
-"""The rows of all runs side by side: differences between sizes, the headline of each run, the points of the ROC curves."""
+"""The rows of all runs side by side: differences between runs, the headline of each run, the points of the ROC curves."""
 
 import itertools
 
@@ -11,6 +11,12 @@ from ppe.metrics import compute_roc
 from ppe.params import load_table
 from ppe.scoring import restore_queries
 
+SWEEPS = {
+    "equal kimg": "more people, as many faces shown in all",
+    "equal epochs": "more people, each photo shown as often",
+    "photos": "more photos of each of the same people, as many faces shown in all",
+}
+"""What two compared runs differ in -> in words."""
 
 def collect_rows(files, scores):
     """Gather the rows of all runs, in the order of params.yaml.
@@ -18,8 +24,9 @@ def collect_rows(files, scores):
     Parameters
     ----------
     files : dict, run -> path of its rows.
-    scores : dict, run -> DataFrame of ``hide_names``. Differences between sizes come from them: rows whose metric is
-        ``auc_difference`` and whose ``versus`` names the larger run.
+    scores : dict, run -> DataFrame of ``hide_names``. Differences between runs that one thing tells apart come from them:
+        rows whose metric is ``auc_difference``, whose ``versus`` names the run with more people (or photos a person), and
+        whose ``slice`` is a key of ``SWEEPS``.
 
     Raises
     ------
@@ -31,24 +38,40 @@ def collect_rows(files, scores):
         raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro attack@{missing[0]}`")
     rows = pd.concat([load_table(path) for path in files.values()], ignore_index=True)
     rows[KEYS] = rows[KEYS].fillna("").astype(str)
-    return pd.concat([rows, *_compare_sizes(rows, scores)], ignore_index=True)
+    return pd.concat([rows, *_compare_runs(rows, scores)], ignore_index=True)
 
 
-def _compare_sizes(rows, scores):
-    """Rows of the difference between runs that differ in the number of people alone."""
+def name_sweep(first, second):
+    """Which one thing tells two runs apart: a key of ``SWEEPS``, or "" where they differ in more, or in nothing.
+
+    first, second : mapping with the columns of ``RUN_COLUMNS``. At equal epochs kimg grows with the people, so that every
+    photo is shown as often; that is another comparison than at equal kimg, where the people of the smaller run are seen more.
+    """
+    different = {name for name in RUN_COLUMNS if first[name] != second[name]}
+    if different == {"num_identities"}:
+        return "equal kimg"
+    if different == {"num_identities", "kimg"} and np.isclose(
+        first["kimg"] * second["num_identities"], second["kimg"] * first["num_identities"]
+    ):
+        return "equal epochs"
+    return "photos" if different in ({"max_train_photos"}, {"train_photos", "max_train_photos"}) else ""
+
+
+def _compare_runs(rows, scores):
+    """Rows of the difference between two runs that one thing tells apart; ``slice`` names it."""
     runs = rows[rows.slice == "all"].drop_duplicates("run").set_index("run")
     parts = []
     for first, second in itertools.combinations(runs.index, 2):
-        same = [c for c in RUN_COLUMNS if c in runs and c != "num_identities"]
-        if (runs.loc[first, same] != runs.loc[second, same]).any() or runs.num_identities[first] == runs.num_identities[second]:
+        sweep = name_sweep(runs.loc[first], runs.loc[second])
+        if not sweep:
             continue
-        first, second = sorted((first, second), key=lambda run: runs.num_identities[run])
+        first, second = sorted((first, second), key=lambda run: list(runs.loc[run, ["num_identities", "max_train_photos"]]))
         for embedder in rows[rows.run == first].query("attack == 'identity'").embedder.unique():
             pair = [
                 restore_queries(s[(s.attack == "identity") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
             ]
             row = match_rows(rows[rows.run == first], **HEADLINE, metric="auc", embedder=embedder).iloc[:1]
-            parts.append(row.assign(**compare_sizes(*pair), p_value=np.nan, versus=second))
+            parts.append(row.assign(**compare_sizes(*pair), p_value=np.nan, versus=second, slice=sweep))
     return parts
 
 

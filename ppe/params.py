@@ -152,6 +152,11 @@ class Params(Section):
         """The study's tables and figures."""
         return self._base / "results" / self.study
 
+    def claims_files(self):
+        """The verdicts of every study that has some, study -> path; what a try-out says means nothing, and is left out."""
+        files = sorted((self._root / "results").glob("*/claims.csv"))
+        return {file.parent.name: file for file in files if file.parent.name != SCRATCH_STUDY}
+
     def checkpoints_folder(self, run, members):
         """Where a training keeps what it needs to go on: named by its params, photos and code, so that nothing mixes.
 
@@ -170,6 +175,14 @@ class Params(Section):
         text = settings.model_dump_json(exclude={"num_generated", "num_effort", "crowds", "num_null"})
         parts = [text, self.gans[settings.gan].model_dump_json(), members]
         return hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
+
+    def list_checkpoints(self, run):
+        """Folders in which the run was trained, of any recipe."""
+        return sorted((self._base / ".checkpoints").glob(f"{self._run(run)}-{'[0-9a-f]' * 16}"))
+
+    def executed_folder(self):
+        """Notebooks with their outputs."""
+        return self._root / "executed"
 
     def dataset_root(self, dataset):
         """Folder of a data set's photos, or None where its reader draws or downloads them.

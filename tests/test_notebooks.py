@@ -10,8 +10,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from ppe.__main__ import prepare_copy
 from ppe.attacks import ATTACKS
+from ppe.copies import prepare_copy
 from ppe.scoring import CONTROLS, MEMBERSHIPS
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
@@ -62,12 +62,16 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert set(metrics) == {"tiny"} and metrics["tiny"]["identity_auc_low"] is None
     figures = {p.stem for p in (results / "figures").iterdir()}
     assert figures == {"memberships", "people", "roc", "scores", "sizes"}
+    claims = pd.read_csv(results / "claims.csv", keep_default_na=False)
+    assert list(claims.claim) == ["C1", "C2", "C3", "C4"] and "supported" not in set(claims.verdict), "so little says nothing"
+    costs = pd.read_csv(results / "cost.csv")
+    assert list(costs.stage) == ["faces", "embed", "train", "generate", "attack"] and (costs.seconds > 0).all()
 
 
 def test_every_executed_notebook_has_pictures_and_no_error(study):
     folder, _ = study
     books = sorted((folder / "executed").glob("*.ipynb"))
-    assert len(books) == 1 + 1 + 3 + 1 + 2
+    assert len(books) == 1 + 1 + 3 + 1 + 1 + 2
     for path in books:
         outputs = [o for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"], path.name

@@ -1,0 +1,95 @@
+"""A copy of the project in which another params file runs, and what goes there and comes back."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from ppe.costs import note_costs
+from ppe.evaluation import RUN_COLUMNS
+from ppe.params import find_shared, load_params, load_table
+
+
+def run_study(root, name):
+    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+
+    dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
+    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs are made
+    one by one and brought back at once; those whose rows came with the repository are not made again (remove
+    results/<name>/ to make all anew).
+    """
+    preset = root / "studies" / f"{name}.yaml"
+    if not preset.is_file():
+        allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
+        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
+    copy, results = root / ".studies" / name, root / "results" / name
+    environment = prepare_copy(root, copy, preset)
+
+    def call(*command, hint=None):
+        done = subprocess.run(command, cwd=copy, env=environment)
+        if done.returncode:
+            sys.exit(hint or done.returncode)
+
+    call("python", "-m", "ppe.params")
+    params = load_params(root=copy)
+    call("dvc", "repro", "code")
+    for run in params.runs:
+        if not has_rows(params, run):
+            call("dvc", "repro", f"attack@{run}")
+            note_costs(params)
+            bring_back(copy, results)
+    # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
+    has_nets = all(params.gans_folder(run).exists() for run in params.runs)
+    hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
+    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
+    call("python", "-m", "ppe", "report")
+    bring_back(copy, results)
+    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+
+
+def prepare_copy(root, copy, preset):
+    """Make ``copy`` a project that runs ``preset``: the working tree, its params.yaml, the root's cache.
+
+    Returns the environment (a dict) to run its commands in.
+    """
+    copy.mkdir(parents=True, exist_ok=True)
+    _mirror(root, copy)
+    shutil.copyfile(preset, copy / "params.yaml")
+    committed, results = root / "results" / preset.stem, copy / "results" / preset.stem
+    if not (copy / "dvc.lock").exists() and (committed / "dvc.lock").exists():
+        shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
+        shutil.copytree(committed, results, dirs_exist_ok=True)
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
+    (copy / ".dvc" / "config.local").write_text(local)
+    return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
+
+
+def _mirror(root, copy):
+    """Copy the working tree (tracked and new files, no ignored ones) and drop from the copy what is gone from the tree."""
+    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, capture_output=True, check=True)
+    names = [n for n in listed.stdout.decode().split("\0") if n and (root / n).is_file()]
+    kept = [n for n in names if n not in ("params.yaml", "dvc.lock") and not n.startswith(("results/", "docs/"))]
+    manifest = copy / ".mirror"
+    before = set(manifest.read_text().split("\n")) if manifest.exists() else set()
+    for name in before - set(kept):
+        (copy / name).unlink(missing_ok=True)
+    for name in kept:
+        target = copy / name
+        if not target.exists() or target.read_bytes() != (root / name).read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, target)
+    manifest.write_text("\n".join(kept))
+
+
+def has_rows(params, run):
+    """Whether the run's rows are there, and of its present settings."""
+    file, settings = params.rows_file(run), params.runs[run].model_dump()
+    settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
+    return file.exists() and all(load_table(file).iloc[0][name] == settings[name] for name in RUN_COLUMNS)
+
+
+def bring_back(copy, results):
+    """Copy a study's results, with the params and the lock that made them, to the project."""
+    shutil.copytree(copy / "results" / results.name, results, dirs_exist_ok=True)
+    for file in ("params.yaml", "dvc.lock"):
+        shutil.copyfile(copy / file, results / file)

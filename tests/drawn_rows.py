@@ -1,0 +1,33 @@
+"""Rows of runs whose headline is chosen, as the claims read them."""
+
+import pandas as pd
+
+from ppe.claims import judge_claims
+from ppe.evaluation import KEYS
+
+USUAL = {
+    "dataset": "d", "resolution": 32, "gan": "fastgan", "num_identities": 10, "train_photos": 5, "max_train_photos": 5,
+    "query_photos": 5, "kimg": 32.0, "seed": 1, "num_generated": 3000,
+}  # fmt: skip
+
+
+def make_run(run, interval, control_p=0.5, embedder_auc=0.95, uneven=False, **settings):
+    """The rows of a run that the claims read: its headline with (value, low, high), its judged control."""
+    keys = {**dict.fromkeys(KEYS, ""), "embedder": "net", "attack": "identity", "membership": "identity", "level": "photo",
+            "control": "none", "slice": "all", "half": "pooled", "metric": "auc"}  # fmt: skip
+    rows = [dict(zip(("value", "low", "high"), interval, strict=True)) | {"p_value": 0.01}]
+    rows += [{"value": 0.5, "control": "disjoint", "half": half, "p_value": control_p / 2} for half in "ab"]
+    if uneven:
+        rows.append({"value": 0.5, "slice": "train_photos: 5"})
+    return pd.DataFrame([{"run": run, **USUAL, "embedder_auc": embedder_auc, **keys, **settings, **row} for row in rows])
+
+
+def make_difference(rows, first, second, interval, sweep):
+    """The row of ``collect_rows`` of two runs' difference, (value, low, high)."""
+    head = rows[(rows.run == first)].iloc[:1]
+    names = dict(zip(("value", "low", "high"), interval, strict=True))
+    return head.assign(metric="auc_difference", versus=second, slice=sweep, **names)
+
+
+def judge(*parts, doses=None):
+    return judge_claims(pd.concat(parts, ignore_index=True), doses, 0.01)

@@ -1,0 +1,153 @@
+"""Verdicts that can be read off the numbers: which interval supports a claim, which speaks against it, which says nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_rows import USUAL, judge, make_difference, make_run
+
+from ppe.claims import choose_cells, judge_cells, judge_doses
+from ppe.collection import name_sweep
+from ppe.evaluation import RUN_COLUMNS
+from ppe.evidence import VERDICTS, describe_evidence, list_sweeps
+from ppe.summary import join_claims
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((0.7, 0.6, 0.8), "supported"), ((0.52, 0.49, 0.54), "not supported"), ((0.55, 0.45, 0.65), "not resolved"),
+        ((0.51, 0.501, 0.52), "supported"), ((0.7, np.nan, np.nan), "not resolved"),
+    ],
+)  # fmt: skip
+def test_an_interval_has_one_verdict_on_the_first_claim(interval, verdict):
+    table = judge(make_run("one", interval))
+    row = table[table.claim == "C1"].iloc[0]
+    assert row.verdict == verdict and row.reason and row.what_would_change
+    assert set(table.verdict) <= set(VERDICTS) and set(table.claim) == {"C1", "C2", "C3", "C4"}
+    assert (table.verdict[table.claim.isin(["C2", "C3", "C4"])] == "not measured").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seed": 0}, "tuning"), ({"control_p": 0.005}, "control failed"), ({"embedder_auc": 0.8}, "face net"),
+        ({"uneven": True}, "differ in training photos"),
+    ],
+)  # fmt: skip
+def test_a_run_with_an_excuse_is_shown_and_not_judged(change, reason):
+    table = judge(make_run("one", (0.9, 0.8, 0.95), **change))
+    row = table[table.claim == "C1"].iloc[0]
+    assert row.verdict == "shown" and reason in row.reason
+    assert (table.verdict != "supported").all()
+
+
+def test_seeds_are_shown_and_their_mean_is_judged_no_narrower_than_one():
+    runs = [make_run("one", (0.7, 0.6, 0.8)), make_run("two", (0.6, 0.5, 0.7), seed=2), make_run("none", (0.9, 0.8, 1), seed=0)]
+    table = judge(*runs)
+    first = table[table.claim == "C1"]
+    assert list(first.verdict) == ["supported", "shown", "shown", "shown"]
+    assert first[["value", "low", "high"]].iloc[0].tolist() == pytest.approx([0.65, 0.55, 0.75])
+    assert first.runs.iloc[0] == "one two"
+
+
+def test_the_second_claim_is_judged_on_the_ends_of_a_series_that_have_an_interval():
+    sizes = {5: "five", 10: "ten", 20: "twenty", 40: "forty"}
+    rows = pd.concat([make_run(name, (0.7, 0.6, 0.8), num_identities=n) for n, name in sizes.items()])
+    pairs = [make_difference(rows, first, second, interval, "equal kimg") for first, second, interval in (
+        ("five", "forty", (0.3, np.nan, np.nan)), ("ten", "forty", (0.2, 0.1, 0.3)), ("twenty", "forty", (0.0, -0.1, 0.1)),
+    )]  # fmt: skip
+    table = judge(rows, *pairs)
+    growth = table[table.claim == "C2"].set_index("people")
+    assert growth.verdict.to_dict() == {"5 against 40": "shown", "10 against 40": "supported", "20 against 40": "shown"}
+    table = judge(rows, make_difference(rows, "ten", "forty", (0.01, -0.03, 0.04), "equal kimg"))
+    assert table[table.claim == "C2"].verdict.tolist() == ["not supported"]
+    table = judge(rows, make_difference(rows, "ten", "forty", (0.2, 0.1, 0.3), "photos"))
+    assert table[table.claim == "C2"].verdict.tolist() == ["shown"], "more photos are no verdict on more people"
+
+
+def test_a_pair_of_which_one_run_failed_is_no_evidence():
+    rows = pd.concat([make_run("ten", (0.7, 0.6, 0.8)), make_run("forty", (0.5, 0.4, 0.6), num_identities=40, control_p=0.001)])
+    table = judge(rows, make_difference(rows, "ten", "forty", (0.2, 0.1, 0.3), "equal kimg"))
+    assert table[table.claim == "C2"].verdict.tolist() == ["shown"]
+
+
+def test_the_third_claim_needs_every_cell_two_data_sets_and_two_gans():
+    def add(gan, dataset, interval, **other):
+        return make_run(f"{gan}-{dataset}-{len(other)}", interval, gan=gan, dataset=dataset, **other)
+
+    good, wide = (0.7, 0.6, 0.8), (0.55, 0.45, 0.65)
+    one = judge(add("fastgan", "d", good), add("fastgan", "e", good))
+    assert one[one.claim == "C3"].verdict.tolist() == ["not measured"]
+    both = judge(add("fastgan", "d", good), add("stylegan2", "e", good), add("fastgan", "d", wide, num_identities=40))
+    assert both[both.claim == "C3"].verdict.tolist() == ["supported"], "of a cell the fewest people count"
+    some = judge(add("fastgan", "d", good), add("stylegan2", "e", wide))
+    assert some[some.claim == "C3"].verdict.tolist() == ["not resolved"]
+    assert "supported: d fastgan 32 px" in some[some.claim == "C3"].reason.iloc[0]
+    apart = {name: judge(part) for name, part in (("x", add("fastgan", "d", good)), ("y", add("stylegan2", "e", good)))}
+    joined = join_claims(apart)
+    assert joined[joined.claim == "C3"].verdict.tolist() == ["supported"]
+    assert joined[joined.claim == "C4"].shape[0] == 1, "what nobody measured is said once"
+    assert len(choose_cells(joined)) == 2 and len(judge_cells(joined)) == 1
+
+
+def make_square(square="many", kind="many", trend_p=0.008, last=(0.3, 0.2, 0.4), num_gans=5, embedder_auc=0.95):
+    """The rows of a square that the claims read: each GAN, the mean at dose 0 and at the largest, the trend."""
+    keys = {"square": square, "kind": kind, "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0, "embedder": "net",
+            "measure": "match_share", "reference": "", "embedder_auc": embedder_auc, "num_people": 5}  # fmt: skip
+    rows = [{"statistic": "person", "group": f"g{number}", "dose": 0.0, "value": 0.01} for number in range(num_gans)]
+    rows.append({"statistic": "mean", "dose": 0.0, "value": 0.01})
+    rows.append({"statistic": "mean", "dose": 0.1, **dict(zip(("value", "low", "high"), last, strict=True))})
+    rows.append({"statistic": "trend", "value": 0.5, "p_value": trend_p})
+    return pd.DataFrame([{"group": "", "low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("square", "verdict"),
+    [
+        (make_square(), "supported"), (make_square(trend_p=0.2), "not resolved"),
+        (make_square(trend_p=0.2, last=(0.3, np.nan, np.nan)), "not resolved"),
+        (make_square(trend_p=0.2, last=(0.01, 0.005, 0.015)), "not supported"),
+        (make_square(num_gans=4), "shown"), (make_square(embedder_auc=0.8), "shown"), (make_square(kind="none"), "not measured"),
+        (make_square().assign(measure="identity"), "shown"), (make_square().iloc[:0], "not measured"), (None, "not measured"),
+    ],
+)  # fmt: skip
+def test_the_fourth_claim_is_judged_by_the_trend_over_doses(square, verdict):
+    row = judge_doses(square).iloc[0]
+    assert row.claim == "C4" and row.verdict == verdict and row.reason
+    if verdict == "supported":
+        assert (row.value, row.low, row.high, row.comparison, row.people) == (0.3, 0.2, 0.4, "many", "5")
+        assert "0.3 at a dose of 10.0%, 0.01 at 0.0%; trend p = 0.008" in row.reason
+
+
+def test_each_square_and_measure_has_a_row():
+    found = make_square().assign(measure="discovered", reference="gan")
+    squares = [make_square(), make_square("again", "repeated", trend_p=0.3), found]
+    table = judge_doses(pd.concat(squares))
+    assert table.runs.tolist() == ["many", "many, gan", "again"]
+    assert table.verdict.tolist() == ["supported", "shown", "not resolved"]
+    joined = join_claims({"one": judge(make_run("one", (0.7, 0.6, 0.8)), doses=pd.concat(squares))})
+    assert joined[joined.claim == "C4"].verdict.tolist() == ["supported", "shown", "not resolved"]
+
+
+def test_a_sweep_is_named_after_the_one_thing_that_grows():
+    def name(**change):
+        return name_sweep(USUAL, USUAL | change)
+
+    assert name(num_identities=40) == "equal kimg"
+    assert name(num_identities=40, kimg=128.0) == "equal epochs"
+    assert name(num_identities=40, kimg=64.0) == ""
+    assert name(max_train_photos=50) == "photos" and name(train_photos=2, max_train_photos=2) == "photos"
+    assert name() == name(seed=2) == name(num_identities=40, seed=2) == ""
+    assert set(USUAL) == set(RUN_COLUMNS)
+
+
+def test_curves_hold_runs_that_one_thing_tells_apart():
+    changes = {
+        "ten": {}, "ten-2": {"seed": 2}, "forty": {"num_identities": 40}, "long": {"num_identities": 40, "kimg": 128.0},
+        "one": {"max_train_photos": 1, "train_photos": 1},
+    }  # fmt: skip
+    rows = pd.concat([make_run(name, (0.7, 0.6, 0.8), **change) for name, change in changes.items()])
+    sweeps = list_sweeps(describe_evidence(rows, 0.01))
+    found = {kind: set(part.run) - {"ten", "ten-2"} for kind, part in sweeps.groupby("sweep")}
+    assert found == {"equal kimg": {"forty"}, "equal epochs": {"long"}, "photos": {"one"}}
+    assert list(list_sweeps(describe_evidence(rows[rows.run == "ten"], 0.01)).run) == []

@@ -1,0 +1,35 @@
+"""A study's copy of the project: what is committed comes along, and a run whose rows are there is not made again."""
+
+import shutil
+import subprocess
+
+import yaml
+
+from ppe.copies import bring_back, has_rows, prepare_copy
+from ppe.params import load_params
+
+
+def test_a_fresh_copy_goes_on_from_committed_rows(root, tmp_path):
+    """As after a clone: two of the runs have rows, with the lock that says what made them."""
+    project, name = tmp_path / "project", "lfw-cpu"
+    shutil.copytree(root / "results" / name, project / "results" / name)
+    for file in ("dvc.yaml", "params.yaml", f"studies/{name}.yaml", "ppe/__init__.py", ".dvc/config"):
+        (project / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / file, project / file)
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    preset = yaml.safe_load((project / "studies" / f"{name}.yaml").read_text())
+    first, second, *others = preset["runs"]
+    preset["runs"][second]["kimg"] += 1
+    preset["runs"]["lfw-32-fastgan-10-seed9"] = preset["runs"][first] | {"seed": 9}
+    (project / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(preset, sort_keys=False))
+    copy = project / ".studies" / name
+    prepare_copy(project, copy, project / "studies" / f"{name}.yaml")
+    assert (copy / "dvc.lock").read_bytes() == (root / "results" / name / "dvc.lock").read_bytes()
+    params = load_params(root=copy)
+    ready = [run for run in params.runs if has_rows(params, run)]
+    assert ready == [first, *others], "another kimg, or no rows at all: made anew"
+    params.rows_file(first).write_text("changed here")
+    prepare_copy(project, copy, project / "studies" / f"{name}.yaml")
+    assert params.rows_file(first).read_text() == "changed here", "a copy that is there is not set back"
+    bring_back(copy, project / "results" / name)
+    assert (project / "results" / name / "rows" / f"{first}.csv").read_text() == "changed here"
