@@ -3,6 +3,7 @@
     python bench/train.py                                   # 32 px, the nets of params.yaml
     python bench/train.py --resolutions 32 64 128 256 --channel-base 16384   # the papers' widths, for a GPU
     python bench/train.py --side-by-side                    # three GANs at once, a thread each, or one after another
+    python bench/train.py --compile                         # what torch.compile gains, and what it costs before the first step
 
 For each GAN and resolution: images a second of the trainer as it is, with each precision; of the plain loop (float32,
 contiguous memory); peak memory of a process of its own. ``lightweight-gan``, where it is installed and a GPU is there, trains
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from ppe.gans import training
+from ppe.gans import steps, training
 from ppe.gans.groups import list_jobs, train_groups
 from ppe.gans.training import start_training, train_gan, train_step
 from ppe.params import load_params
@@ -86,6 +87,33 @@ def measure_groups(gan, settings, kimg=3.0):
     return seconds
 
 
+def measure_compiled(gan, settings, device):
+    """Speed as it is and compiled, and seconds until the first compiled step is done, without the lazy regularisers (whose
+    second derivatives torch.compile does not do): the most that compiling could gain."""
+    settings = settings | {"r1_gamma": 0.0, "path_length_weight": 0.0}
+    images = torch.randint(0, 256, (200, 3, 32, 32), dtype=torch.uint8)
+    row = {}
+    for name in ("eager", "compiled"):
+        state = start_training(images, gan, settings, 1, device)
+        if name == "compiled":
+            state["generator"].draw = torch.compile(state["generator"].draw)
+            state["discriminator"].forward = torch.compile(state["discriminator"].forward)
+        started = time.perf_counter()
+        for step in range(3):  # the discriminator's two passes and the generator's are compiled apart
+            train_step(state, step, settings, 1)
+        row[f"{name}_start"] = time.perf_counter() - started
+        speeds = []
+        for stretch in range(5):
+            started = time.perf_counter()
+            for step in range(16):
+                train_step(state, 3 + 16 * stretch + step, settings, 1)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            speeds.append(16 * settings["batch_size"] / (time.perf_counter() - started))
+        row[name] = sorted(speeds)[2]
+    return row
+
+
 def run_alone(gan, resolution, variant, channel_base):
     """Measure one variant in a process of its own, so that peak memory is its own."""
     call = [sys.executable, __file__, "--one", gan, str(resolution), variant, "--channel-base", str(channel_base)]
@@ -102,6 +130,7 @@ def main():
     parser.add_argument("--channel-base", type=int, default=0, help="0: as in params.yaml; 16384: the papers' width at 256 px")
     parser.add_argument("--one", nargs=3, metavar=("GAN", "RESOLUTION", "VARIANT"), help="measure one variant and print JSON")
     parser.add_argument("--side-by-side", action="store_true", help="three GANs at once against one after another")
+    parser.add_argument("--compile", action="store_true", help="what torch.compile gains")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     params = load_params()
@@ -112,7 +141,8 @@ def main():
             settings |= {"channel_base": options.channel_base, "channel_base_discriminator": options.channel_base}
             settings |= {"channel_max": 512}
         if variant == "plain":
-            training.MEMORY_FORMAT, training.TF32 = torch.contiguous_format, "highest"
+            steps.MEMORY_FORMAT = training.MEMORY_FORMAT = torch.contiguous_format
+            training.TF32 = "highest"
             torch.backends.cudnn.allow_tf32 = False
         settings["precision"] = "bfloat16" if variant == "bfloat16" else "float32"
         print(json.dumps(measure(gan, settings, int(resolution), device)))
@@ -122,6 +152,12 @@ def main():
             together, alone = measure_groups(gan, params.gans[gan].model_dump())
             print(f"{gan}: three at once {together:.0f} s (with 3 starts of a process), one after another {alone:.0f} s, "
                   f"{alone / together:.2f} x as fast", flush=True)
+        return
+    if options.compile:
+        for gan in options.gans:
+            row = measure_compiled(gan, params.gans[gan].model_dump(), device)
+            print(f"{gan}: {row['eager']:.0f} images/s, compiled {row['compiled']:.0f}; the first three steps take "
+                  f"{row['eager_start']:.1f} s, compiled {row['compiled_start']:.0f} s", flush=True)
         return
     name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor()} {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {name}")

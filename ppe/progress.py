@@ -9,8 +9,8 @@ import torch
 
 from ppe.distances import find_nearest
 from ppe.embeddings import embed_faces
-from ppe.evaluation import judge_queries, label_rows
-from ppe.frechet import compute_frechet_distance
+from ppe.evaluation import NO_ROWS, judge_queries, label_rows
+from ppe.frechet import MIN_FID_FACES, compute_fid, compute_frechet_distance
 from ppe.sampling import sample_faces
 from ppe.scoring import HALVES, score_photos, select_queries
 
@@ -149,3 +149,20 @@ def judge_snapshot(photos, query, generated, members, kimg, *, embedder, setting
             parts.append(label_rows(group.drop(columns="versus").to_dict("records"), **key, versus=versus))
     table = pd.concat(parts, ignore_index=True)
     return table.assign(num_generated=min(len(vectors) for vectors in generated.values()))
+
+
+def judge_fid(sets, real, weights, device="cpu"):
+    """Rows of GANs a and b, metric ``fid``, ``versus`` auxiliary people, the faces of both counted.
+
+    sets : mapping, half -> array [M, 3, H, H], uint8; real : array [N, 3, H, H], uint8; weights : path of
+    ``ppe.frechet.FID_WEIGHTS``, or None: no rows. NaN where a side has fewer faces than FID needs.
+    """
+    if weights is None:
+        return NO_ROWS
+    rows = []
+    for half in HALVES:
+        is_enough = min(len(sets[half]), len(real)) >= MIN_FID_FACES
+        value = compute_fid(sets[half], real, weights, device=device) if is_enough else np.nan
+        rows.append({"half": half, "metric": "fid", "value": value, "low": np.nan, "high": np.nan,
+                     "num_members": np.nan, "num_non_members": np.nan})
+    return label_rows(rows, attack="", membership="", versus="auxiliary people")

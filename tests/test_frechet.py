@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from ppe.frechet import compute_frechet_distance
+from ppe.frechet import compute_fid, compute_frechet_distance
 
 
 def test_frechet_distance_of_diagonal_gaussians():
@@ -33,3 +34,41 @@ def test_frechet_distance_refuses_wrong_shapes():
         compute_frechet_distance(np.zeros(3), np.eye(3), np.zeros(2), np.eye(2))
     with pytest.raises(ValueError, match="not finite"):
         compute_frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), np.full((2, 2), np.nan))
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory):
+    """A file of the right names and shapes; the true weights are not part of the project."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("weights") / "inception.pth"
+    torch.save({}, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda net, state: None)
+        torch.manual_seed(0)
+        net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=path)
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    torch.save(net.state_dict(), path)
+    return path
+
+
+def test_fid_is_zero_for_the_same_faces_and_grows_with_what_is_done_to_them(inception):
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
+    same = compute_fid(faces, faces[::-1], inception, batch_size=3, min_faces=8)
+    little, much = (compute_fid(faces, faces // n + 20, inception, min_faces=8) for n in (2, 8))
+    assert same < 1e-3 * little and little < much
+
+
+def test_fid_refuses_few_faces_and_a_file_that_is_no_inception(inception, tmp_path):
+    faces = np.zeros((8, 3, 16, 16), np.uint8)
+    with pytest.raises(ValueError, match="FID of 8 generated and 8 real faces: at least 2048 a side are needed"):
+        compute_fid(faces, faces, inception)
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="does not hold InceptionV3's weights"):
+        compute_fid(faces, faces, tmp_path / "other.pth", min_faces=8)
+    torch.save(print, tmp_path / "code.pth")
+    with pytest.raises(ValueError, match="does not hold InceptionV3's weights"):
+        compute_fid(faces, faces, tmp_path / "code.pth", min_faces=8)

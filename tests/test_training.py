@@ -205,6 +205,16 @@ def test_a_step_mixes_styles_of_different_latents_and_publishes_none_of_them(pho
     assert not (z[:, None] == published).all(2).any()
 
 
+def test_seeds_of_steps_and_streams_fit_a_cpu_generator_and_leave_published_faces_their_half():
+    from ppe.gans.draws import mix_seed
+    from ppe.sampling import LATENT_STREAM
+
+    seeds = [mix_seed(seed, step, stream) for seed in (0, 3, 2024) for step in range(2000) for stream in (0, 1)]
+    assert 0 <= min(seeds) and max(seeds) < LATENT_STREAM
+    assert len(set(seeds)) > len(seeds) - 3, "of twelve thousand in two thousand million hardly two fall together"
+    assert mix_seed(1, 23) != mix_seed(12, 3)
+
+
 def test_one_that_goes_on_alone_finds_the_threads_it_began_with(photos, small, tmp_path, monkeypatch):
     from ppe.gans import groups
 

@@ -5,6 +5,7 @@ Places in a photo are in pixels, x to the right and y down, and (0, 0) is the *c
 right are the viewer's.
 """
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -52,24 +53,29 @@ def align_faces(photos, landmarks, size=112):
 
 def _crop_face(photo, matrix, size):
     """Sample [0, size]^2 of ``matrix`` @ (x, y, 1): uint8 [size, size, 3]; places are counted from pixels' edges."""
-    inverse = np.linalg.inv(matrix[:, :2])
-    step = max(1.0, np.sqrt(abs(np.linalg.det(inverse))))  # photo pixels a crop pixel
-    corners = (np.array([[0, 0], [size, 0], [0, size], [size, size]]) - matrix[:, 2]) @ inverse.T
-    # Cut out what the crop needs, with a margin for the filters.
-    low, high = np.floor(corners.min(0) - 3 * step).astype(int), np.ceil(corners.max(0) + 3 * step).astype(int)
-    region = np.empty((*(high - low)[::-1], 3), np.uint8)
-    (left, top), (right, bottom) = (np.clip(edge, 0, photo.shape[1::-1]) for edge in (low, high))
-    if (left, top, right, bottom) != (*low, *high):
-        region[:] = np.round(photo.mean((0, 1)))
-    region[top - low[1] : bottom - low[1], left - low[0] : right - low[0]] = photo[top:bottom, left:right]
-    small = np.maximum(1, np.round((high - low) / step)).astype(int)
-    image = Image.fromarray(region)
+    outside = cv2.mean(photo)[:3]
+    linear, shift = matrix[:, :2], matrix[:, 2]
+    step = 1 / np.sqrt(np.linalg.det(linear))  # photo pixels a crop pixel
     if step > 1:
-        image = image.resize(tuple(small.tolist()), Image.Resampling.BICUBIC)
+        photo, linear, shift = _shrink_photo(photo, linear, shift, size, step)
+    centres = shift + linear.sum(1) / 2 - 0.5
+    affine = np.column_stack([linear, centres])
+    return cv2.warpAffine(photo, affine, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
+
+
+def _shrink_photo(photo, linear, shift, size, step):
+    """Cut out what the crop needs, with a margin for the filters, at one pixel a pixel of the crop.
+
+    Returns the part, and the matrix and shift that go from its places to the crop's.
+    """
+    corners = (np.array([[0, 0], [size, 0], [0, size], [size, size]]) - shift) @ np.linalg.inv(linear).T
+    limit = np.array(photo.shape[1::-1])
+    low = np.clip(np.floor(corners.min(0) - 3 * step).astype(int), 0, limit - 1)
+    high = np.clip(np.ceil(corners.max(0) + 3 * step).astype(int), low + 1, limit)
+    small = np.maximum(1, np.round((high - low) / step)).astype(int)
+    part = Image.fromarray(photo[low[1] : high[1], low[0] : high[0]]).resize(tuple(small.tolist()), Image.Resampling.BICUBIC)
     scale = small / (high - low)
-    shift = (-inverse @ matrix[:, 2] - low) * scale
-    affine = np.column_stack([inverse * scale[:, None], shift]).ravel().tolist()
-    return np.asarray(image.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
+    return np.asarray(part), linear / scale, shift + linear @ low
 
 
 def fit_similarity(source, target):

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ppe.gans.draws import mix_seed
+
 NETS = ("generator", "discriminator", "average", "optimiser_generator", "optimiser_discriminator")
 VALUES = ("step", "losses", "recent", "count", "p", "signs", "path_mean")
 NUM_CALIBRATION = 1024
@@ -87,7 +89,7 @@ def save_snapshot(state, path, description, seed):
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    random = torch.Generator().manual_seed(seed * 1_000_003 - 1)
+    random = torch.Generator().manual_seed(mix_seed(seed, "calibration"))
     device = next(average.parameters()).device
     for _ in range(NUM_CALIBRATION // 64 if norms else 0):
         average(torch.randn(64, average.latent_dim, generator=random).to(device))

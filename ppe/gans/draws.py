@@ -4,6 +4,7 @@ So a training that goes on from a checkpoint sees what one that was never stoppe
 half a batch each see what one process with the whole batch sees.
 """
 
+import hashlib
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,9 +40,15 @@ class Draws(NamedTuple):
         return whole[self.rank :: self.world]
 
 
-def open_draws(seed, step, size, device="cpu", rank=0, world=1):
-    """The draws of step ``step``; ``size`` counts the whole batch, over all processes."""
-    return Draws(torch.Generator(device).manual_seed(seed * 1_000_003 + step), size, rank, world)
+def mix_seed(*numbers):
+    """One seed of several numbers, below 2**31: torch's generator on a CPU looks at the lower 32 bits of a seed alone, and
+    the upper half of those is for published faces (``ppe.sampling.LATENT_STREAM``)."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4]) >> 1
+
+
+def open_draws(seed, step, size, device="cpu", rank=0, world=1, stream=0):
+    """The draws of step ``step``; ``size`` counts the whole batch, over all processes; ``stream`` keeps one step's apart."""
+    return Draws(torch.Generator(device).manual_seed(mix_seed(seed, step, stream)), size, rank, world)
 
 
 def pick_rows(count, step, size, seed, rank=0, world=1):
@@ -60,4 +67,4 @@ def pick_rows(count, step, size, seed, rank=0, world=1):
 @lru_cache(maxsize=2)
 def _order_photos(count, seed, epoch):
     """int64 [count]: the photos of one epoch; kept, since a large data set's takes longer than a step."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7_368_787 + epoch))
+    return torch.randperm(count, generator=torch.Generator().manual_seed(mix_seed(seed, epoch, "epoch")))

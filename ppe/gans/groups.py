@@ -1,7 +1,7 @@
 """Train the GANs of one run side by side: on a CPU a process each, on a GPU one after another.
 
-On a CPU three trainings of one thread each make more steps than three of all threads one after another: in small nets threads
-wait for each other, the more so where anything else runs.
+On a CPU three trainings of one thread each make more steps of FastGAN than three of all threads one after another, and as many
+of StyleGAN2 (``bench/train.py --side-by-side``); where anything else runs, far more of both, since threads wait for each other.
 """
 
 import json

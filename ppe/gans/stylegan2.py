@@ -112,7 +112,7 @@ class StyledConv(nn.Module):
         self.register_buffer("filter", 4 * FILTER, persistent=False)
 
     def forward(self, x, w, noise):
-        """x [B, C, H, W], w [B, style_dim], noise [B or 1, 1, H', W'] -> [B, C', H', W']."""
+        """x [B, C, H, W], w [B, style_dim], noise [B, 1, H', W'] or None -> [B, C', H', W']."""
         # Demodulation (equation 3) makes the output's variance independent of the weights' scale, so none is applied.
         style = self.affine(w)
         with torch.autocast(x.device.type, enabled=False):  # sums of squares
@@ -124,7 +124,9 @@ class StyledConv(nn.Module):
             x = filter_map(x, self.filter, 1)
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        x = x * demodulate[:, :, None, None] + (noise * (self.noise_strength * NOISE_RATE)).to(x.dtype)
+        x = x * demodulate[:, :, None, None]
+        if noise is not None:
+            x = x + (noise * (self.noise_strength * NOISE_RATE)).to(x.dtype)
         return activate(x + self.bias.to(x.dtype)[:, None, None])
 
 
@@ -178,10 +180,6 @@ class Generator(nn.Module):
         # A moving sum of w and of its weights: their quotient is a mean from the first step on.
         self.register_buffer("mean_style", torch.zeros(style_dim))
         self.register_buffer("mean_weight", torch.zeros(()))
-        # The noise of published faces is fixed, so that a face is a function of z; in training it is drawn.
-        for side in sides:
-            for name in ("conv", "up") if side > 4 else ("conv",):
-                self.register_buffer(f"noise_{name}_{side}", torch.randn(1, 1, side, side))
 
     def map(self, z):
         """z float [B, latent_dim] -> w float [B, style_dim] (Karras et al. 2019, figure 1)."""
@@ -192,14 +190,14 @@ class Generator(nn.Module):
         return x
 
     def synthesise(self, styles, draws=None):
-        """styles float [B, num_styles, style_dim] -> faces float [B, 3, H, H], about [-1, 1]; fixed noise without ``draws``."""
+        """styles float [B, num_styles, style_dim] -> faces float [B, 3, H, H], about [-1, 1]; no noise without ``draws``."""
         x = self.constant.expand(len(styles), -1, -1, -1)  # the weights' memory format wins from the first convolution on
         picture, layer = None, 0
         for side, conv in self.convs.items():
             if side in self.ups:
-                x = self.ups[side](x, styles[:, layer], self._make_noise("up", side, draws))
+                x = self.ups[side](x, styles[:, layer], self._draw_noise(side, draws))
                 layer += 1
-            x = conv(x, styles[:, layer], self._make_noise("conv", side, draws))
+            x = conv(x, styles[:, layer], self._draw_noise(side, draws))
             layer += 1
             if picture is not None:
                 picture = F.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
@@ -209,7 +207,10 @@ class Generator(nn.Module):
         return picture
 
     def forward(self, z):
-        """z float [B, latent_dim] -> faces float [B, 3, H, H], about [-1, 1]: what is published."""
+        """z float [B, latent_dim] -> faces float [B, 3, H, H], about [-1, 1]: what is published, a function of z.
+
+        Without noise, at its mean: after trainings of minutes one fixed noise would lie over all faces as a pattern.
+        """
         w = self.map(z)
         w = (self.mean_style / self.mean_weight.clamp(min=1e-8)).lerp(w, self.truncation)
         return self.synthesise(w[:, None].expand(-1, self.num_styles, -1))
@@ -224,8 +225,6 @@ class Generator(nn.Module):
         if self.training:
             self.mean_style.lerp_(w.detach().mean(0), 1 - MEAN_DECAY)
             self.mean_weight.lerp_(torch.ones_like(self.mean_weight), 1 - MEAN_DECAY)
-        # Skip as many numbers as z took: on a CPU this stream may begin as the one that drew z, and other would be z.
-        draws.normal(self.latent_dim)
         other = self.map(draws.normal(self.latent_dim).to(z.device))
         cut = 1 + draws.integers(self.num_styles - 1, 1).to(z.device)
         is_mixed = draws.uniform(1).to(z.device) < self.style_mixing
@@ -243,9 +242,8 @@ class Generator(nn.Module):
         (gradient,) = torch.autograd.grad((faces * y).sum(), styles, create_graph=True)
         return gradient.square().sum(2).mean(1).sqrt()
 
-    def _make_noise(self, name, side, draws):
-        fixed = getattr(self, f"noise_{name}_{side}")
-        return fixed if draws is None else draws.normal(1, int(side), int(side)).to(fixed.device)
+    def _draw_noise(self, side, draws):
+        return None if draws is None else draws.normal(1, int(side), int(side)).to(self.constant.device)
 
 
 class ResidualBlock(nn.Module):
