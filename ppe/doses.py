@@ -206,8 +206,7 @@ def collect_squares(files):
 
     files : dict, square -> path of its rows. Raises FileNotFoundError if one is missing.
     """
-    missing = [square for square, path in files.items() if not path.exists()]
-    if missing:
+    if missing := [square for square, path in files.items() if not path.exists()]:
         raise FileNotFoundError(f"no rows of the squares {missing}: make them with `dvc repro dose@{missing[0]}`")
     empty = pd.DataFrame(columns=ROW_COLUMNS)
     return pd.concat([load_table(path) for path in files.values()], ignore_index=True) if files else empty
