@@ -1,22 +1,30 @@
 """The steps of the study that no notebook tells: ``python -m ppe index|train|collect|report|study``.
 
 ``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
-``collect`` gathers the runs' rows, ``report`` says what came out and where to look, ``study`` runs another params file
-(``studies/<name>.yaml``) in a copy of the project and brings its results back.
+``collect`` gathers the runs' rows, ``report`` says what came out and where to look, ``study`` runs the graph from the check of
+params.yaml to the report: of the root, or of another params file (``studies/<name>.yaml``) in a copy of the project, whose
+results it brings back.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from math import isclose
 
 from ppe.params import find_root, find_shared, load_params
+
+SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
+"""Errors that ppe raises with a sentence of its own."""
 
 
 def index(dataset):
     """Write the table of a data set's photos."""
     from ppe.datasets import read_index
+    from ppe.door import check_people
     from ppe.params import save_table
 
     params = load_params(dataset)
@@ -30,6 +38,7 @@ def index(dataset):
     )
     save_table(table, params.index_file(dataset))
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
+    check_people(table, dataset, settings, params.runs, params.embedders)
 
 
 def train(run):
@@ -66,9 +75,21 @@ def collect():
     params = load_params()
     files = {run: params.rows_file(run) for run in params.runs}
     rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
+    _check_rows(rows, params.runs)
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
+
+
+def _check_rows(rows, runs):
+    """Refuse rows that other params made: dvc never mixes them, but a folder that was copied together may."""
+    for run, settings in runs.items():
+        made = rows[rows.run == run].iloc[0]
+        for name, value in settings.model_dump(include=set(rows.columns)).items():
+            value = settings.train_photos if name == "max_train_photos" and value is None else value
+            if made[name] != value and not (isinstance(value, float) and isclose(made[name], value, rel_tol=1e-5)):
+                raise ValueError(f"the rows of {run} were made with {name}={made[name]}, but params.yaml says {value}: "
+                                 f"make them again with `dvc repro attack@{run}`")
 
 
 def report():
@@ -90,27 +111,56 @@ def report():
     print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
 
 
-def study(name):
-    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+def study(name=None):
+    """Run the study of params.yaml, or ``studies/<name>.yaml`` in ``.studies/<name>/``, and bring back ``results/<name>/``.
 
     dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
     tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on.
     """
     root = find_root()
+    if name is None:
+        reproduce(root, {**os.environ})
+        return
     preset = root / "studies" / f"{name}.yaml"
     if not preset.is_file():
         allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
         raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
     copy, results = root / ".studies" / name, root / "results" / name
-    environment = prepare_copy(root, copy, preset)
-    for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
-        done = subprocess.run(command, cwd=copy, env=environment)
-        if done.returncode:
-            sys.exit(done.returncode)
+    reproduce(copy, prepare_copy(root, copy, preset))
     shutil.copytree(copy / "results" / name, results, dirs_exist_ok=True)
     for file in ("params.yaml", "dvc.lock"):
         shutil.copyfile(copy / file, results / file)
     print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+
+
+def reproduce(folder, environment):
+    """Check the params of a project, run its graph, say what came out; where it stops, the last words say why."""
+    started = time.time()
+    for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
+        # A terminal sends Ctrl-C to all of them: dvc ends its stage and must not be killed while it does.
+        process, was_stopped = subprocess.Popen(command, cwd=folder, env=environment), False
+        while process.returncode is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                was_stopped = True
+        if was_stopped:
+            raise KeyboardInterrupt
+        if process.returncode:
+            sys.exit(_find_sentence(folder, started) if command[0] == "dvc" else process.returncode)
+
+
+def _find_sentence(folder, since):
+    """What the notebook that stopped last said, without the traceback above it; 1 where none did (an exit code)."""
+    books = [book for book in (folder / "executed").glob("*.ipynb") if book.stat().st_mtime >= since]
+    for book in sorted(books, key=lambda book: book.stat().st_mtime, reverse=True)[:1]:
+        outputs = [output for cell in json.loads(book.read_text())["cells"] for output in cell.get("outputs", [])]
+        for error in [output for output in outputs if output["output_type"] == "error"]:
+            if error["ename"] == "KeyboardInterrupt":
+                raise KeyboardInterrupt
+            kind = "" if error["ename"] in SENTENCES else f"{error['ename']}: "
+            return f"{book.stem} stopped: {kind}{error['evalue']}"
+    return 1
 
 
 def prepare_copy(root, copy, preset):
@@ -153,13 +203,17 @@ def main():
     commands.add_parser("train").add_argument("run")
     commands.add_parser("collect")
     commands.add_parser("report")
-    commands.add_parser("study").add_argument("name")
+    commands.add_parser("study").add_argument("name", nargs="?")
     arguments = vars(parser.parse_args())
     command = {"index": index, "train": train, "collect": collect, "report": report, "study": study}[arguments.pop("command")]
     try:
         command(**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         sys.exit(str(mistake))
+    except KeyboardInterrupt:
+        print("\nStopped by Ctrl-C. Stages that ended are kept, and a training goes on from its last checkpoint: give the same "
+              "command again.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ NOTEBOOKS = {
     "generate": "4_generate", "attack": "5_attack", "figures": "6_figures",
 }  # fmt: skip
 ORDER = [
-    "params", "parallel", "synthetic", "datasets", "faces", "identities", "gans", "sampling", "embedders", "embeddings",
+    "params", "parallel", "synthetic", "datasets", "faces", "identities", "door", "gans", "sampling", "embedders",
+    "embeddings",
     "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals", "scoring", "rehearsal",
     "evaluation", "collection", "scrutiny", "progress", "figures", "attack_figures", "__main__",
 ]  # fmt: skip
