@@ -67,13 +67,15 @@ def train(run):
     train_groups(jobs, choose_device(params.device), run)
 
 
-def collect():
-    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json."""
+def collect(name=None):
+    """Gather the rows of the runs that params.yaml names into attacks.csv and metrics.json; of ``tiny``, those in scratch/."""
     from ppe.collection import collect_rows, compute_headlines
-    from ppe.params import load_table, save_json, save_table
+    from ppe.params import load_table, require_file, save_json, save_table
 
-    params = load_params()
+    params = load_params(name)
     files = {run: params.rows_file(run) for run in params.runs}
+    if name == "tiny":
+        require_file(params.rows_file(name))
     rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
     _check_rows(rows, params.runs)
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
@@ -201,7 +203,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("index").add_argument("dataset")
     commands.add_parser("train").add_argument("run")
-    commands.add_parser("collect")
+    commands.add_parser("collect").add_argument("name", nargs="?")
     commands.add_parser("report")
     commands.add_parser("study").add_argument("name", nargs="?")
     arguments = vars(parser.parse_args())

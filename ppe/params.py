@@ -33,6 +33,10 @@ TEXT_COLUMNS = (
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
+MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/gans": "3_train", "data/generated": "4_generate",
+          "rows": "5_attack", "scores": "5_attack", "results": "collect"}  # fmt: skip
+"""Folder -> what makes its files: a notebook, or ``python -m ppe collect``; the first that is in a path counts."""
+
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -520,7 +524,16 @@ def load_array(path):
 def require_file(path):
     """The path, if it is there; a sentence that says what makes it if not."""
     if not Path(path).exists():
-        raise FileNotFoundError(f"{path} is not there yet: run the notebooks before this one, in order, or `make study`")
+        text = Path(path).as_posix()
+        maker = next((maker for folder, maker in MAKERS.items() if f"/{folder}/" in text), "")
+        if not maker:
+            how = "run the notebooks before this one, in order, or `make study`"
+        elif "/scratch/" in text:
+            made = "`python -m ppe collect tiny`" if maker == "collect" else f"notebooks/{maker}.ipynb"
+            how = f"run {made}, which makes it"
+        else:
+            how = "`make study` or `dvc repro` makes it"
+        raise FileNotFoundError(f"{path} is not there yet: {how}")
     return path
 
 
