@@ -104,6 +104,7 @@ def test_a_study_that_cannot_go_on_ends_with_one_sentence(study):
     ]
 
 
+@pytest.mark.hard
 def test_a_second_repro_at_once_is_refused_and_ctrl_c_says_how_to_go_on(study):
     folder = study[0]
     change(study, "params.yaml", ("kimg: 0.5", "kimg: 500.0"))

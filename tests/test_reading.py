@@ -25,14 +25,15 @@ def fresh(root, tmp_path):
 
 
 def execute(folder, name, place, monkeypatch):
-    """Run a notebook with its default parameters from a folder: the last line of its error, or ""."""
+    """Run a notebook with its default parameters from a folder: its error in one line, or ""."""
     monkeypatch.setenv("PYTHONPATH", str(folder))
     book = nbformat.read(folder / "notebooks" / f"{name}.ipynb", as_version=4)
     client = NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder / place)}})
     try:
         client.execute()
     except CellExecutionError as error:
-        return str(error).strip().splitlines()[-1]
+        assert str(error).rstrip().endswith(error.evalue), "the sentence is what a reader sees last"
+        return f"{error.ename}: {error.evalue}"
     return ""
 
 
