@@ -19,7 +19,7 @@ LINES = [
     ("\n  tiny:\n", "\n  mine:\n"),
     ("    reader: synthetic\n", "    reader: folder\n"),
     ("    num_identities: 15\n", "    root: album\n"),
-    ("    auxiliary: {last: 16}\n", "    auxiliary: {photos: [4, 6]}\n"),
+    ("    auxiliary: {last: 16}\n", "    auxiliary: {photos: [4, 5]}\n"),
 ]
 
 
@@ -39,6 +39,13 @@ def album(tmp_path_factory):
     (folder / "Anna" / "notes.txt").write_text("not a photo")
     (folder / "Anna" / "broken.jpg").write_bytes((folder / "Anna" / "IMG 000.jpg").read_bytes()[:900])
     return folder
+
+
+def test_the_readmes_five_lines_are_those_that_are_tried_here(root):
+    text = (root / "README.md").read_text()
+    for old, new in LINES:
+        for part in (old, new.replace("album", "/path/to/photos")):
+            assert f"`{part.strip().removesuffix(',')}" in text, part
 
 
 def test_a_folder_of_photos_and_five_lines_make_a_figure(root, album, tmp_path):

@@ -121,3 +121,15 @@ def test_every_dependency_has_a_reason(root):
     text = (root / "pyproject.toml").read_text().split("dependencies = [")[1].split("[tool.setuptools]")[0]
     lines = [line for line in text.splitlines() if line.strip().startswith('"')]
     assert len(lines) > 15 and all("  # " in line for line in lines)
+
+
+def test_every_test_that_the_table_names_exists(root):
+    """tests/README.md: what was tried, what happens, and the test that keeps it."""
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`( \(hard\))?", (root / "tests" / "README.md").read_text())
+    assert len(named) > 40
+    for file, name, hard in named:
+        code = (root / "tests" / file).read_text()
+        found = re.search(rf"((?:^(?!def |\n).*\n)*)^def {name}[(]", code, re.M)
+        assert found, f"{file}::{name}"
+        is_hard = "mark.hard" in found[1] or re.search(r"^pytestmark = .*mark\.hard", code, re.M)
+        assert bool(is_hard) == bool(hard), f"{file}::{name}: hard or not?"
