@@ -2,9 +2,9 @@
 
 ``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
 ``crowd`` trains and samples a square's GANs and ``embed-crowd`` embeds their faces, ``collect`` gathers the rows of runs and
-squares, ``report`` says what came out and where to look, ``study`` runs another params file (``studies/<name>.yaml``) in a copy
-of the project and brings its results back, ``claims`` writes the README's table, ``check`` compares a fresh run with the
-committed one, ``docs`` writes the executed notebooks as HTML.
+squares, ``report`` says what came out and where to look. ``study`` runs the graph from the check of params.yaml to the report: of
+the root, or of another params file (``studies/<name>.yaml``) in a copy of the project, whose results it brings back. ``claims``
+writes the README's table, ``check`` compares a fresh run with the committed one, ``docs`` writes the executed notebooks as HTML.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from math import isclose
 
 from ppe.params import find_root, load_params
 
@@ -24,6 +25,7 @@ SQUARE_KEYS = {
 def index(dataset):
     """Write the table of a data set's photos."""
     from ppe.datasets import read_index
+    from ppe.door import check_people
     from ppe.params import save_table
 
     params = load_params(dataset)
@@ -37,6 +39,7 @@ def index(dataset):
     )
     save_table(table, params.index_file(dataset))
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
+    check_people(table, dataset, settings, params.runs, params.embedders)
 
 
 def train(run):
@@ -121,22 +124,39 @@ def embed_crowd(square):
     print(f"{square}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
 
 
-def collect():
-    """Gather the rows of runs and squares into attacks.csv, doses.csv and metrics.json; cost.csv says what they took."""
+def collect(name=None):
+    """Gather the rows of runs and squares into attacks.csv, doses.csv and metrics.json; cost.csv says what they took.
+
+    name : ``tiny`` gathers what the notebooks left in scratch/.
+    """
     from ppe.collection import collect_rows, compute_headlines
     from ppe.costs import note_costs
     from ppe.doses import collect_squares
-    from ppe.params import load_table, save_json, save_table
+    from ppe.params import load_table, require_file, save_json, save_table
 
-    params = load_params()
+    params = load_params(name)
     files = {run: params.rows_file(run) for run in params.runs}
+    if name == "tiny":
+        require_file(params.rows_file(name))
     rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
+    _check_rows(rows, params.runs)
     headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
     save_table(rows, params.results_folder() / "attacks.csv")
     squares = collect_squares({square: params.dose_rows_file(square) for square in params.squares})
     save_table(squares, params.results_folder() / "doses.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
     note_costs(params)
+
+
+def _check_rows(rows, runs):
+    """Refuse rows that other params made: dvc never mixes them, but a folder that was copied together may."""
+    for run, settings in runs.items():
+        made = rows[rows.run == run].iloc[0]
+        for name, value in settings.model_dump(include=set(rows.columns)).items():
+            value = settings.train_photos if name == "max_train_photos" and value is None else value
+            if made[name] != value and not (isinstance(value, float) and isclose(made[name], value, rel_tol=1e-5)):
+                raise ValueError(f"the rows of {run} were made with {name}={made[name]}, but params.yaml says {value}: "
+                                 f"make them again with `dvc repro attack@{run}`")
 
 
 def report():
@@ -177,11 +197,14 @@ def _report_squares(rows, params):
         print(f"  {square}: {'; '.join(cells)}{weak}")
 
 
-def study(name):
-    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``."""
-    from ppe.copies import run_study
+def study(name=None):
+    """Run the study of params.yaml, or ``studies/<name>.yaml`` in ``.studies/<name>/``, and bring back ``results/<name>/``."""
+    from ppe.copies import reproduce, run_study
 
-    run_study(find_root(), name)
+    if name is None:
+        reproduce(find_root())
+    else:
+        run_study(find_root(), name)
 
 
 def claims():
@@ -243,9 +266,9 @@ def main():
     commands.add_parser("train").add_argument("run")
     commands.add_parser("crowd").add_argument("square")
     commands.add_parser("embed-crowd").add_argument("square")
-    commands.add_parser("collect")
+    commands.add_parser("collect").add_argument("name", nargs="?")
     commands.add_parser("report")
-    commands.add_parser("study").add_argument("name")
+    commands.add_parser("study").add_argument("name", nargs="?")
     commands.add_parser("claims")
     commands.add_parser("check").add_argument("name", nargs="?", help="a study; without it the one of params.yaml")
     commands.add_parser("docs")
@@ -257,6 +280,10 @@ def main():
         command(**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         sys.exit(str(mistake))
+    except KeyboardInterrupt:
+        print("\nStopped by Ctrl-C. Stages that ended are kept, and a training goes on from its last checkpoint: give the same "
+              "command again.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ makes it a function of the two sets alone: not of the block size, the batch, the
 product, which is bfloat16 on processors that multiply that several times faster.
 """
 
+import mmap
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def find_in_blocks(query, reference, block_size, enter, measure, offset=0.0):
     index = torch.zeros(num_queries, dtype=torch.int64, device=query.device)
     tile = max(1, (TILE_ON_CPU if query.device.type == "cpu" else TILE_ON_GPU) // min(block_size, len(reference)))
     for start in range(0, len(reference), block_size):
-        block, proposals = enter(to_tensor(reference[start : start + block_size]).to(query.device), start)
+        block, proposals = enter(read_block(reference, start, block_size).to(query.device), start)
         for first in range(0, num_queries, tile):
             rows = slice(first, first + tile)
             known = distance[rows, None] - offset
@@ -80,6 +81,16 @@ def _settle(pairs, query, block, start, width, measure, distance, index):
 
 def to_tensor(rows):
     return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows  # a copy: torch cannot share read-only arrays
+
+
+def read_block(rows, start, block_size):
+    """Copy ``block_size`` rows from ``start`` on into a tensor. The pages of a file that is mapped read-only go back at
+    once: they count as the process's memory, and a set of a million faces would fill two gigabytes.
+    """
+    block = to_tensor(rows[start : start + block_size])
+    if isinstance(rows, np.memmap) and rows.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        rows._mmap.madvise(mmap.MADV_DONTNEED)
+    return block
 
 
 def bound_rounding(num_terms):

@@ -1,13 +1,53 @@
 """A copy of the project in which another params file runs, and what goes there and comes back."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 from ppe.costs import note_costs
 from ppe.evaluation import RUN_COLUMNS
 from ppe.params import find_shared, load_params, load_table
+
+SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
+"""Errors that ppe raises with a sentence of its own."""
+
+
+def reproduce(folder):
+    """Check the params of a project, run its graph, say what came out; where it stops, the last words say why."""
+    for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
+        _call(command, folder)
+
+
+def _call(command, folder, environment=None, hint=None):
+    """Run a command; where it fails, end with what its notebook said, else the hint, else its exit code."""
+    started = time.time()
+    # A terminal sends Ctrl-C to all of them: dvc ends its stage and must not be killed while it does.
+    process, was_stopped = subprocess.Popen(command, cwd=folder, env=environment), False
+    while process.returncode is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            was_stopped = True
+    if was_stopped:
+        raise KeyboardInterrupt
+    if process.returncode:
+        sys.exit(_find_sentence(folder, started) or hint or process.returncode)
+
+
+def _find_sentence(folder, since):
+    """What the notebook that stopped last said, without the traceback above it; "" where none did."""
+    books = [book for book in (folder / "executed").glob("*.ipynb") if book.stat().st_mtime >= since]
+    for book in sorted(books, key=lambda book: book.stat().st_mtime, reverse=True)[:1]:
+        outputs = [output for cell in json.loads(book.read_text())["cells"] for output in cell.get("outputs", [])]
+        for error in [output for output in outputs if output["output_type"] == "error"]:
+            if error["ename"] == "KeyboardInterrupt":
+                raise KeyboardInterrupt
+            kind = "" if error["ename"] in SENTENCES else f"{error['ename']}: "
+            return f"{book.stem} stopped: {kind}{error['evalue']}"
+    return ""
 
 
 def run_study(root, name):
@@ -26,9 +66,7 @@ def run_study(root, name):
     environment = prepare_copy(root, copy, preset)
 
     def call(*command, hint=None):
-        done = subprocess.run(command, cwd=copy, env=environment)
-        if done.returncode:
-            sys.exit(hint or done.returncode)
+        _call(command, copy, environment, hint)
 
     call("python", "-m", "ppe.params")
     params = load_params(root=copy)

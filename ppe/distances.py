@@ -15,6 +15,7 @@ from ppe.blocks import (
     multiplies_bfloat16,
     propose_finely,
     propose_roughly,
+    read_block,
     round_rows,
     to_tensor,
 )
@@ -166,7 +167,7 @@ def _iter_cosines(query, reference, block_size):
     _check_shapes(query, reference, torch.float32, 2, block_size)
     query = _check_unit(to_tensor(query), "query", 0)
     for start in range(0, len(reference), block_size):
-        yield query @ _check_unit(to_tensor(reference[start : start + block_size]).to(query.device), "reference", start).T
+        yield query @ _check_unit(read_block(reference, start, block_size).to(query.device), "reference", start).T
 
 
 def _check_shapes(query, reference, dtype, num_dims, block_size):

@@ -2,13 +2,13 @@
 matplotlib and seaborn.
 """
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import PercentFormatter
+
+from ppe.params import write_whole
 
 MEMBER, OTHER = "#D55E00", "#0072B2"
 
@@ -20,9 +20,8 @@ def use_style(path):
 
 def save_figure(figure, path):
     """Write a figure as PNG, by a temporary name; the same figure gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".partial"), format="png", metadata={"Software": None})
-    os.replace(path.with_suffix(".partial"), path)
+    with write_whole(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=None):

@@ -60,7 +60,8 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed, max
     if len(able) < len(GROUPS) * num_identities:
         raise ValueError(
             f"the table has {len(able)} identities with at least {train_photos} + {query_photos} photos, but "
-            f"{len(GROUPS)} x {num_identities} are asked for: lower num_identities, train_photos or query_photos"
+            f"{len(GROUPS)} x {num_identities} are asked for: lower num_identities, train_photos or query_photos "
+            "(params.yaml: runs)"
         )
     drawn = sorted(able, key=lambda identity: hash_names(seed, identity))[: len(GROUPS) * num_identities]
 

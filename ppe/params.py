@@ -4,11 +4,13 @@
 ``params.yaml`` or knows a path.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +37,10 @@ TEXT_COLUMNS = (
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
+MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/gans": "3_train", "data/generated": "4_generate",
+          "rows": "5_attack", "scores": "5_attack", "results": "collect"}  # fmt: skip
+"""Folder -> what makes its files: a notebook, or ``python -m ppe collect``; the first that is in a path counts."""
+
 
 class Params(Section):
     """The whole of ``params.yaml``, plus where it was found (``root``) and where its outputs go (``base``)."""
@@ -55,8 +61,9 @@ class Params(Section):
 
     @pydantic.model_validator(mode="after")
     def _names_fit(self):
-        for section in ("runs", "datasets", "embedders", "gans", "squares"):
-            for name in getattr(self, section):
+        for section, names in {"study": [self.study], "runs": self.runs, "datasets": self.datasets,
+                               "embedders": self.embedders, "gans": self.gans, "squares": self.squares}.items():
+            for name in names:
                 if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
                     raise ValueError(f"{section}: name {name!r}: allowed are lower-case letters, digits and single hyphens")
         for section in ("runs", "squares"):
@@ -262,6 +269,28 @@ def find_shared(root):
     return Path(os.environ.get("PPE_SHARED", Path(root).parent / "shared"))
 
 
+_turn = []  # the open lock file of this process, where it is a stage of dvc
+
+
+def _wait_for_turn(path, stage):
+    """One stage at a time in a folder: a dvc that was killed leaves its notebook at work, and the two must not mix.
+
+    Returns the open file; the lock lasts until the process ends.
+    """
+    path.parent.mkdir(exist_ok=True)
+    lock = open(path, "a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        print(f"{stage}: {lock.read()} is still at work in this folder: waiting until it ends", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.truncate(0)
+    lock.write(f"{stage} (process {os.getpid()})")
+    lock.flush()
+    return lock
+
+
 def load_params(name=None, root=None):
     """Load and check ``params.yaml``.
 
@@ -279,6 +308,8 @@ def load_params(name=None, root=None):
         One sentence a mistake: what was got, what is allowed, where to change it.
     """
     root = Path(root) if root else find_root()
+    if "DVC_STAGE" in os.environ and not _turn:
+        _turn.append(_wait_for_turn(root / ".checkpoints" / "stage.lock", os.environ["DVC_STAGE"]))
     params = _read(root / "params.yaml", root, root)
     known = {params.study, *params.runs, *params.datasets, *params.squares}
     if name in (None, *known):
@@ -291,11 +322,24 @@ def load_params(name=None, root=None):
     )
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuse a key that stands twice: the second ``runs:`` that somebody pastes would hide the first."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise yaml.YAMLError(f"{name!r} stands twice in one section (lines {seen[name]} and {line}): join the two")
+            seen[name] = line
+        return super().construct_mapping(node, deep)
+
+
 def _read(file, root, base):
     label = str(file.relative_to(root))
     try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_OnceLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{label} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{label} holds {type(content).__name__}, not sections: it needs {list(Params.model_fields)}")
@@ -321,11 +365,31 @@ def _say(error, file):
     return f"{where}{got}: {message} ({file})" if where else f"{message} ({file})"
 
 
+@contextmanager
+def write_whole(path):
+    """Give a temporary name to write to, which takes the place of ``path`` once all is written.
+
+    Raises
+    ------
+    OSError
+        If writing fails, where there is no room for one: what stood at ``path`` is untouched, and no half is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{path} could not be written ({reason}) and is as it was: make room, then run it again") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def save_table(table, path):
     """Write a DataFrame as CSV without its index, by a temporary name; floats to six significant digits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path.with_suffix(".partial"), index=False, float_format="%.6g", lineterminator="\n")
-    os.replace(path.with_suffix(".partial"), path)
+    with write_whole(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def load_table(path):
@@ -337,29 +401,38 @@ def load_table(path):
 
 def save_array(array, path):
     """Write an array as .npy by a temporary name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".partial"), "wb") as file:
+    with write_whole(path) as partial, open(partial, "wb") as file:
         np.save(file, array)
-    os.replace(path.with_suffix(".partial"), path)
 
 
 def load_array(path):
     """Map a .npy array of the study into memory, read-only; nothing is read before it is used."""
-    return np.load(require_file(path), mmap_mode="r", allow_pickle=False)
+    try:
+        return np.load(require_file(path), mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):  # numpy's own words for half a file name neither the file nor what to do
+        raise ValueError(f"{path} is not a whole .npy array: delete it and make it again with `make study`") from None
 
 
 def require_file(path):
     """The path, if it is there; a sentence that says what makes it if not."""
     if not Path(path).exists():
-        raise FileNotFoundError(f"{path} is not there yet: run the notebooks before this one, in order, or `make study`")
+        text = Path(path).as_posix()
+        maker = next((maker for folder, maker in MAKERS.items() if f"/{folder}/" in text), "")
+        if not maker:
+            how = "run the notebooks before this one, in order, or `make study`"
+        elif "/scratch/" in text:
+            made = "`python -m ppe collect tiny`" if maker == "collect" else f"notebooks/{maker}.ipynb"
+            how = f"run {made}, which makes it"
+        else:
+            how = "`make study` or `dvc repro` makes it"
+        raise FileNotFoundError(f"{path} is not there yet: {how}")
     return path
 
 
 def save_json(content, path):
     """Write JSON with sorted keys, by a temporary name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".partial").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    os.replace(path.with_suffix(".partial"), path)
+    with write_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def choose_device(device="auto"):

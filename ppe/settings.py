@@ -44,7 +44,7 @@ class Dataset(Section):
     auxiliary: Auxiliary = Auxiliary()
     resolutions: Annotated[list[Resolution], Field(min_length=1)]
     embedders: Annotated[list[str], Field(min_length=1)]
-    num_pairs: Count = 2000
+    num_pairs: Annotated[int, Field(ge=20, multiple_of=2)] = 2000
     seed: Annotated[int, Field(ge=0)] = 1
 
 

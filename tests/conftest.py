@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from smoke_study import make_study, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,6 +21,14 @@ def shared():
     if not (folder / "data" / "lfw").is_dir():
         pytest.skip("needs the photos and weights of ../shared (or $PPE_SHARED), which the repository does not hold")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(root, tmp_path_factory):
+    """The smallest study (``make smoke``), run once for all tests: (folder, environment). A test that changes it copies it."""
+    study = make_study(root, tmp_path_factory.mktemp("copies") / "smoke")
+    run(["dvc", "repro"], study)
+    return study
 
 
 @pytest.fixture(scope="session")

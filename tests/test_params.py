@@ -59,6 +59,12 @@ def set_run(key, value):
         (lambda c: c["attack"].update(num_permutations=100), "cannot reach p < judged_p=0.01"),
         (lambda c: c["embedders"]["drawn-arcface"].pop("steps"), "needs either weights"),
         (lambda c: c["datasets"]["synthetic"].pop("num_identities"), "reader synthetic needs num_identities"),
+        (lambda c: c["datasets"]["synthetic"].update(num_pairs=21), "num_pairs=21: Input should be a multiple of 2"),
+        (lambda c: c.update(study="../elsewhere"), "study: name '../elsewhere': allowed are"),
+        (lambda c: c.update(runs={}), "runs: Dictionary should have at least 1 item"),
+        (set_run("kimg", float("nan")), "runs.synthetic-32-fastgan-10.kimg=nan: Input should be"),
+        (set_run("flip", True), "runs.synthetic-32-fastgan-10.flip is not a known key"),
+        (set_run("seed", True), "runs.synthetic-32-fastgan-10.seed=True: Input should be a valid integer"),
     ],
 )
 def test_a_mistake_is_one_sentence(project, change, sentence):
@@ -105,11 +111,20 @@ def test_gans_of_a_square_are_not_those_of_a_run_of_its_name(root, tmp_path):
     assert params.dose_rows_file("tiny") != params.rows_file("tiny")
 
 
-@pytest.mark.parametrize("text", ["runs: [", "- a list", ""])
+@pytest.mark.parametrize("text", [b"runs: [", b"- a list", b"", b"study: \xff", b"? [a]\n: 1\n"])
 def test_a_file_that_is_no_params_file_is_one_sentence(project, tmp_path, text):
     project()
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_bytes(text)
     with pytest.raises(ValueError, match=r"params\.yaml (is not YAML|holds)"):
+        load_params(root=tmp_path)
+
+
+def test_a_section_that_stands_twice_is_refused(project, tmp_path):
+    """Somebody who pastes the README's lines below the file's own would lose the runs above."""
+    project()
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text + "runs: {}\n")
+    with pytest.raises(ValueError, match=r"params.yaml is not YAML: 'runs' stands twice in one section \(lines \d+ and \d+\)"):
         load_params(root=tmp_path)
 
 

@@ -13,9 +13,9 @@ NOTEBOOKS = {
     "generate": "4_generate", "attack": "5_attack", "figures": "6_figures", "claims": "7_claims", "dose": "8_doses",
 }  # fmt: skip
 ORDER = [
-    "settings", "params", "parallel", "synthetic", "datasets", "faces", "identities", "squares", "gans", "sampling",
-    "embedders", "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
-    "doses", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims", "summary",
+    "settings", "params", "parallel", "synthetic", "datasets", "faces", "identities", "squares", "door", "gans",
+    "sampling", "embedders", "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling",
+    "intervals", "doses", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims", "summary",
     "scrutiny", "progress", "figures", "attack_figures", "claim_figures", "dose_figures", "pages", "copies", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {
@@ -139,3 +139,15 @@ def test_every_dependency_has_a_reason(root):
     text = (root / "pyproject.toml").read_text().split("dependencies = [")[1].split("[tool.setuptools]")[0]
     lines = [line for line in text.splitlines() if line.strip().startswith('"')]
     assert len(lines) > 15 and all("  # " in line for line in lines)
+
+
+def test_every_test_that_the_table_names_exists(root):
+    """tests/README.md: what was tried, what happens, and the test that keeps it."""
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`( \(hard\))?", (root / "tests" / "README.md").read_text())
+    assert len(named) > 40
+    for file, name, hard in named:
+        code = (root / "tests" / file).read_text()
+        found = re.search(rf"((?:^(?!def |\n).*\n)*)^def {name}[(]", code, re.M)
+        assert found, f"{file}::{name}"
+        is_hard = "mark.hard" in found[1] or re.search(r"^pytestmark = .*mark\.hard", code, re.M)
+        assert bool(is_hard) == bool(hard), f"{file}::{name}: hard or not?"

@@ -5,6 +5,7 @@ Walking and decoding share one file, because they must agree on names, links and
 
 import hashlib
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -35,8 +36,11 @@ def walk_photos(root):
     entries = []
     for location, slash, reason in found:
         path = location.relative_to(root).as_posix() + slash
-        name = os.fsencode(path).decode("utf-8", "backslashreplace")
-        entries.append((name, reason or ("" if name == path else "its name is not UTF-8: rename it")))
+        # A line break in a name would break every table that the name stands in.
+        name = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda found: ascii(found[0])[1:-1],
+                      os.fsencode(path).decode("utf-8", "backslashreplace"))
+        wrong = "" if name == path else "its name is not UTF-8, or holds a control character: rename it"
+        entries.append((name, reason or wrong))
     return entries
 
 

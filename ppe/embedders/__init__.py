@@ -149,6 +149,8 @@ def save(path, net, state, settings, params=None):
     try:
         save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary, metadata)
         temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path} could not be written ({error}) and is as it was: make room, then run it again") from None
     finally:
         temporary.unlink(missing_ok=True)
 

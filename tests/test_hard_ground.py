@@ -1,0 +1,291 @@
+"""Bad input through the doors that a reader uses: each is a row with its reason, or one sentence; tests/README.md lists all."""
+
+import json
+import os
+import resource
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from ppe import __main__ as commands
+from ppe import copies, embedders, synthetic
+from ppe.datasets import iter_photos, read_index
+from ppe.faces import prepare_faces
+from ppe.params import load_array, load_table, save_array, save_json, save_table
+
+
+@pytest.fixture(scope="session")
+def people():
+    """Four photos of four drawn people, uint8 [4, 128, 128, 3]."""
+    vectors = synthetic.sample_identities(4, 77)
+    return synthetic.draw_photos(vectors, torch.arange(4) + 50, size=128).permute(0, 2, 3, 1).numpy()
+
+
+@pytest.fixture
+def project(root, tmp_path, monkeypatch):
+    """A folder that looks like the project, whose data set is a folder of photos, and a function that runs a command in it.
+
+    The function takes a change of the params and the words after ``python -m ppe``, and returns what is said at the end:
+    the sentence of a command that stops, else "".
+    """
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+    content["datasets"] = {"mine": {"reader": "folder", "root": "photos", "auxiliary": {"last": 10}, "resolutions": [32],
+                                    "embedders": ["drawn-arcface", "drawn-triplet"], "num_pairs": 20}}  # fmt: skip
+    content["runs"]["tiny"] |= {"dataset": "mine", "num_identities": 2, "train_photos": 2, "query_photos": 2}
+
+    def run(change, *words):
+        change(content)
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["ppe", *words])
+        try:
+            commands.main()
+        except SystemExit as end:
+            return str(end)
+        return ""
+
+    run.folder = tmp_path
+    return run
+
+
+def nothing(content):
+    """Change no params."""
+
+
+def write_people(folder, counts):
+    """Folders of flat photos, which only an index looks at: ``counts`` photos of each person."""
+    for number, count in enumerate(counts):
+        (folder / f"p{number:02d}").mkdir(parents=True)
+        for photo in range(count):
+            Image.new("RGB", (40, 40), (number, photo, 0)).save(folder / f"p{number:02d}" / f"{photo}.png")
+
+
+def write_bomb(path, width, height):
+    """A PNG of a few bytes whose header announces width x height pixels."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+
+
+def read_faces(root, folder):
+    """What notebook 1 does: the table of faces by photo, after it went to disk and came back."""
+    index = read_index("folder", root=root)
+    save_table(index, folder / "index.csv")
+    _, table = prepare_faces(index, iter_photos(load_table(folder / "index.csv"), "folder", root=root))
+    save_table(table, folder / "faces.csv")
+    table = load_table(folder / "faces.csv")
+    assert list(table.image_id) == list(index.image_id), "every photo keeps its row"
+    return table.set_index(table.image_id.str.split("/").str[-1])
+
+
+def test_bad_photos_are_rows_with_a_reason_and_good_ones_faces(people, tmp_path):
+    root, face = tmp_path / "photos" / "dee", Image.fromarray(people[0])
+    root.mkdir(parents=True)
+    face.save(root / "whole.jpg")
+    (root / "truncated.jpg").write_bytes((root / "whole.jpg").read_bytes()[:2000])
+    (root / "text.jpg").write_text("this is no picture")
+    (root / "empty.jpg").touch()
+    Image.new("RGB", (1, 1)).save(root / "one-pixel.png")
+    Image.new("1", (30_000, 8)).save(root / "wide.png")
+    write_bomb(root / "bomb.png", 9_999, 9_999)
+    write_bomb(root / "large-bomb.png", 60_000, 60_000)
+    Image.fromarray(np.full((96, 96, 3), 127, np.uint8)).save(root / "nobody.png")
+    os.mkfifo(root / "pipe.jpg")
+    face.save(tmp_path / "outside.png")
+    (root / "link-out.png").symlink_to(tmp_path / "outside.png")
+    (root / "link-loop.png").symlink_to(root / "link-loop.png")
+    (root / "link-nowhere.png").symlink_to(root / "none.png")
+    (tmp_path / "photos" / "folder-loop").symlink_to(tmp_path / "photos")
+    table = read_faces(tmp_path / "photos", tmp_path)
+    wanted = {
+        "whole.jpg": "", "truncated.jpg": "truncated", "text.jpg": "not a picture of a known format",
+        "empty.jpg": "the file is empty", "one-pixel.png": "1 x 1 px is too small", "wide.png": "30000 x 8 pixels: more than",
+        "bomb.png": "decompression bomb", "large-bomb.png": "decompression bomb", "nobody.png": "no face found",
+        "pipe.jpg": "not a regular file", "link-out.png": "a link out of the root", "link-loop.png": "symbolic links",
+        "link-nowhere.png": "No such file", "": "a link to a folder",
+    }  # fmt: skip
+    assert set(table.index) == set(wanted)
+    for name, reason in wanted.items():
+        assert reason in table.reason[name] and table.detected[name] == (reason == ""), f"{name}: {table.reason[name]}"
+    assert not table.reason.str.contains(str(tmp_path)).any(), "two machines write the same reason"
+
+
+def test_a_face_is_found_in_every_kind_of_picture(people, tmp_path):
+    root, face = tmp_path / "photos" / "dee", Image.fromarray(people[0])
+    root.mkdir(parents=True)
+    for name, mode in (("grey.png", "L"), ("cmyk.jpg", "CMYK"), ("clear.png", "RGBA"), ("palette.gif", "P")):
+        face.convert(mode).save(root / name)
+    Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257).save(root / "deep.png")
+    turned = face.rotate(90, expand=True)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(root / "turned.jpg", exif=exif)
+    for name in ("moving.gif", "moving.webp"):
+        face.save(root / name, save_all=True, append_images=[Image.fromarray(people[1])])
+    Image.fromarray(np.concatenate([people[1], people[2]], axis=1)).save(root / "two.png")
+    table = read_faces(tmp_path / "photos", tmp_path)
+    assert len(table) == 9 and table.detected.all(), table.reason.to_dict()
+    assert table.num_faces["two.png"] == 2 and (table.num_faces.drop("two.png") == 1).all()
+    copies = table.drop("two.png").image_id
+    assert set(table.duplicate_of[copies.index]) <= {"", *copies}, "one picture in many formats is one picture"
+    assert (table.duplicate_of[copies.index] != "").sum() >= len(copies) - 2
+
+
+def test_names_come_back_from_the_tables_as_they_went(tmp_path):
+    names = ["Ольга", "山田", "-rf", "two words", " lead", "trail ", "a,b", 'q"uote', "007", "NA", "Anna", "anna", "1e5", "=1+1"]
+    broken = ["line\nbreak", "carriage\rreturn"]
+    for name in [*names, *broken]:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "photos" / name / "-1 .png")
+    index = read_index("folder", root=tmp_path / "photos")
+    save_table(index, tmp_path / "index.csv")
+    back = load_table(tmp_path / "index.csv")
+    pd.testing.assert_frame_equal(back, index, check_dtype=False)
+    assert set(back.identity[back.readable]) == set(names), "two names that differ in case are two people"
+    assert set(back.identity[~back.readable]) == {"line\\nbreak", "carriage\\rreturn"}
+    assert back.reason[~back.readable].str.contains("control character: rename it").all()
+
+
+def test_a_file_that_vanishes_midway_is_a_row_with_its_reason(people, tmp_path):
+    root = tmp_path / "photos" / "dee"
+    root.mkdir(parents=True)
+    for k in range(4):
+        Image.fromarray(people[k]).save(root / f"{k}.png")
+    index = read_index("folder", root=tmp_path / "photos")
+
+    def vanish(blocks):
+        for block in blocks:
+            (root / "3.png").unlink(missing_ok=True)
+            yield block
+
+    _, table = prepare_faces(index, vanish(iter_photos(index, "folder", root=tmp_path / "photos", batch_size=1)))
+    assert table.detected[:3].sum() >= 2 and not table.detected[3]
+    assert table.reason[3] == "No such file or directory"
+
+
+def test_a_root_that_is_missing_empty_or_flat_is_one_sentence(project):
+    assert "is not a folder (params.yaml: datasets, root)" in project(nothing, "index", "mine")
+    (project.folder / "photos").mkdir()
+    assert "holds no photo" in project(nothing, "index", "mine")
+    Image.new("RGB", (40, 40)).save(project.folder / "photos" / "1.png")
+    assert "photos but no person's folder" in project(nothing, "index", "mine")
+    assert not (project.folder / "data").exists(), "nothing was written"
+    assert "data set or study of params.yaml" in project(nothing, "index", "yours")
+
+
+def test_people_with_one_photo_are_listed_and_the_others_go_on(project):
+    write_people(project.folder / "photos", [1] + [4] * 6 + [1] + [5] * 9)
+    assert project(nothing, "index", "mine") == ""
+    index = load_table(project.folder / "data" / "index" / "mine.csv")
+    assert index.groupby("identity").size().tolist() == [1, *[4] * 6, 1, *[5] * 9]
+
+
+@pytest.mark.parametrize(
+    ("counts", "change", "sentence"),
+    [
+        ([4] * 15, nothing, "mine has 5 identities to attack with at least 2 + 2 photos, but 3 x 2 are asked for: lower"),
+        ([3] * 6 + [4] * 10, nothing, "mine has 0 identities to attack"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 3}), "1 auxiliary people to train drawn-arcface on"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(num_pairs=100), "set it to at most 48"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={}), "exactly one says who is auxiliary"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 17}), "last=17 is not in 0 to 16"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(min_photos=9), "nobody has 9 photos, the largest number is 4"),
+    ],
+)
+def test_more_than_there_is_is_refused_before_anything_is_computed(project, counts, change, sentence):
+    write_people(project.folder / "photos", counts)
+    said = project(change, "index", "mine")
+    assert sentence in said and "params.yaml" in said and "\n" not in said
+
+
+def write_all(folder, size):
+    """Everything that the study writes by a temporary name, about ``size`` bytes each: name -> function that writes it."""
+    numbers = np.arange(size // 8)
+    net = embedders.build("mobilefacenet", input_size=48, width=0.25).net
+    return {
+        "table.csv": lambda: save_table(pd.DataFrame({"a": numbers}), folder / "table.csv"),
+        "array.npy": lambda: save_array(numbers, folder / "array.npy"),
+        "text.json": lambda: save_json({"a": numbers.tolist()}, folder / "text.json"),
+        "net.safetensors": lambda: embedders.save(folder / "net.safetensors", "mobilefacenet", net.state_dict(), {}),
+    }
+
+
+@pytest.mark.parametrize("name", ["table.csv", "array.npy", "text.json", "net.safetensors"])
+def test_no_room_on_the_disk_is_a_sentence_and_leaves_what_was_there(tmp_path, name):
+    """A limit on the size of a file fails as a full disk does: at some byte in the middle."""
+    (tmp_path / name).write_text("what was there")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write = write_all(tmp_path, 2**18)[name]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        with pytest.raises(OSError, match=r"could not be written .* and is as it was: make room, then run it again"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "what was there"
+    write()
+    assert (tmp_path / name).stat().st_size > 2**16
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 100_000])
+def test_half_an_array_is_a_sentence(tmp_path, kept):
+    save_array(np.zeros((100, 3, 32, 32), np.uint8), tmp_path / "faces.npy")
+    (tmp_path / "faces.npy").write_bytes((tmp_path / "faces.npy").read_bytes()[:kept])
+    with pytest.raises(ValueError, match="is not a whole .npy array: delete it and make it again"):
+        load_array(tmp_path / "faces.npy")
+
+
+def test_an_array_of_objects_runs_no_code(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "was-run"),)
+
+    np.save(tmp_path / "faces.npy", np.array([Payload()], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="is not a whole .npy array"):
+        load_array(tmp_path / "faces.npy")
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_rows_of_other_params_are_refused(root):
+    from ppe.params import load_params
+
+    params = load_params(root=root)
+    rows = load_table(params.results_folder() / "attacks.csv")
+    commands._check_rows(rows, params.runs)
+    run = next(iter(params.runs))
+    with pytest.raises(ValueError, match=rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro attack"):
+        commands._check_rows(rows.assign(kimg=7), params.runs)
+    with pytest.raises(ValueError, match="max_train_photos=9"):
+        commands._check_rows(rows.assign(max_train_photos=9), params.runs)
+
+
+def write_executed(path, name, words):
+    outputs = [{"output_type": "error", "ename": name, "evalue": words, "traceback": ["much", "of", "it"]}]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": outputs}]}))
+
+
+def test_the_last_words_of_a_study_that_stops_are_the_notebooks_sentence(tmp_path):
+    write_executed(tmp_path / "executed" / "2_embed-x.ipynb", "KeyError", "'old'")
+    os.utime(tmp_path / "executed" / "2_embed-x.ipynb", (1, 1))
+    assert copies._find_sentence(tmp_path, since=2) == "", "a notebook of yesterday says nothing about today"
+    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "ValueError", "lower num_identities")
+    assert copies._find_sentence(tmp_path, since=2) == "3_train-x stopped: lower num_identities"
+    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyError", "'odd'")
+    assert copies._find_sentence(tmp_path, since=2) == "3_train-x stopped: KeyError: 'odd'"
+    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyboardInterrupt", "")
+    with pytest.raises(KeyboardInterrupt):
+        copies._find_sentence(tmp_path, since=2)
