@@ -40,6 +40,7 @@ def project(root, tmp_path, monkeypatch):
     content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
     content["datasets"] = {"mine": {"reader": "folder", "root": "photos", "auxiliary": {"last": 10}, "resolutions": [32],
                                     "embedders": ["drawn-arcface", "drawn-triplet"], "num_pairs": 20}}  # fmt: skip
+    content["squares"] = {}
     content["runs"]["tiny"] |= {"dataset": "mine", "num_identities": 2, "train_photos": 2, "query_photos": 2}
 
     def run(change, *words):
@@ -263,9 +264,10 @@ def test_rows_of_other_params_are_refused(root):
     from ppe.params import load_params
 
     params = load_params(root=root)
-    rows = load_table(params.results_folder() / "attacks.csv")
+    run, settings = next(iter(params.runs.items()))
+    rows = load_table(params.rows_file(run))
+    params = params.model_copy(update={"runs": {run: settings}})
     commands._check_rows(rows, params.runs)
-    run = next(iter(params.runs))
     with pytest.raises(ValueError, match=rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro attack"):
         commands._check_rows(rows.assign(kimg=7), params.runs)
     with pytest.raises(ValueError, match="max_train_photos=9"):

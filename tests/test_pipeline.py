@@ -15,7 +15,8 @@ NOTEBOOKS = {
 ORDER = [
     "settings", "params", "parallel", "synthetic", "datasets", "faces", "identities", "squares", "door", "gans",
     "sampling", "embedders", "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling",
-    "intervals", "doses", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims", "summary",
+    "intervals",
+    "doses", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims", "summary",
     "scrutiny", "progress", "figures", "attack_figures", "claim_figures", "dose_figures", "pages", "copies", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {
