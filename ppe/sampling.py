@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ppe.gans import build
+from ppe.params import write_whole
 
 LATENT_STREAM = 2**31
 """Keeps the seeds of published faces apart from those of training steps, which are far below (torch's generator on a CPU looks
@@ -127,15 +128,15 @@ def enlarge_faces(faces, resolution, size=160, margin=0.25):
 
 def save_faces(blocks, path, count, resolution):
     """Write blocks of faces to one .npy file uint8 [count, 3, resolution, resolution], by a temporary name."""
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, 3, resolution, resolution))
-    start = 0
-    for block in blocks:
-        out[start : start + len(block)] = block.numpy()
-        start += len(block)
-    if start != count:
-        raise ValueError(f"{count} faces were announced, but {start} came")
-    out.flush()
-    os.replace(partial, path)
+    with write_whole(path) as partial:
+        shape = (count, 3, resolution, resolution)
+        np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape).flush()
+        with open(partial, "r+b") as file:  # or a full disk would end the process at a write, without a word
+            os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+        out, start = np.load(partial, mmap_mode="r+"), 0
+        for block in blocks:
+            out[start : start + len(block)] = block.numpy()
+            start += len(block)
+        if start != count:
+            raise ValueError(f"{count} faces were announced, but {start} came")
+        out.flush()
