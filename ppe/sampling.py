@@ -132,7 +132,7 @@ def save_faces(blocks, path, count, resolution):
         shape = (count, 3, resolution, resolution)
         np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape).flush()
         with open(partial, "r+b") as file:  # or a full disk would end the process at a write, without a word
-            os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+            getattr(os, "posix_fallocate", lambda *_: None)(file.fileno(), 0, partial.stat().st_size)  # not on every system
         out, start = np.load(partial, mmap_mode="r+"), 0
         for block in blocks:
             out[start : start + len(block)] = block.numpy()
