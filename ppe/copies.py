@@ -22,7 +22,7 @@ def reproduce(folder):
 
 
 def _call(command, folder, environment=None, hint=None):
-    """Run a command; where it fails, end with what its notebook said, else the hint, else its exit code."""
+    """Run a command; where it fails, end with what its notebook said, else the hint, else with status 1."""
     started = time.time()
     # A terminal sends Ctrl-C to all of them: dvc ends its stage and must not be killed while it does.
     process, was_stopped = subprocess.Popen(command, cwd=folder, env=environment), False
@@ -34,7 +34,7 @@ def _call(command, folder, environment=None, hint=None):
     if was_stopped:
         raise KeyboardInterrupt
     if process.returncode:
-        sys.exit(_find_sentence(folder, started) or hint or process.returncode)
+        sys.exit(_find_sentence(folder, started) or hint or 1)
 
 
 def _find_sentence(folder, since):

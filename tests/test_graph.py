@@ -61,12 +61,13 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
     other = line.replace("  tiny: ", "  other: ").replace("gan: fastgan", "gan: stylegan2")
     change(study, "params.yaml", (line, f"{line}\n{other}"))
     before = list_stale(study)
-    assert {"train@other", "generate@other", "attack@other", "collect", "figures"} == before, "a new run, and what sums up"
+    assert {"train@other", "generate@other", "attack@other", "collect", "figures", "claims"} == before, "a new run, and what sums up"
     path_weight = re.search(r"path_length_weight: [\d.]+", (study[0] / "params.yaml").read_text())[0]
     change(study, "params.yaml", (path_weight, "path_length_weight: 3.5"))
     assert list_stale(study) == before, "StyleGAN2's params are not in FastGAN's runs"
     change(study, "params.yaml", ("r1_gamma: 0.2", "r1_gamma: 0.3"))
-    assert list_stale(study) == before | {"train@tiny", "generate@tiny", "attack@tiny"}
+    own = {"train@tiny", "generate@tiny", "attack@tiny", "crowd@tiny", "crowd@tiny-none"}
+    assert list_stale(study) == before | own
 
 
 def test_adding_a_gan_makes_no_row_stale(study):

@@ -44,7 +44,7 @@ def test_the_graph_runs_from_photos_to_figures(study):
     figures = {p.stem for p in (results / "figures").iterdir()}
     assert figures == {"memberships", "people", "roc", "scores", "sizes"}
     claims = pd.read_csv(results / "claims.csv", keep_default_na=False)
-    assert list(claims.claim) == ["C1", "C2", "C3", "C4"] and "supported" not in set(claims.verdict), "so little says nothing"
+    assert list(claims.claim.unique()) == ["C1", "C2", "C3", "C4"] and "supported" not in set(claims.verdict), "so little says nothing"
     costs = pd.read_csv(results / "cost.csv")
     assert list(costs.stage) == ["faces", "embed", "train", "generate", "attack"] and (costs.seconds > 0).all()
 
@@ -73,7 +73,7 @@ def test_squares_run_from_a_crowd_to_rows(study):
     assert set(rows.dose[(rows.square == "tiny") & (rows.statistic == "mean")].dropna()) == {0, 0.15}
     members = pd.read_csv(folder / "models" / "crowds" / "tiny" / "members.csv")
     split = pd.read_csv(folder / "models" / "crowds" / "tiny" / "split.csv")
-    assert (members.groupby("group").size() == 20).all()
+    assert (members.groupby("group").size() == 12).all()
     assert not set(members.identity) & set(split.identity[split.part == "null"])
     assert not set(members.image_id) & set(split.image_id[split.role == "query"])
     assert len(list((folder / ".checkpoints" / "squares").glob("*/*/finished.json"))) == 4
