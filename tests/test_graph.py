@@ -61,7 +61,8 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
     other = line.replace("  tiny: ", "  other: ").replace("gan: fastgan", "gan: stylegan2")
     change(study, "params.yaml", (line, f"{line}\n{other}"))
     before = list_stale(study)
-    assert {"train@other", "generate@other", "attack@other", "collect", "figures", "claims"} == before, "a new run, and what sums up"
+    new = {"train@other", "generate@other", "attack@other"}
+    assert before == new | {"collect", "figures", "claims"}, "a new run, and what sums up"
     path_weight = re.search(r"path_length_weight: [\d.]+", (study[0] / "params.yaml").read_text())[0]
     change(study, "params.yaml", (path_weight, "path_length_weight: 3.5"))
     assert list_stale(study) == before, "StyleGAN2's params are not in FastGAN's runs"
