@@ -254,8 +254,9 @@ def docs():
     if real:
         raise ValueError(f"datasets {real} are not drawn: their faces are not published (params.yaml: datasets, reader)")
     run, dataset = next((name, settings.dataset) for name, settings in params.runs.items())
-    names = {"run": run, "dataset": dataset}
-    sizes = write_pages(params.root / "notebooks", params.executed_folder(), params.root / "docs", names)
+    names = {"run": run, "dataset": dataset} | ({"square": next(iter(params.squares))} if params.squares else {})
+    left_out = [] if params.squares else ["8_doses"]
+    sizes = write_pages(params.root / "notebooks", params.executed_folder(), params.root / "docs", names, left_out)
     print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
 
 

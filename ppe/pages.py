@@ -29,7 +29,7 @@ tr:nth-child(even) {background: #f6f6f6} .prompt, .anchor-link {display: none} n
 """
 
 
-def write_pages(notebooks, executed, docs, names):
+def write_pages(notebooks, executed, docs, names, left_out=()):
     """Write a page for each notebook that was executed, and ``index.html``; pages of an earlier call are replaced.
 
     Parameters
@@ -37,6 +37,7 @@ def write_pages(notebooks, executed, docs, names):
     notebooks, executed, docs : path. Folders: prose and code, outputs, where the pages go.
     names : dict. What stands behind the notebook's name in ``executed``: a run, a data set; a notebook of the whole study has
         nothing there.
+    left_out : sequence of str. Names of notebooks that the study has no use for.
 
     Returns
     -------
@@ -51,6 +52,8 @@ def write_pages(notebooks, executed, docs, names):
     """
     pages, titles = {}, []
     for path in sorted(Path(notebooks).glob("[0-9]*_*.ipynb"), key=lambda path: int(path.stem.split("_")[0])):
+        if path.stem in left_out:
+            continue
         book = merge_notebook(path, _find_executed(path.stem, Path(executed), names))
         heading, question = _read_heading(book)
         titles.append((f"{path.stem}.html", heading, question))

@@ -95,6 +95,8 @@ def test_a_path_of_this_machine_too_large_pages_and_a_missing_run_are_refused(wr
     (tmp_path / "executed" / "1_look-one.ipynb").unlink()
     with pytest.raises(FileNotFoundError, match="make study"):
         pages.write_pages(tmp_path / "notebooks", tmp_path / "executed", tmp_path / "docs", {"run": "one"})
+    nothing = pages.write_pages(tmp_path / "notebooks", tmp_path / "executed", tmp_path / "docs", {"run": "one"}, ["1_look"])
+    assert list(nothing) == ["index.html"], "what a study has no use for is left out"
 
 
 def test_pages_of_an_earlier_call_are_replaced(write, tmp_path):
