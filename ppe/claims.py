@@ -163,7 +163,7 @@ def judge_doses(doses, judged_p=0.01):
     doses : DataFrame, the rows of the squares (``results/<study>/doses.csv``), or None.
     """
     parts = []
-    for square, part in doses[doses.kind != "none"].groupby("square", sort=False) if doses is not None else ():
+    for _, part in doses[doses.kind != "none"].groupby("square", sort=False) if doses is not None else ():
         verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
         embedder, is_sound = choose_embedder(verified)
         part = part[part.embedder == embedder]
@@ -178,8 +178,8 @@ def judge_doses(doses, judged_p=0.01):
                 if excuse or measure != "match_share":
                     row |= {"verdict": "shown", "reason": f"{row['reason']}; {excuse or 'no verdict is built on this measure'}"}
                     row["what_would_change"] = ""
-                name = f"{square}, {reference}" if reference else square
-                parts.append(_describe_dose(means.iloc[-1], name, measure) | row)
+                name = f"{measure}, against {reference}" if reference else measure
+                parts.append(_describe_dose(means.iloc[-1], name) | row)
     if not parts:
         parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no squares",
                                 what_would_change="a study with squares")]  # fmt: skip
@@ -196,10 +196,10 @@ def _judge_dose(means, p_value, judged_p):
     return {"verdict": verdict, "reason": reason, "what_would_change": "more people, or more GANs, at each dose"}
 
 
-def _describe_dose(row, name, measure):
+def _describe_dose(row, measure):
     numbers = {column: row[column] for column in ("value", "low", "high")}
     shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "people": f"{row.num_people:g}"}
-    names = {"comparison": row.kind, "dataset": row.dataset, "gan": row.gan, "runs": name}
+    names = {"comparison": row.kind, "dataset": row.dataset, "gan": row.gan, "runs": f"{row.square} {row.crowds}"}
     return describe_claim("C4", measure=measure, **names, **shape, **numbers)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 from ppe.costs import note_costs
+from ppe.doses import ROW_COLUMNS as SQUARE_COLUMNS
 from ppe.evaluation import RUN_COLUMNS
 from ppe.params import find_shared, load_params, load_table
 
@@ -54,9 +55,9 @@ def run_study(root, name):
     """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
 
     dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
-    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs are made
-    one by one and brought back at once; those whose rows came with the repository are not made again (remove
-    results/<name>/ to make all anew).
+    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs,
+    then squares, are made one by one and brought back at once; those whose rows came with the repository are not made again
+    (remove results/<name>/ to make all anew).
     """
     preset = root / "studies" / f"{name}.yaml"
     if not preset.is_file():
@@ -71,13 +72,15 @@ def run_study(root, name):
     call("python", "-m", "ppe.params")
     params = load_params(root=copy)
     call("dvc", "repro", "code")
-    for run in params.runs:
-        if not has_rows(params, run):
-            call("dvc", "repro", f"attack@{run}")
-            note_costs(params)
-            bring_back(copy, results)
+    missing = [f"attack@{run}" for run in params.runs if not has_rows(params, run)]
+    missing += [f"dose@{square}" for square in params.squares if not has_square_rows(params, square)]
+    for stage in missing:
+        call("dvc", "repro", stage)
+        note_costs(params)
+        bring_back(copy, results)
     # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
-    has_nets = all(params.gans_folder(run).exists() for run in params.runs)
+    nets = [*map(params.gans_folder, params.runs), *map(params.crowds_folder, params.squares)]
+    has_nets = all(folder.exists() for folder in nets)
     hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
     call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
     call("python", "-m", "ppe", "report")
@@ -124,6 +127,17 @@ def has_rows(params, run):
     file, settings = params.rows_file(run), params.runs[run].model_dump()
     settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
     return file.exists() and all(load_table(file).iloc[0][name] == settings[name] for name in RUN_COLUMNS)
+
+
+def has_square_rows(params, square):
+    """Whether the square's rows are there, and of its present settings."""
+    file, settings = params.dose_rows_file(square), params.squares[square].model_dump()
+    if not file.exists():
+        return False
+    rows = load_table(file)
+    own = [name for name in SQUARE_COLUMNS if name in settings]
+    doses = {0.0} if settings["kind"] == "none" else set(settings["doses"])
+    return all(rows.iloc[0][name] == settings[name] for name in own) and set(rows.dose.dropna()) == doses
 
 
 def bring_back(copy, results):

@@ -33,13 +33,14 @@ SCRATCH_STUDY = "smoke"
 TEXT_COLUMNS = (
     *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "person", "generator"),
     *("run", "dataset", "gan", "half", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
-    *("metric", "versus", "reference", "square", "kind", "measure"),
+    *("metric", "versus", "reference", "square", "kind", "crowds", "measure"),
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
 MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/gans": "3_train", "data/generated": "4_generate",
+          "models/crowds": "crowd", "data/crowds": "crowd", "data/crowd_embeddings": "embed-crowd", "rows/doses": "8_doses",
           "rows": "5_attack", "scores": "5_attack", "results": "collect"}  # fmt: skip
-"""Folder -> what makes its files: a notebook, or ``python -m ppe collect``; the first that is in a path counts."""
+"""Folder -> what makes its files: a notebook, or a command of ``python -m ppe``; the first that is in a path counts."""
 
 
 class Params(Section):
@@ -186,6 +187,14 @@ class Params(Section):
     def list_checkpoints(self, run):
         """Folders in which the run was trained, of any recipe."""
         return sorted((self._base / ".checkpoints").glob(f"{self._run(run)}-{'[0-9a-f]' * 16}"))
+
+    def list_square_checkpoints(self, square):
+        """The same for the GANs of a square."""
+        return sorted((self._base / ".checkpoints" / "squares").glob(f"{self._square(square)}-{'[0-9a-f]' * 16}"))
+
+    def seconds_file(self, stage, square):
+        """Where a stage without a notebook notes what it took; no output, since it differs from time to time."""
+        return self._base / ".checkpoints" / "seconds" / f"{stage}-{self._square(square)}.json"
 
     def executed_folder(self):
         """Notebooks with their outputs."""
@@ -421,8 +430,8 @@ def require_file(path):
         if not maker:
             how = "run the notebooks before this one, in order, or `make study`"
         elif "/scratch/" in text:
-            made = "`python -m ppe collect tiny`" if maker == "collect" else f"notebooks/{maker}.ipynb"
-            how = f"run {made}, which makes it"
+            command = f"`python -m ppe {maker} {'tiny' if maker == 'collect' else Path(path).parent.name}`"
+            how = f"run {f'notebooks/{maker}.ipynb' if maker[0].isdigit() else command}, which makes it"
         else:
             how = "`make study` or `dvc repro` makes it"
         raise FileNotFoundError(f"{path} is not there yet: {how}")

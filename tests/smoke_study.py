@@ -15,7 +15,8 @@ from ppe.copies import prepare_copy
 
 BIN = Path(sys.executable).parent
 OUTPUTS = ("data", "models", "results", "sources")
-"""Folders whose bytes are compared; executed notebooks hold timings."""
+"""Folders whose bytes are compared; executed notebooks hold timings, and so does ``TIMINGS``."""
+TIMINGS = "cost.csv"
 
 
 def make_study(root, folder):
@@ -83,5 +84,5 @@ def list_survivors(folder):
 
 def hash_outputs(folder, parts=OUTPUTS):
     """sha256 of every file below some folders, by path: left-overs show as well as changes."""
-    files = [path for part in parts for path in (folder / part).rglob("*") if path.is_file()]
+    files = [path for part in parts for path in (folder / part).rglob("*") if path.is_file() and path.name != TIMINGS]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}

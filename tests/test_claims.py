@@ -92,8 +92,9 @@ def test_the_third_claim_needs_every_cell_two_data_sets_and_two_gans():
 
 def make_square(square="many", kind="many", trend_p=0.008, last=(0.3, 0.2, 0.4), num_gans=5, embedder_auc=0.95):
     """The rows of a square that the claims read: each GAN, the mean at dose 0 and at the largest, the trend."""
-    keys = {"square": square, "kind": kind, "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0, "embedder": "net",
-            "measure": "match_share", "reference": "", "embedder_auc": embedder_auc, "num_people": 5}  # fmt: skip
+    keys = {"square": square, "kind": kind, "crowds": "none", "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0,
+            "embedder": "net", "embedder_auc": embedder_auc, "measure": "match_share", "reference": "",
+            "num_people": 5}  # fmt: skip
     rows = [{"statistic": "person", "group": f"g{number}", "dose": 0.0, "value": 0.01} for number in range(num_gans)]
     rows.append({"statistic": "mean", "dose": 0.0, "value": 0.01})
     rows.append({"statistic": "mean", "dose": 0.1, **dict(zip(("value", "low", "high"), last, strict=True))})
@@ -123,7 +124,8 @@ def test_each_square_and_measure_has_a_row():
     found = make_square().assign(measure="discovered", reference="gan")
     squares = [make_square(), make_square("again", "repeated", trend_p=0.3), found]
     table = judge_doses(pd.concat(squares))
-    assert table.runs.tolist() == ["many", "many, gan", "again"]
+    assert table.runs.tolist() == ["many none", "many none", "again none"]
+    assert table.measure.tolist() == ["match_share", "discovered, against gan", "match_share"]
     assert table.verdict.tolist() == ["supported", "shown", "not resolved"]
     joined = join_claims({"one": judge(make_run("one", (0.7, 0.6, 0.8)), doses=pd.concat(squares))})
     assert joined[joined.claim == "C4"].verdict.tolist() == ["supported", "shown", "not resolved"]

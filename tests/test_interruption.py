@@ -11,9 +11,12 @@ from smoke_study import copy_study, hash_outputs, kill, list_survivors, run, sta
 
 pytestmark = [pytest.mark.hard, pytest.mark.timeout(2400)]
 
-STAGES = ["index@tiny", "faces@tiny", "embed@tiny", "train@tiny", "generate@tiny", "attack@tiny", "collect", "figures"]
-MOMENTS = [0.15, 0.5, 0.85]
-"""Shares of the time that the stage takes when nobody kills it."""
+STAGES = [
+    *("code@3_train", "index@tiny", "faces@tiny", "embed@tiny", "train@tiny", "generate@tiny", "attack@tiny"),
+    *("crowd@tiny", "embed-crowd@tiny", "dose@tiny", "collect", "figures", "claims"),
+]
+KILLS = [(0.15, False), (0.5, False), (0.85, False), (0.5, True)]
+"""When, as a share of the time that the stage takes when nobody kills it, and whether dvc alone is killed."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def seconds():
 
 def force(stage, study):
     """The command that runs a stage alone and from its beginning, whatever is there already."""
-    if stage.startswith("train@"):
+    if stage.startswith(("train@", "crowd@")):
         shutil.rmtree(study[0] / ".checkpoints")
     return ["dvc", "repro", "-f", "-s", stage]
 
@@ -48,8 +51,7 @@ def test_a_stage_that_is_run_again_makes_the_same_bytes(study, expected, seconds
     assert hash_outputs(study[0]) == expected
 
 
-@pytest.mark.parametrize("alone", [False, True], ids=["all", "dvc-alone"])
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(("moment", "alone"), KILLS, ids=["early", "midway", "late", "midway-dvc-alone"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_was_killed_ends_as_one_that_never_was(study, expected, seconds, stage, moment, alone):
     folder = study[0]

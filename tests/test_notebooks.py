@@ -47,7 +47,8 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert list(claims.claim.unique()) == ["C1", "C2", "C3", "C4"]
     assert "supported" not in set(claims.verdict), "so little says nothing"
     costs = pd.read_csv(results / "cost.csv")
-    assert list(costs.stage) == ["faces", "embed", "train", "generate", "attack"] and (costs.seconds > 0).all()
+    squares = ["crowd", "crowd", "embed-crowd", "embed-crowd", "dose", "dose"]
+    assert list(costs.stage) == ["faces", "embed", "train", "generate", "attack", *squares] and (costs.seconds > 0).all()
 
 
 def test_every_executed_notebook_has_pictures_and_no_error(study):

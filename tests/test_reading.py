@@ -10,7 +10,12 @@ from smoke_study import hash_outputs, run
 
 from ppe.copies import prepare_copy
 
-NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_figures"]
+NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_figures", "7_claims", "8_doses"]
+BEFORE = {
+    "6_figures": [("collect", "tiny")],
+    "8_doses": [(command, square) for square in ("tiny-none", "tiny") for command in ("crowd", "embed-crowd")],
+}
+"""What a reader is told to run first: commands of ``python -m ppe``."""
 EVERYTHING = ("data", "models", "results", "sources", "executed", "notebooks", "ppe", "studies")
 """Folders that reading must leave as they are; ``scratch`` is where it may write."""
 
@@ -43,6 +48,8 @@ def execute(folder, name, place, monkeypatch):
     ("4_generate", "models/gans/tiny/members.csv is not there yet: run notebooks/3_train.ipynb, which makes it"),
     ("5_attack", "data/faces/tiny/faces.csv is not there yet: run notebooks/1_faces.ipynb, which makes it"),
     ("6_figures", "results/smoke/attacks.csv is not there yet: run `python -m ppe collect tiny`, which makes it"),
+    ("7_claims", "results/smoke/attacks.csv is not there yet: run `python -m ppe collect tiny`, which makes it"),
+    ("8_doses", "models/crowds/tiny/split.csv is not there yet: run `python -m ppe crowd tiny`, which makes it"),
 ])  # fmt: skip
 def test_a_notebook_that_is_opened_first_says_what_makes_what_it_lacks(fresh, name, lacks, monkeypatch):
     before = hash_outputs(fresh, EVERYTHING)
@@ -57,9 +64,9 @@ def test_a_notebook_that_is_opened_first_says_what_makes_what_it_lacks(fresh, na
 def test_all_notebooks_run_in_order_and_write_to_scratch_alone(fresh, place, monkeypatch):
     before = hash_outputs(fresh, EVERYTHING)
     for name in NOTEBOOKS:
-        if name == "6_figures":
+        for command in BEFORE.get(name, ()):
             environment = {"PATH": "/usr/bin", "PYTHONPATH": str(fresh)}
-            run([sys.executable, "-m", "ppe", "collect", "tiny"], (fresh / place, environment))
+            run([sys.executable, "-m", "ppe", *command], (fresh / place, environment))
         assert execute(fresh, name, place, monkeypatch) == "", name
     assert hash_outputs(fresh, EVERYTHING) == before
     assert (fresh / "scratch" / "results" / "smoke" / "figures" / "roc.png").is_file()

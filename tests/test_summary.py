@@ -103,7 +103,14 @@ def test_costs_come_from_papermill_and_of_a_found_training_from_its_files(tmp_pa
             os.utime(folder / group / file, (time, time))
     known = [("attack", "one", 90, 2, "cpu"), ("faces", "d", 1, 2, "cpu"), ("train", "gone", 9, 2, "cpu")]
     known = pd.DataFrame(known, columns=COLUMNS)
-    costs = measure_costs(executed, ["d"], ["one"], {"one": [folder]}, device="cpu", known=known)
+    execute("8_doses-many", 30.0)
+    noted = {("crowd", "many"): 7.0, ("embed-crowd", "many"): 12.0}
+    checkpoints = {("train", "one"): [folder], ("crowd", "many"): [folder]}
+    costs = measure_costs(executed, ["d"], ["one"], checkpoints, device="cpu", squares=["many"], noted=noted, known=known)
     found = {(row.stage, row.run): row.seconds for row in costs.itertuples()}
-    assert found == {("faces", "d"): 42, ("train", "one"): 240, ("attack", "one"): 90}
+    assert found == {
+        ("faces", "d"): 42, ("train", "one"): 240, ("attack", "one"): 90,
+        ("crowd", "many"): 240, ("embed-crowd", "many"): 12, ("dose", "many"): 30,
+    }  # fmt: skip
+    assert sum_minutes(costs, ["many"]) == pytest.approx(4.7)
     assert sum_minutes(costs, ["one"]) == pytest.approx(5.5) and np.isnan(sum_minutes(costs, ["other"]))
