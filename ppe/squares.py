@@ -11,6 +11,10 @@ import pandas as pd
 from ppe.identities import find_pictures, hash_names
 
 PARTS = ("subject", "crowd", "null")
+SPLIT_SETTINGS = {
+    *("kind", "num_subjects", "num_rotations", "doses", "num_photos", "max_crowd_photos", "query_photos", "num_null", "seed"),
+}
+"""What of a square's settings says who is shown to whom: the keywords of ``split_square``."""
 
 
 def plan_doses(*, kind, num_subjects, num_rotations, doses, num_photos):

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from ppe import __main__ as commands
-from ppe import copies, embedders, synthetic
+from ppe import copies, embedders, stages, synthetic
 from ppe.datasets import iter_photos, read_index
 from ppe.faces import prepare_faces
 from ppe.params import load_array, load_table, save_array, save_json, save_table
@@ -267,11 +267,11 @@ def test_rows_of_other_params_are_refused(root):
     run, settings = next(iter(params.runs.items()))
     rows = load_table(params.rows_file(run))
     params = params.model_copy(update={"runs": {run: settings}})
-    commands._check_rows(rows, params.runs)
+    stages._check_rows(rows, params.runs)
     with pytest.raises(ValueError, match=rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro attack"):
-        commands._check_rows(rows.assign(kimg=7), params.runs)
+        stages._check_rows(rows.assign(kimg=7), params.runs)
     with pytest.raises(ValueError, match="max_train_photos=9"):
-        commands._check_rows(rows.assign(max_train_photos=9), params.runs)
+        stages._check_rows(rows.assign(max_train_photos=9), params.runs)
 
 
 def write_executed(path, name, words):
