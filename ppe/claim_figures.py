@@ -1,10 +1,12 @@
-"""The claims' tables to figures; nothing is computed here but layout. With ``ppe.figures`` and ``ppe.attack_figures`` the
-only importer of matplotlib.
+"""What several runs show side by side, and the claims' tables, to figures; nothing is computed here but layout. With
+``ppe.figures``, ``ppe.attack_figures`` and ``ppe.dose_figures`` the only importer of matplotlib.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
+
+from ppe.attack_figures import CONTROL_NAMES, CONTROL_STYLES
 
 VERDICT_COLOURS = {
     "supported": "#00693E", "not supported": "#B00020", "not resolved": "#B07000", "not measured": "#666666", "shown": "#999999",
@@ -13,6 +15,45 @@ SWEEP_TITLES = {
     "equal kimg": "More people, equal kimg", "equal epochs": "More people, equal epochs",
     "photos": "More photos of the same people",
 }  # fmt: skip
+ATTACK_STYLES = {"a": {"color": "#D55E00", "linewidth": 1.8}, "b": {"color": "#D55E00", "linewidth": 1.8, "linestyle": "--"}}
+PANELS = 4
+LOWEST_RATE = 5e-3
+"""Runs side by side, and where the log-log panels of ``plot_rocs`` begin."""
+
+
+def plot_rocs(curves, resolved):
+    """ROC of every run, a column a run: linear above, log-log below; orange the two GANs, grey controls, green ceilings.
+
+    curves : DataFrame run, control, half, fpr, tpr. resolved : dict, run -> smallest FPR that its people resolve (1 / n); the
+    log-log panel is shaded below it, where it says nothing.
+    """
+    runs = list(curves.run.unique())
+    columns, lines = min(PANELS, len(runs)), -(-len(runs) // PANELS)
+    figure, axes = plt.subplots(2 * lines, columns, figsize=(2.9 * columns, 5.4 * lines + 0.6), squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for number, run in enumerate(runs):
+        pair = [axes[2 * (number // PANELS) + line, number % PANELS] for line in (0, 1)]
+        for axis in pair:
+            axis.set_visible(True)
+            for (control, half), roc in curves[curves.run == run].groupby(["control", "half"], sort=False):
+                is_attack = control == "none"
+                label = f"the attack, GAN {half}" if is_attack else CONTROL_NAMES[control]
+                style = ATTACK_STYLES[half] if is_attack else CONTROL_STYLES[control]
+                axis.step(roc.fpr, roc.tpr, where="post", label=label, **style, zorder=3 if is_attack else 2)
+            chance = np.geomspace(LOWEST_RATE, 1, 50)
+            axis.plot(chance, chance, color="black", linestyle=":", linewidth=1, label="chance")
+        pair[0].set_title(run, fontsize=8)
+        pair[0].set(xlim=(-0.02, 1), ylim=(0, 1.02))
+        pair[1].set(xscale="log", yscale="log", xlim=(LOWEST_RATE, 1), ylim=(LOWEST_RATE, 1.05), xlabel="false positive rate")
+        pair[1].axvspan(LOWEST_RATE, resolved[run], color="#F2F2F2", zorder=0)
+        if number % PANELS == 0:
+            for axis in pair:
+                axis.set_ylabel("true positive rate")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", fontsize=8, ncols=min(4, 2 * columns))
+    return figure
 
 
 def plot_evidence(claims, title=""):
