@@ -147,7 +147,9 @@ def main():
         with _note(name, **arguments):
             known[name](**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
-        sys.exit(str(mistake))
+        from ppe.copies import hint_at_room
+
+        sys.exit(hint_at_room(str(mistake)))
     except KeyboardInterrupt:
         print("\nStopped by Ctrl-C. Stages that ended are kept, and a training goes on from its last checkpoint: give the same "
               "command again.", file=sys.stderr)

@@ -14,6 +14,8 @@ from ppe.params import find_shared, load_params, load_table
 
 SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
 """Errors that ppe raises with a sentence of its own."""
+NO_ROOM = ("No space left on device", "File too large", "unexpected pos")
+"""What the libraries that write weights and checkpoints say where the disk is full; torch.save counts where it stands."""
 
 
 def reproduce(folder):
@@ -47,8 +49,14 @@ def _find_sentence(folder, since):
             if error["ename"] == "KeyboardInterrupt":
                 raise KeyboardInterrupt
             kind = "" if error["ename"] in SENTENCES else f"{error['ename']}: "
-            return f"{book.stem} stopped: {kind}{error['evalue']}"
+            return hint_at_room(f"{book.stem} stopped: {kind}{error['evalue']}")
     return ""
+
+
+def hint_at_room(sentence):
+    """The sentence, and what to do, where it is of a full disk and does not say so."""
+    is_full = any(words in sentence for words in NO_ROOM) and "make room" not in sentence
+    return f"{sentence}: the disk is full, make room and give the same command again" if is_full else sentence
 
 
 def run_study(root, name):

@@ -288,6 +288,10 @@ def test_the_last_words_of_a_study_that_stops_are_the_notebooks_sentence(tmp_pat
     assert copies._find_sentence(tmp_path, since=2) == "3_train-x stopped: lower num_identities"
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyError", "'odd'")
     assert copies._find_sentence(tmp_path, since=2) == "3_train-x stopped: KeyError: 'odd'"
+    full = "run, GAN a: SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)"
+    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "RuntimeError", full)
+    found = copies._find_sentence(tmp_path, since=2)
+    assert found == f"3_train-x stopped: {full}: the disk is full, make room and give the same command again"
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyboardInterrupt", "")
     with pytest.raises(KeyboardInterrupt):
         copies._find_sentence(tmp_path, since=2)

@@ -2,13 +2,16 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ppe.copies import hint_at_room
 from ppe.gans import GANS, build
 from ppe.gans.checkpoints import fingerprint, publish_training
 from ppe.gans.training import LOSSES, train_gan
@@ -59,6 +62,28 @@ def test_a_training_that_was_stopped_ends_with_the_same_bytes(gan, small, photos
     train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=halted)
     for file in sorted(whole.glob("*.safetensors")):
         assert (halted / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("gan", list(GANS))
+@pytest.mark.parametrize("limit", [2**15, 2**19], ids=["snapshot", "checkpoint"])
+def test_no_room_for_a_training_leaves_no_half_and_it_goes_on(gan, limit, small, photos, tmp_path):
+    """A limit on the size of a file fails as a full disk does; the larger one lets the first snapshot pass."""
+    recipe = {"gan": gan, "settings": small[gan] | {"checkpoint_seconds": 0.0}, "kimg": 0.1, "seed": 3}
+    train_gan(photos, **recipe, folder=tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises((SafetensorError, RuntimeError)) as error:
+            train_gan(photos, **recipe, folder=tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "make room" in hint_at_room(str(error.value))
+    for file in (tmp_path / "full").glob("*.safetensors"):
+        assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes(), "whole, or not there"
+    assert not (tmp_path / "full" / "finished.json").exists()
+    train_gan(photos, **recipe, folder=tmp_path / "full")
+    for file in (tmp_path / "whole").glob("*.safetensors"):
+        assert (tmp_path / "full" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
 @pytest.mark.parametrize("gan", list(GANS))
