@@ -3,8 +3,6 @@ person is told by photos never trained on, C2 less so the more people are traine
 one over-represented person among many.
 """
 
-import math
-
 import numpy as np
 import pandas as pd
 
@@ -12,9 +10,11 @@ from ppe.collection import SWEEPS
 from ppe.evaluation import RUN_COLUMNS, choose_embedder
 from ppe.evidence import COLUMNS, NO_NET, SETTING, describe_claim, describe_evidence
 from ppe.intervals import MIN_PEOPLE
+from ppe.placebos import smallest_p
 
 SMALL_AUC = 0.55  # an AUC below it is a small effect: an interval that ends there speaks against C1
 SMALL_DIFFERENCE = 0.05  # likewise a difference of two AUCs, against C2
+COPY_SHARE = 0.1  # likewise the share of what a GAN that copies would show, against C4
 
 
 def judge_claims(rows, doses=None, judged_p=0.01):
@@ -153,12 +153,12 @@ def judge_cells(leaks):
 
 
 def judge_doses(doses, judged_p=0.01):
-    """C4: a row a square and measure: the mean at the largest dose, of the net that gives the verdict.
+    """C4: a row a square and measure: the contrast of the largest dose and 0, of the net that gives the verdict.
 
-    ``match_share``, the share of generated faces that match the person, is judged: supported if it rises with the dose (trend
-    p < ``judged_p``, GANs trading places); not supported if its interval at the largest dose ends below twice the mean at dose
-    0; else not resolved. The rank of the person's unseen photos and discovery without a suspect are shown, and so are squares
-    of so few GANs that no p can be that small.
+    ``match_share``, the share of generated faces that match the person, is judged. Supported: from dose 0 to the largest the
+    share grows more than for null people in the same places (p < ``judged_p``). Not supported: its interval ends below a
+    tenth of what a GAN that copies would show. Else not resolved. Other measures are shown, and so are squares of so few
+    people that no p can be that small. Each square is judged by itself; nothing is corrected for their number.
 
     doses : DataFrame, the rows of the squares (``results/<study>/doses.csv``), or None.
     """
@@ -167,37 +167,46 @@ def judge_doses(doses, judged_p=0.01):
         verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
         embedder, is_sound = choose_embedder(verified)
         part = part[part.embedder == embedder]
-        excuse = "" if is_sound else NO_NET
-        if 1 / math.factorial(part.group[part.statistic == "person"].nunique()) >= judged_p:
-            excuse = f"so few GANs cannot reach p < {judged_p}"
+        ceiling = part[(part.measure == "match_share_ceiling") & (part.statistic == "contrast")].value.max()
         for (measure, reference), table in part.groupby(["measure", "reference"], sort=False):
             means = table[table.statistic == "mean"].dropna(subset="dose").sort_values("dose")
             if len(means):
-                trend = table[table.statistic == "trend"].p_value
-                row = _judge_dose(means, trend.iloc[0] if len(trend) else np.nan, judged_p)
-                if excuse or measure != "match_share":
-                    row |= {"verdict": "shown", "reason": f"{row['reason']}; {excuse or 'no verdict is built on this measure'}"}
-                    row["what_would_change"] = ""
                 name = f"{measure}, against {reference}" if reference else measure
-                parts.append(_describe_dose(means.iloc[-1], name) | row)
+                contrast = table[table.statistic == "contrast"]
+                excuse = "" if is_sound else NO_NET
+                if measure != "match_share" or not len(contrast):
+                    excuse = excuse or "no verdict is built on this measure"
+                elif smallest_p(contrast.num_people.iloc[0], contrast.num_null.iloc[0]) >= judged_p:
+                    excuse = excuse or f"so few people cannot reach p < {judged_p}"
+                parts.append(_judge_dose(means, contrast, ceiling, judged_p, name, excuse))
     if not parts:
         parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no squares",
                                 what_would_change="a study with squares")]  # fmt: skip
     return pd.DataFrame(parts)
 
 
-def _judge_dose(means, p_value, judged_p):
-    """verdict, reason and what would change it, of the means at each dose and the p-value of their trend."""
+def _judge_dose(means, contrast, ceiling, judged_p, measure, excuse):
+    """The claim of one measure of a square, from its means at each dose and, where there is one, its contrast."""
     first, last = means.iloc[0], means.iloc[-1]
-    reason = f"{last.value:.3g} at a dose of {last.dose:.1%}, {first.value:.3g} at {first.dose:.1%}; trend p = {p_value:.3g}"
-    if p_value < judged_p:
-        return {"verdict": "supported", "reason": reason, "what_would_change": f"a rerun with a trend p of {judged_p} or more"}
-    verdict = "not supported" if last.high < 2 * first.value else "not resolved"
-    return {"verdict": verdict, "reason": reason, "what_would_change": "more people, or more GANs, at each dose"}
+    reason = f"{last.value:.3g} at a dose of {last.dose:.1%}, {first.value:.3g} at {first.dose:.1%}"
+    numbers, verdict, change = {name: last[name] for name in ("value", "low", "high")}, "shown", ""
+    if len(contrast):
+        row = contrast.iloc[0]
+        numbers = {name: row[name] for name in ("value", "low", "high")}
+        reason += f"; p = {row.p_value:.3g} against {row.num_null:g} null people; a GAN that copies: {ceiling:.3g}"
+        measure = f"difference of {measure}"
+        if row.p_value < judged_p:
+            verdict, change = "supported", f"a rerun with p of {judged_p} or more"
+        elif row.high < COPY_SHARE * ceiling:
+            verdict, change = "not supported", f"a rerun whose interval reaches {COPY_SHARE:g} of what a GAN that copies shows"
+        else:
+            verdict, change = "not resolved", "more people, more photos of each, or a longer training"
+    if excuse:
+        verdict, change, reason = "shown", "", f"{reason}; {excuse}"
+    return _describe_dose(last, measure, numbers) | {"verdict": verdict, "reason": reason, "what_would_change": change}
 
 
-def _describe_dose(row, measure):
-    numbers = {column: row[column] for column in ("value", "low", "high")}
+def _describe_dose(row, measure, numbers):
     shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "people": f"{row.num_people:g}"}
     names = {"comparison": row.kind, "dataset": row.dataset, "gan": row.gan, "runs": f"{row.square} {row.crowds}"}
     return describe_claim("C4", measure=measure, **names, **shape, **numbers)

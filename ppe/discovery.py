@@ -121,7 +121,7 @@ def judge_places(faces, places, place, people, references, stands_out, threshold
     return places.assign(is_discovery=is_discovery, identity=identity, cosine=cosine, is_true=is_true)
 
 
-def search_square(generated, crowds, real, people, references, plan, *, radius, num_places, against):
+def search_square(generated, crowds, real, people, references, plan, *, radius, num_places, against, max_crowd_photos):
     """Look for over-represented people in each GAN of a square.
 
     Parameters
@@ -129,8 +129,9 @@ def search_square(generated, crowds, real, people, references, plan, *, radius, 
     generated : dict, group -> Tensor [M, D]: the GANs to look at, none of which set the thresholds.
     crowds, real, against : as in ``choose_reference``; crowds are those that set the thresholds.
     people, references : as in ``judge_places``.
-    plan : DataFrame identity, group, dose.
+    plan : DataFrame identity, group, dose, num_photos.
     radius, num_places : as in ``find_places``.
+    max_crowd_photos : int. Photos of a person of the crowd, at most: a subject of no more does not stand out.
 
     Returns
     -------
@@ -145,7 +146,7 @@ def search_square(generated, crowds, real, people, references, plan, *, radius, 
     for group, faces in generated.items():
         cells = plan[plan.group == group]
         places, place = find_places(faces, reference, radius, num_places)
-        stands_out = set(cells.identity[cells.dose > 0])
+        stands_out = set(cells.identity[cells.num_photos > max_crowd_photos])
         judged = judge_places(faces, places, place, people, references, stands_out, thresholds)
         dose = judged.identity.map(cells.set_index("identity").dose)
         named = {"group": group, "place": range(len(judged)), "threshold": thresholds[0]}

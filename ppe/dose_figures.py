@@ -34,7 +34,8 @@ def plot_design(plan):
 
 
 def plot_doses(values, summary, measure, title="", chance=None, ceiling=None, is_log=False):
-    """A measure against the dose, a panel a net: grey, each person in one GAN; the line, the mean; bars, where people are enough.
+    """A measure against the dose, a panel a net: grey, each person in one GAN; the line, the mean; bars, where people are enough;
+    the grey band, null people in the subjects' places.
 
     values : DataFrame embedder, measure, dose, value; summary : rows of ``ppe.doses.summarise_measures``; chance : float, dotted;
     ceiling : str, the measure whose mean is the green line.
@@ -46,7 +47,10 @@ def plot_doses(values, summary, measure, title="", chance=None, ceiling=None, is
     figure, axes = plt.subplots(1, len(embedders), figsize=(1.5 + 4 * len(embedders), 3.3), sharey=True, squeeze=False)
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         points, rows = values[values.embedder == embedder], summary[summary.embedder == embedder]
-        means = rows[rows.statistic == "mean"]
+        means, null = (rows[rows.statistic == name].sort_values("dose") for name in ("mean", "null"))
+        if len(null):
+            ends = null[["low", "high"]].clip(lower=MIN_SHARE) if is_log else null[["low", "high"]]
+            axis.fill_between(null.dose.map(place), ends.low, ends.high, color="#DDDDDD", zorder=0)
         shift = 0.16 * (points.groupby("dose").cumcount() / max(1, points.groupby("dose").size().max() - 1) - 0.5)
         shown = points.value.clip(lower=MIN_SHARE) if is_log else points.value
         axis.plot(points.dose.map(place) + shift, shown, "o", color="#999999", markersize=3.5, alpha=0.7)
@@ -58,8 +62,8 @@ def plot_doses(values, summary, measure, title="", chance=None, ceiling=None, is
         axis.plot(bound.dose.map(place), bound.value.clip(lower=MIN_SHARE) if is_log else bound.value, "--", color="#009E73")
         if chance is not None:
             axis.axhline(chance, color="black", linestyle=":", linewidth=1)
-        trend = rows[rows.statistic == "trend"]
-        note = f": trend {trend.value.iloc[0]:.2f}, p = {trend.p_value.iloc[0]:.3f}" if len(trend) else ""
+        tested = rows[rows.statistic.isin(["trend", "contrast"])].sort_values("statistic")[:1]  # the contrast, where there is one
+        note = f": {tested.statistic.iloc[0]} {tested.value.iloc[0]:.3g}, p = {tested.p_value.iloc[0]:.2g}" if len(tested) else ""
         axis.set(title=f"{embedder}{note}", xlabel="dose: share of the data", yscale="log" if is_log else "linear")
         axis.set_xticks(range(len(doses)), [f"{dose:.1%}" for dose in doses])
         axis.set_xlim(-0.4, len(doses) - 0.6)

@@ -25,10 +25,12 @@ EXACT_ROUNDING = 1e-9
 KEYS = ["embedder", "measure", "reference"]
 ROW_COLUMNS = [
     *("square", "kind", "crowds", "dataset", "resolution", "gan", "kimg", "num_photos", "num_generated", "seed", *KEYS),
-    *("embedder_auc", "statistic", "dose", "group", "person", "value", "low", "high", "p_value", "num_people", "num_gans"),
+    *("embedder_auc", "statistic", "dose", "group", "person", "value", "low", "high", "p_value", "num_people", "num_null"),
+    "num_gans",
 ]
 """Columns of a square's rows. ``statistic`` says what the value is of: a "person" in one GAN, the "mean" of a dose, the "trend"
-over doses, the "onset" (a dose), one "gan", the "share" of the GANs with an alarm, or the "precision" of discoveries."""
+over doses, the "contrast" of the largest dose and 0, "null" people at a dose, the "onset" (a dose), one "gan", the "share" of the
+GANs with an alarm, or the "precision" of discoveries."""
 
 
 def average_references(embeddings, identity):

@@ -27,6 +27,8 @@ def join_claims(tables):
     """The claims of several studies, study -> table, in one, with a column study; C3 is judged over all their settings."""
     joined = pd.concat([table.assign(study=study) for study, table in tables.items()], ignore_index=True)
     measured = joined[(joined.verdict != "not measured") & (joined.claim != "C3")]
+    # Two studies may hold one run: the same evidence counts once.
+    measured = measured.drop_duplicates(["claim", "comparison", "measure", "runs", "kimg", "value"])
     absent = joined[~joined.claim.isin([*measured.claim, "C3"])].drop_duplicates("claim").assign(study="all")
     cells = judge_cells(measured).assign(study="all")
     return pd.concat([measured, cells, absent]).sort_values("claim", kind="stable", ignore_index=True)
@@ -95,6 +97,9 @@ def _say_value(row):
     if not np.isfinite(row.value):
         return ""
     interval = f" [{row.low:.2f}, {row.high:.2f}]" if np.isfinite(row.low) else ""
+    if row.claim == "C4":  # shares of generated faces, often well below a hundredth
+        interval = f" [{row.low:.2%}, {row.high:.2%}]" if np.isfinite(row.low) else ""
+        return f"{row.measure} {row.value:.2%}{interval}"
     return f"{row.measure} {row.value:.2f}{interval}"
 
 

@@ -90,42 +90,46 @@ def test_the_third_claim_needs_every_cell_two_data_sets_and_two_gans():
     assert len(choose_cells(joined)) == 2 and len(judge_cells(joined)) == 1
 
 
-def make_square(square="many", kind="many", trend_p=0.008, last=(0.3, 0.2, 0.4), num_gans=5, embedder_auc=0.95):
-    """The rows of a square that the claims read: each GAN, the mean at dose 0 and at the largest, the trend."""
+def make_square(square="many", kind="many", p_value=0.002, contrast=(0.3, 0.2, 0.4), num_people=5, embedder_auc=0.95):
+    """The rows of a square that the claims read: the mean at dose 0 and at the largest, the contrast, and that of a ceiling."""
     keys = {"square": square, "kind": kind, "crowds": "none", "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0,
-            "embedder": "net", "embedder_auc": embedder_auc, "measure": "match_share", "reference": "",
-            "num_people": 5}  # fmt: skip
-    rows = [{"statistic": "person", "group": f"g{number}", "dose": 0.0, "value": 0.01} for number in range(num_gans)]
-    rows.append({"statistic": "mean", "dose": 0.0, "value": 0.01})
-    rows.append({"statistic": "mean", "dose": 0.1, **dict(zip(("value", "low", "high"), last, strict=True))})
-    rows.append({"statistic": "trend", "value": 0.5, "p_value": trend_p})
-    return pd.DataFrame([{"group": "", "low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
+            "embedder": "net", "embedder_auc": embedder_auc, "reference": "", "num_people": num_people,
+            "num_null": 24}  # fmt: skip
+    rows = [{"measure": "match_share", "statistic": "mean", "dose": 0.0, "value": 0.01}]
+    rows.append({"measure": "match_share", "statistic": "mean", "dose": 0.1, "value": 0.31})
+    numbers = dict(zip(("value", "low", "high"), contrast, strict=True))
+    rows.append({"measure": "match_share", "statistic": "contrast", "p_value": p_value, **numbers})
+    rows.append({"measure": "match_share_ceiling", "statistic": "contrast", "value": 0.5})
+    return pd.DataFrame([{"low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
 
 
 @pytest.mark.parametrize(
     ("square", "verdict"),
     [
-        (make_square(), "supported"), (make_square(trend_p=0.2), "not resolved"),
-        (make_square(trend_p=0.2, last=(0.3, np.nan, np.nan)), "not resolved"),
-        (make_square(trend_p=0.2, last=(0.01, 0.005, 0.015)), "not supported"),
-        (make_square(num_gans=4), "shown"), (make_square(embedder_auc=0.8), "shown"), (make_square(kind="none"), "not measured"),
-        (make_square().assign(measure="identity"), "shown"), (make_square().iloc[:0], "not measured"), (None, "not measured"),
+        (make_square(), "supported"), (make_square(p_value=0.2), "not resolved"),
+        (make_square(p_value=0.2, contrast=(0.01, -0.02, 0.049)), "not supported"),
+        (make_square(p_value=0.2, contrast=(0.01, -0.02, 0.051)), "not resolved"),
+        (make_square(num_people=1), "shown"), (make_square(embedder_auc=0.8), "shown"),
+        (make_square(kind="none"), "not measured"),
+        (make_square().query("measure == 'match_share'").assign(measure="identity"), "shown"),
+        (make_square().iloc[:0], "not measured"), (None, "not measured"),
     ],
 )  # fmt: skip
-def test_the_fourth_claim_is_judged_by_the_trend_over_doses(square, verdict):
+def test_the_fourth_claim_is_judged_against_null_people_and_a_gan_that_copies(square, verdict):
     row = judge_doses(square).iloc[0]
     assert row.claim == "C4" and row.verdict == verdict and row.reason
     if verdict == "supported":
         assert (row.value, row.low, row.high, row.comparison, row.people) == (0.3, 0.2, 0.4, "many", "5")
-        assert "0.3 at a dose of 10.0%, 0.01 at 0.0%; trend p = 0.008" in row.reason
+        reason = "0.31 at a dose of 10.0%, 0.01 at 0.0%; p = 0.002 against 24 null people; a GAN that copies: 0.5"
+        assert row.measure == "difference of match_share" and row.reason == reason
 
 
 def test_each_square_and_measure_has_a_row():
-    found = make_square().assign(measure="discovered", reference="gan")
-    squares = [make_square(), make_square("again", "repeated", trend_p=0.3), found]
+    means = make_square().query("statistic == 'mean'")
+    squares = [make_square(), means.assign(measure="discovered", reference="gan"), make_square("again", "repeated", p_value=0.3)]
     table = judge_doses(pd.concat(squares))
     assert table.runs.tolist() == ["many none", "many none", "again none"]
-    assert table.measure.tolist() == ["match_share", "discovered, against gan", "match_share"]
+    assert table.measure.tolist() == ["difference of match_share", "discovered, against gan", "difference of match_share"]
     assert table.verdict.tolist() == ["supported", "shown", "not resolved"]
     joined = join_claims({"one": judge(make_run("one", (0.7, 0.6, 0.8)), doses=pd.concat(squares))})
     assert joined[joined.claim == "C4"].verdict.tolist() == ["supported", "shown", "not resolved"]

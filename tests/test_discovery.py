@@ -58,8 +58,8 @@ def test_scores_are_those_on_paper():
 
 def test_nothing_is_found_in_the_reference_itself(crowds):
     fresh = {f"x{seed}": draw_even(500, seed) for seed in range(60, 80)}
-    plan = pd.DataFrame({"identity": "p", "group": list(fresh), "dose": 0.0})
-    options = {"radius": RADIUS, "num_places": 1, "against": "gan"}
+    plan = pd.DataFrame({"identity": "p", "group": list(fresh), "dose": 0.0, "num_photos": 0})
+    options = {"radius": RADIUS, "num_places": 1, "against": "gan", "max_crowd_photos": 2}
     found, places = search_square(fresh, crowds, draw_even(300, 50), ["p"], draw_even(1, 51), plan, **options)
     assert not found.value.any() and not places.is_true.any()
     assert places.is_discovery.mean() <= 0.5, "one in five is expected"
@@ -82,9 +82,11 @@ def test_a_square_is_searched_gan_by_gan(people, crowds, against):
     names, references = people
     real = draw_even(1500, 33)
     generated = {"a": torch.cat([draw_even(440, 30), plant(references[0], 60, 31)]), "b": draw_even(500, 32)}
-    plan = pd.DataFrame({"identity": ["star", "star"], "group": ["a", "b"], "dose": [0.1, 0.0]})
+    plan = pd.DataFrame({"identity": ["star", "star"], "group": ["a", "b"], "dose": [0.1, 0.0], "num_photos": [70, 0]})
     options = {"radius": RADIUS, "num_places": 3, "against": against}
-    found, places = search_square(generated, crowds, real, names, references, plan, **options)
+    few, _ = search_square(generated, crowds, real, names, references, plan, **options, max_crowd_photos=70)
+    assert not few.value.any(), "no more photos than anybody of the crowd"
+    found, places = search_square(generated, crowds, real, names, references, plan, **options, max_crowd_photos=2)
     density, _ = find_thresholds(crowds, real, references, **options)
     assert (places.threshold == density).all()
     assert found.set_index("group").value.to_dict() == {"a": 1.0, "b": 0.0}

@@ -10,6 +10,7 @@ from ppe import dose_figures
 from ppe.discovery import count_alarms
 from ppe.doses import summarise_measures
 from ppe.figures import use_style
+from ppe.placebos import compare_with_null
 from ppe.squares import plan_doses
 
 matplotlib.use("agg")
@@ -40,7 +41,15 @@ def test_a_dose_has_its_place_and_a_net_its_panel(plan, is_log):
     figure = dose_figures.plot_doses(values, summarise_measures(values), "match_share", "title", chance=0.001, is_log=is_log)
     assert len(figure.axes) == 2
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.0%", "5.0%", "10.0%"]
-    assert "trend 1.00" in figure.axes[0].get_title("left") + figure.axes[0].get_title()
+    assert figure.axes[0].get_title("left").startswith("one: trend 1, p = ")
+    null = values[["group", "value"]].drop_duplicates("group").assign(identity="n", value=0.002)
+    parts = [compare_with_null(own, null, num_draws=20).assign(embedder=net, measure="match_share", reference="")
+             for net, own in values.groupby("embedder")]  # fmt: skip
+    summary = pd.concat([summarise_measures(values), *parts])
+    figure = dose_figures.plot_doses(values, summary, "match_share", "title", is_log=is_log)
+    assert figure.axes[0].get_title("left").startswith("one: contrast 0.1, p = ")
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert (band[:, 1] == 0.002).all() and set(band[:, 0]) == {0, 1, 2}
     none = values.assign(dose=0.0)
     dose_figures.plot_doses(none, summarise_measures(none), "match_share", is_log=is_log)
 
