@@ -144,6 +144,8 @@ def has_square_rows(params, square):
         return False
     rows = load_table(file)
     own = [name for name in SQUARE_COLUMNS if name in settings]
+    if not set(own) <= set(rows):
+        return False  # an older code's
     doses = {0.0} if settings["kind"] == "none" else set(settings["doses"])
     return all(rows.iloc[0][name] == settings[name] for name in own) and set(rows.dose.dropna()) == doses
 
