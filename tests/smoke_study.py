@@ -47,7 +47,14 @@ def run(command, study, wanted=0):
 def start(command, study, log):
     """Start a command as a terminal does, the leader of its group; what it prints goes to the file ``log``."""
     with open(log, "w") as file:
-        return subprocess.Popen(command, cwd=study[0], env=study[1], stdout=file, stderr=file, start_new_session=True)
+        return subprocess.Popen(
+            command, cwd=study[0], env=study[1], stdout=file, stderr=file, start_new_session=True, preexec_fn=_hear_ctrl_c
+        )
+
+
+def _hear_ctrl_c():
+    """What a shell starts in the background ignores Ctrl-C, and so would its children: these tests may be run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition, process, seconds=240):
