@@ -15,8 +15,9 @@ from ppe.copies import prepare_copy
 
 BIN = Path(sys.executable).parent
 OUTPUTS = ("data", "models", "results", "sources")
-"""Folders whose bytes are compared; executed notebooks hold timings, and so does ``TIMINGS``."""
-TIMINGS = "cost.csv"
+"""Folders whose bytes are compared; executed notebooks hold timings, and so do ``NOT_COMPARED``."""
+NOT_COMPARED = {"cost.csv", "__pycache__"}
+"""Timings, and what Python keeps beside code."""
 
 
 def make_study(root, folder):
@@ -91,5 +92,6 @@ def list_survivors(folder):
 
 def hash_outputs(folder, parts=OUTPUTS):
     """sha256 of every file below some folders, by path: left-overs show as well as changes."""
-    files = [path for part in parts for path in (folder / part).rglob("*") if path.is_file() and path.name != TIMINGS]
+    files = [path for part in parts for path in (folder / part).rglob("*") if path.is_file()]
+    files = [path for path in files if not NOT_COMPARED & set(path.relative_to(folder).parts)]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
