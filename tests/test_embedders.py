@@ -394,3 +394,13 @@ def test_bfloat16_is_used_on_a_cpu_only_where_it_is_native():
     if not cpu.is_file():
         pytest.skip("this machine does not tell what its processor computes natively")
     assert is_bfloat16_faster("cpu") == ("avx512_bf16" in cpu.read_text())
+
+
+def test_a_file_is_saved_to_the_same_bytes_every_time(tmp_path):
+    """With several metadata keys it would not be: their order is drawn anew at each call."""
+    state = {"weight": torch.arange(4.0)}
+    found = set()
+    for number in range(12):
+        embedders.save(tmp_path / f"{number}.safetensors", "mobilefacenet", state, {"input_size": 48}, {"seed": 1})
+        found.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(found) == 1

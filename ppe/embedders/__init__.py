@@ -143,7 +143,9 @@ def save(path, net, state, settings, params=None):
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} does not end in .safetensors, the format that embedders are saved in")
     _import(net)
-    metadata = {"net": net, "settings": json.dumps(settings), "params": json.dumps(params or {})}
+    # One key: safetensors writes several in an order that changes from time to time, and so would the file's bytes.
+    made_by = {"net": net, "settings": json.dumps(settings), "params": json.dumps(params or {})}
+    metadata = {"made_by": json.dumps(made_by, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -173,7 +175,9 @@ def _read_state(path):
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+                metadata = file.metadata() or {}
+                metadata |= json.loads(metadata.pop("made_by", "{}"))
+                return {key: file.get_tensor(key) for key in file.keys()}, metadata
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
