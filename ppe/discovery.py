@@ -170,7 +170,8 @@ def count_alarms(places, groups, confidence=0.95):
     -------
     DataFrame: ``group``, ``statistic``, ``value``, ``low``, ``high``, ``num_gans``. A row "gan" each: its false alarms; a row
     "mean": false alarms a GAN; a row "share": share of the GANs with one or more, with its exact interval (Clopper and Pearson
-    1934); and, where there are discoveries, a row "precision": the share of them that is true.
+    1934); and, where there are discoveries, a row "precision": the share of them that is true, a person who was found in several
+    places of a GAN counting once.
     """
     counts = places[places.is_discovery & ~places.is_true].groupby("group").size().reindex(groups, fill_value=0)
     has_alarm = int((counts > 0).sum())
@@ -180,6 +181,7 @@ def count_alarms(places, groups, confidence=0.95):
     rows.append({"group": "", "statistic": "share", "value": has_alarm / len(counts), "low": interval.low,
                  "high": interval.high, "num_gans": len(counts)})  # fmt: skip
     if places.is_discovery.any():
-        precision = places.is_true[places.is_discovery].mean()
+        num_true = len(places[places.is_true].drop_duplicates(["group", "identity"]))
+        precision = num_true / (num_true + counts.sum())
         rows.append({"group": "", "statistic": "precision", "value": precision, "num_gans": len(counts)})
     return pd.DataFrame(rows, columns=["group", "statistic", "value", "low", "high", "num_gans"])

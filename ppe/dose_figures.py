@@ -6,11 +6,11 @@ import seaborn as sns
 
 from ppe.figures import MEMBER, OTHER, plot_faces
 
-MEASURE_NAMES = {
-    "match_share": "share of generated faces that match the person",
-    "identity": "share of null people below (identity)",
-    "identity_top_k": "share of null people below (identity_top_k)",
-    "discovered": "share of people discovered",
+MEASURE_NAMES = {  # each a share, of what is named first
+    "match_share": "faces that match the person",
+    "identity": "null people below (identity)",
+    "identity_top_k": "null people below (identity_top_k)",
+    "discovered": "people discovered",
 }
 PLACE_COLOURS = {"a person who stands out": MEMBER, "a false alarm": "#CC79A7", "below the threshold": "#BBBBBB"}
 MIN_SHARE = 1e-4
@@ -67,7 +67,7 @@ def plot_doses(values, summary, measure, title="", chance=None, ceiling=None, is
         axis.set(title=f"{embedder}{note}", xlabel="dose: share of the data", yscale="log" if is_log else "linear")
         axis.set_xticks(range(len(doses)), [f"{dose:.1%}" for dose in doses])
         axis.set_xlim(-0.4, len(doses) - 0.6)
-    axes.flat[0].set_ylabel(MEASURE_NAMES[measure], fontsize=8)
+    axes.flat[0].set_ylabel(MEASURE_NAMES[measure], fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 

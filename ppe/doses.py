@@ -21,7 +21,6 @@ from ppe.params import load_table
 
 MAX_EXACT = 5040
 """Orders of the GANs, 7!, up to which all are counted; beyond, as many are drawn as there are permutations."""
-EXACT_ROUNDING = 1e-9
 KEYS = ["embedder", "measure", "reference"]
 ROW_COLUMNS = [
     *("square", "kind", "crowds", "dataset", "resolution", "gan", "kimg", "num_photos", "num_generated", "seed", *KEYS),
@@ -195,12 +194,11 @@ def list_rows(values, summary, alarms, plan, verified, square, settings):
     -------
     DataFrame with ``ROW_COLUMNS``.
     """
-    number = plan.drop_duplicates("identity").set_index("identity").subject
-    people = values.assign(statistic="person", person=values.identity.map(number).astype(str), num_people=1)
+    person = values.identity.map(plan.drop_duplicates("identity").set_index("identity").subject).astype(str)
+    people = values.assign(statistic="person", person=person, num_people=1)
     rows = pd.concat([people, summary, alarms], ignore_index=True)
     named = {name: settings[name] for name in ROW_COLUMNS if name in settings}
-    rows = rows.assign(square=square, **named, embedder_auc=rows.embedder.map(verified))
-    return rows.reindex(columns=ROW_COLUMNS)
+    return rows.assign(square=square, **named, embedder_auc=rows.embedder.map(verified)).reindex(columns=ROW_COLUMNS)
 
 
 def collect_squares(files):
@@ -258,5 +256,5 @@ def _correlate(table, dose, orders):
 
 
 def _count_reached(statistics, num_orders):
-    """Share of the orders, the one that was seen among them, whose statistic reaches that one's."""
-    return float((statistics >= statistics[0] - EXACT_ROUNDING).sum() / num_orders)
+    """Share of the orders, the one that was seen among them, whose statistic reaches that one's, but for rounding."""
+    return float((statistics >= statistics[0] - 1e-9).sum() / num_orders)

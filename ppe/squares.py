@@ -3,8 +3,13 @@ twenty-five (the fourth claim of Webster et al., arXiv 2107.06018: one over-repr
 
 A *dose* is a person's share of all photos that a GAN is shown. Every GAN of a square is shown equally many photos: its
 *subjects*, each at its dose, and a *crowd*, a few photos a person. Rotation r gives subject i dose number (i + r) modulo the
-number of doses, so each subject passes through each dose, and each GAN holds each dose. *Null* people are in no set at all.
+number of doses, so each subject passes through each dose, and each GAN holds each dose. Where there are more subjects than
+doses, the next ones turn by another step, (i + 2 r) say: two subjects at one dose in one GAN are at two in the next (orthogonal
+Latin squares, where the doses are a prime number of), so that a subject is not taken for its look-alike in every GAN.
+*Null* people are in no set at all.
 """
+
+import math
 
 import pandas as pd
 
@@ -42,10 +47,12 @@ def plan_doses(*, kind, num_subjects, num_rotations, doses, num_photos):
         raise ValueError(f"dose {least} of {num_photos} photos is no photo: raise num_photos or the smallest dose "
                          "(params.yaml: squares)")
     width = len(str(num_rotations - 1))
+    steps = [step for step in range(1, len(doses) + 1) if math.gcd(step, len(doses)) == 1]
     rows = []
     for rotation in range(num_rotations):
         for subject in range(num_subjects):
-            dose = 0.0 if kind == "none" else float(doses[(subject + rotation) % len(doses)])
+            step = steps[subject // len(doses) % len(steps)]
+            dose = 0.0 if kind == "none" else float(doses[(subject + step * rotation) % len(doses)])
             rows.append((f"r{rotation:0{width}d}", subject, dose, round(dose * num_photos)))
     plan = pd.DataFrame(rows, columns=["group", "subject", "dose", "num_photos"])
     most = int(plan.groupby("group").num_photos.sum().max())

@@ -102,12 +102,19 @@ def test_thresholds_are_the_densest_place_and_the_nearest_of_other_gans(people, 
 
 
 def test_alarms_are_counted_per_gan_with_an_exact_interval():
-    places = pd.DataFrame({"group": list("aab"), "is_discovery": [True, True, True], "is_true": [False, False, True]})
+    places = pd.DataFrame({"group": list("aab"), "is_discovery": [True, True, True], "is_true": [False, False, True],
+                           "identity": list("xxp")})  # fmt: skip
     table = count_alarms(places, list("abcd")).set_index("statistic")
     assert table.loc["gan", "value"].tolist() == [2, 0, 0, 0] and table.value["mean"] == 0.5
     assert table.value["share"] == 0.25 and table.low["share"] == pytest.approx(1 - 0.975**0.25)
     assert table.value["precision"] == pytest.approx(1 / 3)
     assert count_alarms(places.iloc[:0], ["a"]).value.tolist() == [0, 0, 0]
+
+
+def test_a_person_found_in_two_places_of_a_gan_is_one_discovery():
+    columns = {"group": list("aabb"), "identity": list("pppx"), "is_discovery": [True] * 4, "is_true": [True, True, True, False]}
+    table = count_alarms(pd.DataFrame(columns), list("ab")).set_index("statistic")
+    assert table.value["precision"] == pytest.approx(2 / 3), "p in a, p in b, and a false alarm"
 
 
 def test_the_reference_is_other_crowds_or_real_faces(crowds):

@@ -56,7 +56,8 @@ def test_a_dose_has_its_place_and_a_net_its_panel(plan, is_log):
 
 def test_places_are_coloured_by_what_they_are():
     places = pd.DataFrame({"group": list("aab"), "score": [90.0, 5.0, 30.0], "dose": [0.1, np.nan, np.nan],
-                           "is_discovery": [True, False, True], "is_true": [True, False, False]})  # fmt: skip
+                           "is_discovery": [True, False, True], "is_true": [True, False, False],
+                           "identity": list("pxx")})  # fmt: skip
     axis = dose_figures.plot_discovery(places, 20.0).axes[0]
     assert [len(line.get_xdata()) for line in axis.lines[:3]] == [1, 1, 1]
     assert [text.get_text() for text in axis.texts] == ["10.0%"]

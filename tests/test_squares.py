@@ -41,6 +41,15 @@ def test_each_subject_passes_through_each_dose_and_its_photos_are_counted_exactl
     assert photos.tolist() == ([1] * len(wanted) if kind == "repeated" else wanted.tolist())
 
 
+def test_two_subjects_share_a_dose_in_one_gan_and_not_in_the_others():
+    plan = plan_doses(kind="many", num_subjects=10, num_rotations=5, doses=SIZES["doses"], num_photos=1000)
+    dose = plan.pivot(index="subject", columns="group", values="dose")
+    same = [[int((dose.loc[i] == dose.loc[j]).sum()) for j in range(5, 10)] for i in range(5)]
+    assert same == [[1] * 5] * 5, "each of the first five meets each of the others once"
+    assert all(sorted(cells) == SIZES["doses"] for cells in dose.to_numpy()), "a subject passes through every dose"
+    assert (plan.groupby(["group", "dose"]).size() == 2).all(), "a GAN holds every dose twice"
+
+
 @pytest.mark.parametrize("kind", ["many", "repeated", "none"])
 def test_nobody_is_in_two_groups_and_no_unseen_photo_is_shown(table, kind):
     split, plan = split_with(table, kind=kind)
