@@ -13,17 +13,19 @@ NOTEBOOKS = {
     "generate": "4_generate", "attack": "5_attack", "figures": "6_figures", "claims": "7_claims", "dose": "8_doses",
 }  # fmt: skip
 ORDER = [
-    "settings", "params", "parallel", "synthetic", "datasets", "faces", "identities", "squares", "door", "gans", "sampling",
+    "storage", "settings", "paths", "params", "parallel",
+    "synthetic", "datasets", "faces", "identities", "squares", "door", "gans", "sampling",
     "embedders", "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
     "doses", "placebos", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims",
     "summary", "scrutiny", "progress", "figures", "attack_figures", "claim_figures", "dose_figures", "pages", "copies",
     "stages", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {
-    "ppe/__init__.py", "ppe/settings.py", "ppe/params.py", "ppe/gans/__init__.py", "ppe/embedders/__init__.py",
+    "ppe/__init__.py", "ppe/storage.py", "ppe/settings.py", "ppe/paths.py", "ppe/params.py", "ppe/gans/__init__.py",
+    "ppe/embedders/__init__.py",
 }  # fmt: skip
-"""The values of settings.py and params.py are tracked as params; the registries import by name, so that adding a net makes no run
-stale."""
+"""The values of settings.py and params.py are tracked as params, and files by what is in them, wherever they lie; the registries
+import by name, so that adding a net makes no run stale."""
 
 
 def read_imports(code, root):

@@ -1,0 +1,91 @@
+"""Tables, arrays and JSON of the study on disk: written whole or not at all, and read without running code."""
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+TEXT_COLUMNS = (
+    *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "person", "generator"),
+    *("run", "dataset", "gan", "half", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
+    *("metric", "versus", "reference", "square", "kind", "crowds", "measure"),
+)
+"""Columns of the study's tables that hold text, also where all of it is empty."""
+
+MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/gans": "3_train", "data/generated": "4_generate",
+          "models/crowds": "crowd", "data/crowds": "crowd", "data/crowd_embeddings": "embed-crowd", "rows/doses": "8_doses",
+          "rows": "5_attack", "scores": "5_attack", "results": "collect"}  # fmt: skip
+"""Folder -> what makes its files: a notebook, or a command of ``python -m ppe``; the first that is in a path counts."""
+
+
+@contextmanager
+def write_whole(path):
+    """Give a temporary name to write to, which takes the place of ``path`` once all is written.
+
+    Raises
+    ------
+    OSError
+        If writing fails, where there is no room for one: what stood at ``path`` is untouched, and no half is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{path} could not be written ({reason}) and is as it was: make room, then run it again") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_table(table, path):
+    """Write a DataFrame as CSV without its index, by a temporary name; floats to six significant digits."""
+    with write_whole(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def load_table(path):
+    """Read a table of the study. Text stays text (a person may be called NA) and empty text is ""; other gaps are NaN."""
+    table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+    text = [name for name in TEXT_COLUMNS if name in table]
+    return table.assign(**{name: table[name].fillna("") for name in text})
+
+
+def save_array(array, path):
+    """Write an array as .npy by a temporary name."""
+    with write_whole(path) as partial, open(partial, "wb") as file:
+        np.save(file, array)
+
+
+def load_array(path):
+    """Map a .npy array of the study into memory, read-only; nothing is read before it is used."""
+    try:
+        return np.load(require_file(path), mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):  # numpy's own words for half a file name neither the file nor what to do
+        raise ValueError(f"{path} is not a whole .npy array: delete it and make it again with `make study`") from None
+
+
+def require_file(path):
+    """The path, if it is there; a sentence that says what makes it if not."""
+    if not Path(path).exists():
+        text = Path(path).as_posix()
+        maker = next((maker for folder, maker in MAKERS.items() if f"/{folder}/" in text), "")
+        if not maker:
+            how = "run the notebooks before this one, in order, or `make study`"
+        elif "/scratch/" in text:
+            command = f"`python -m ppe {maker} {'tiny' if maker == 'collect' else Path(path).parent.name}`"
+            how = f"run {f'notebooks/{maker}.ipynb' if maker[0].isdigit() else command}, which makes it"
+        else:
+            how = "`make study` or `dvc repro` makes it"
+        raise FileNotFoundError(f"{path} is not there yet: {how}")
+    return path
+
+
+def save_json(content, path):
+    """Write JSON with sorted keys, by a temporary name."""
+    with write_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
