@@ -18,8 +18,27 @@ NO_ROOM = ("No space left on device", "File too large", "unexpected pos")
 """What the libraries that write weights and checkpoints say where the disk is full; torch.save counts where it stands."""
 
 
+def drop_broken_lock(folder, patience=1.0):
+    """Remove dvc's list of who is at work, if a kill left half of it: every later dvc would refuse it, and dvc does not mend it.
+
+    patience : float, seconds. How long half of it may be what a living dvc is writing. Returns whether it was removed.
+    """
+    file, end = folder / ".dvc" / "tmp" / "rwlock", time.monotonic() + patience
+    while file.is_file():
+        try:
+            json.loads(file.read_text())
+            return False
+        except ValueError:
+            if time.monotonic() > end:
+                file.unlink()
+                return True
+            time.sleep(0.05)
+    return False
+
+
 def reproduce(folder):
     """Check the params of a project, run its graph, say what came out; where it stops, the last words say why."""
+    drop_broken_lock(folder)
     for command in (["python", "-m", "ppe.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
         _call(command, folder)
 
@@ -77,6 +96,7 @@ def run_study(root, name):
     def call(*command, hint=None):
         _call(command, copy, environment, hint)
 
+    drop_broken_lock(copy)
     call("python", "-m", "ppe.params")
     params = load_params(root=copy)
     call("dvc", "repro", "code")

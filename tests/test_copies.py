@@ -2,10 +2,11 @@
 
 import shutil
 import subprocess
+import threading
 
 import yaml
 
-from ppe.copies import bring_back, has_rows, prepare_copy
+from ppe.copies import bring_back, drop_broken_lock, has_rows, prepare_copy
 from ppe.params import load_params
 
 
@@ -33,3 +34,24 @@ def test_a_fresh_copy_goes_on_from_committed_rows(root, tmp_path):
     assert params.rows_file(first).read_text() == "changed here", "a copy that is there is not set back"
     bring_back(copy, project / "results" / name)
     assert (project / "results" / name / "rows" / f"{first}.csv").read_text() == "changed here"
+
+
+def test_half_a_lock_that_a_killed_dvc_left_is_removed_and_a_whole_one_stays(tmp_path):
+    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    assert not drop_broken_lock(tmp_path)
+    lock.parent.mkdir(parents=True)
+    lock.write_text("{}")
+    assert not drop_broken_lock(tmp_path) and lock.exists()
+    for half in ("", '{"read": {"data'):
+        lock.write_text(half)
+        assert drop_broken_lock(tmp_path, patience=0.1) and not lock.exists()
+
+
+def test_half_a_lock_that_a_living_dvc_is_writing_stays(tmp_path):
+    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("")
+    writer = threading.Timer(0.2, lock.write_text, ["{}"])
+    writer.start()
+    assert not drop_broken_lock(tmp_path, patience=5.0) and lock.read_text() == "{}"
+    writer.join()
