@@ -93,7 +93,8 @@ def check(name):
     file = f"results/{name}/attacks.csv"
     shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True)
     if shown.returncode:
-        raise ValueError(f"{file} is not committed: there is nothing to compare with")
+        known = sorted(path.parent.name for path in (root / "results").glob("*/attacks.csv"))
+        raise ValueError(f"{file} is not committed: there is nothing to compare with, as there is for {known}")
     with tempfile.NamedTemporaryFile(suffix=".csv") as committed:
         committed.write(shown.stdout)
         committed.flush()
@@ -147,9 +148,14 @@ def main():
         with _note(name, **arguments):
             known[name](**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
-        from ppe.copies import hint_at_room
+        from ppe.copies import LAST_WORDS, hint_at_room
 
-        sys.exit(hint_at_room(str(mistake)))
+        sentence = hint_at_room(str(mistake))
+        if "DVC_STAGE" in os.environ:
+            file = find_root() / LAST_WORDS
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(sentence)
+        sys.exit(sentence)
     except KeyboardInterrupt:
         print("\nStopped by Ctrl-C. Stages that ended are kept, and a training goes on from its last checkpoint: give the same "
               "command again.", file=sys.stderr)

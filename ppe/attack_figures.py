@@ -18,7 +18,7 @@ MEMBERSHIP_NAMES = {
 MEMBERSHIP_COLOURS = {"identity": MEMBER, "image": "#CC79A7", "photo_given_person": "#009E73"}
 CONTROL_NAMES = {
     "none": "the attack",
-    "disjoint": "control: GAN c, who saw nobody",
+    "disjoint": "control: GAN c, who saw other people",
     "untrained": "control: untrained generators",
     "copy_machine": "ceiling: training photos as generated",
     "identity_twin": "ceiling: their other unseen photos as generated",
@@ -33,14 +33,14 @@ CONTROL_STYLES = {
 
 def plot_scores(queries, title, xlabel="score: cosine to the nearest generated face"):
     """Scores of members and non-members, a panel a half; ``queries``: half, is_member, score."""
-    halves = sorted(queries.half.unique())
+    halves, edges = sorted(queries.half.unique()), np.histogram_bin_edges(queries.score, 24)
     figure, axes = plt.subplots(1, len(halves), figsize=(4.8 * len(halves), 3), squeeze=False, sharex=True)
     for axis, half in zip(axes.flat, halves, strict=True):
         part = queries[queries.half == half]
         data = part.assign(person=np.where(part.is_member, "member", "non-member"))
         sns.histplot(
             data, x="score", hue="person", hue_order=["member", "non-member"], palette=[MEMBER, OTHER],
-            bins=24, stat="density", common_norm=False, element="step", alpha=0.35, ax=axis,
+            bins=edges, stat="density", common_norm=False, element="step", alpha=0.35, ax=axis,
         )  # fmt: skip
         axis.set(title=f"{title}: GAN {half}", xlabel=xlabel, ylabel="density")
         axis.get_legend().set_title("")
@@ -99,7 +99,8 @@ def plot_intervals(rows, names, title="", colours=MEMBER, legend=None):
     axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
     axis.set_yticks(range(len(rows)), names, fontsize=8)
     axis.invert_yaxis()
-    axis.set(title=title, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
+    left = min(0.3, rows[["value", "low"]].min(axis=None) - 0.03)
+    axis.set(title=title, xlabel="AUC (0.5, dotted, is chance)", xlim=(left, 1.02))
     for name, colour in (legend or {}).items():
         axis.plot([], [], "o", color=colour, label=name)
     if legend:
@@ -134,7 +135,8 @@ def plot_memberships(rows, title=""):
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
         axis.set_yticks(range(len(place)), list(place), fontsize=8)
-        axis.set(title=embedder, xlabel="AUC (0.5, dotted, is chance)", xlim=(min(0.3, rows.value.min() - 0.03), 1.02))
+        left = min(0.3, rows[["value", "low"]].min(axis=None) - 0.03)
+        axis.set(title=embedder, xlabel="AUC (0.5, dotted, is chance)", xlim=(left, 1.02))
     axes.flat[0].invert_yaxis()
     handles, labels = axes.flat[0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -192,13 +194,13 @@ def plot_progress(rows, title=""):
 
 def plot_sizes(rows):
     """AUC against the number of people in the training set: identity and image membership, photo level, pooled."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(12, 3.6), sharey=True)
     for axis, membership in zip(axes, ("identity", "image"), strict=True):
         part = rows[rows.membership == membership]
         for k, ((gan, embedder, attack), table) in enumerate(part.groupby(["gan", "embedder", "attack"], sort=False)):
             shift = 1 + 0.03 * (k - 0.5)
             table = table.sort_values(["num_identities", "seed"])
-            x = table.num_identities * shift
+            x = table.num_identities * shift * (1 + 0.02 * table.groupby("num_identities").cumcount())  # seeds side by side
             label = f"{gan}, {attack}" + (f" ({embedder})" if embedder else "")
             reach = np.stack([table.value - table.low, table.high - table.value]).clip(0)
             points = axis.errorbar(x, table.value, yerr=reach, fmt="o", capsize=3, label=label)
@@ -212,7 +214,7 @@ def plot_sizes(rows):
         axis.set_xticklabels([str(s) for s in sizes])
         axis.set_xlim(min(sizes) * 0.7, max(sizes) * 1.4)
     axes[0].set_ylabel("AUC, pooled over two GANs")
-    axes[0].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

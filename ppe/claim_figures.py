@@ -4,6 +4,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from ppe.attack_figures import CONTROL_NAMES, CONTROL_STYLES
@@ -16,6 +17,11 @@ SWEEP_TITLES = {
     "photos": "More photos of the same people",
 }  # fmt: skip
 ATTACK_STYLES = {"a": {"color": "#D55E00", "linewidth": 1.8}, "b": {"color": "#D55E00", "linewidth": 1.8, "linestyle": "--"}}
+UNITS = {
+    "C1": ("AUC (0.5, dotted, is chance)", 0.5), "C2": ("difference of AUC (0, dotted, is none)", 0.0),
+    "C4": ("generated faces that match the person, more in a hundred (0, dotted, is none)", 0.0),
+}  # fmt: skip
+"""Claim -> what its evidence is measured in, and where there is none."""
 PANELS = 4
 LOWEST_RATE = 5e-3
 """Runs side by side, and where the log-log panels of ``plot_rocs`` begin."""
@@ -57,36 +63,47 @@ def plot_rocs(curves, resolved):
 
 
 def plot_evidence(claims, title=""):
-    """Each piece of evidence for C1 (AUC) and C2 (difference of two AUCs) with its interval, coloured by its verdict.
+    """Each piece of evidence for C1 (AUC), C2 (difference of two AUCs) and C4 (difference of two shares of generated faces) with
+    its interval, coloured by its verdict.
 
     claims : DataFrame of ``judge_claims``. Hollow: too few people for an interval.
     """
-    panels = [("C1", "AUC (0.5, dotted, is chance)", 0.5), ("C2", "difference of AUC (0, dotted, is none)", 0.0)]
-    panels = [panel for panel in panels if ((claims.claim == panel[0]) & claims.value.notna()).any()]
-    heights = [max(2, int((claims.claim == claim).sum())) for claim, _, _ in panels]
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(9, 0.3 * sum(heights) + 1.1 * len(panels)), height_ratios=heights, squeeze=False
-    )
-    for axis, (claim, xlabel, null) in zip(axes.flat, panels, strict=True):
-        part = claims[(claims.claim == claim) & claims.value.notna()]
+    has_unit = claims.value.notna() & ((claims.claim != "C4") | claims.measure.str.startswith("difference"))
+    panels = [(name, label, null, claims[has_unit & (claims.claim == name)]) for name, (label, null) in UNITS.items()]
+    panels = [panel for panel in panels if len(panel[-1])]
+    heights = [max(2, len(part)) for *_, part in panels]
+    size = (9, 0.3 * sum(heights) + 1.1 * len(panels))
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=heights, squeeze=False)
+    for axis, (claim, xlabel, null, part) in zip(axes.flat, panels, strict=True):
+        scale = 100 if claim == "C4" else 1
         for i, row in enumerate(part.itertuples()):
             colour, has_interval = VERDICT_COLOURS[row.verdict], np.isfinite(row.low)
             if has_interval:
-                axis.plot([row.low, row.high], [i, i], color=colour, linewidth=3, alpha=0.4, solid_capstyle="butt")
-            axis.plot(row.value, i, "o", color=colour, markerfacecolor=colour if has_interval else "white")
-        sizes = [f"{r.people} people x {r.photos} photos, {r.kimg} kimg" for r in part.itertuples()]
-        names = [f"{r.dataset} {r.gan} {r.resolution} px: {size}" for r, size in zip(part.itertuples(), sizes, strict=True)]
-        axis.set_yticks(range(len(part)), names, fontsize=8)
+                ends = [scale * row.low, scale * row.high]
+                axis.plot(ends, [i, i], color=colour, linewidth=3, alpha=0.4, solid_capstyle="butt")
+            axis.plot(scale * row.value, i, "o", color=colour, markerfacecolor=colour if has_interval else "white")
+        axis.set_yticks(range(len(part)), [_name_evidence(row) for row in part.itertuples()], fontsize=8)
         axis.set_ylim(len(part) - 0.4, -0.6)
         axis.axvline(null, color="black", linestyle=":", linewidth=1)
         axis.set(xlabel=xlabel, title=claim)
-    drawn = claims[claims.claim.isin([claim for claim, _, _ in panels]) & claims.value.notna()]
+    drawn = pd.concat([part for *_, part in panels])
     for verdict, colour in VERDICT_COLOURS.items():
         if (drawn.verdict == verdict).any():
             axes.flat[0].plot([], [], "o", color=colour, label=verdict)
     axes.flat[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def _name_evidence(row):
+    """What a line of ``plot_evidence`` is of, in words: a mean over runs says so, and one of its runs has that run's name."""
+    if row.claim == "C4":
+        return f"{row.dataset} {row.gan} {row.resolution} px: {row.comparison}, {row.people} people tested"
+    if row.reason == "one of several seeds":
+        return row.runs.replace(" ", " against ")
+    num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
+    seeds = f", mean of {num_seeds} seeds" if num_seeds > 1 else ""
+    return f"{row.dataset} {row.gan} {row.resolution} px: {row.people} people x {row.photos} photos, {row.kimg} kimg{seeds}"
 
 
 def plot_sweeps(sweeps):

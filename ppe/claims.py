@@ -21,19 +21,21 @@ def judge_claims(rows, doses=None, judged_p=0.01):
     """Judge the four claims on a study's rows.
 
     - **C1**, for each setting (data set, GAN, resolution, people, photos, kimg): supported if the interval of the pooled
-      identity AUC on unseen photos lies above 0.5; not supported if it ends below ``SMALL_AUC``; else not resolved at this
-      size. Below ``MIN_PEOPLE`` people a side there is no interval, so it is not resolved.
+      identity AUC on unseen photos lies above 0.5 (an effect may be there and small: then the reason says so); not supported
+      if it ends below ``SMALL_AUC``; else not resolved at this size. Below ``MIN_PEOPLE`` people a side there is no interval,
+      so it is not resolved.
     - **C2**, for each series of sizes at equal kimg, or at equal epochs: the AUC of the smallest size with an interval minus
       that of the largest. Supported if the interval lies above 0; not supported if it ends below ``SMALL_DIFFERENCE``; else
       not resolved. Other pairs, and more photos of the same people, are shown.
     - **C3** takes from each (data set, GAN, resolution) C1's setting with the fewest people that have an interval (then
-      most photos, most kimg, most seeds): supported if C1 is in every one, not supported if it is not in one, else not
-      resolved; not measured below two data sets and two GANs.
+      most photos, most kimg, most seeds), so it says nothing about many people: supported if C1 is in every one, not supported
+      if it is not in one, else not resolved; not measured below two data sets and two GANs.
     - **C4** is judged on ``doses``: see ``judge_doses``.
 
     *Seeds.* Each is shown; the verdict is on the mean of values and of interval ends. The mean of k seeds gets no narrower
     than one, since seeds may draw the same people. *No verdict* is built on seed 0 (used for tuning), on runs whose judged
     control failed, without a face net that is sound, or whose people differ in training photos: they are shown, and why.
+    Each setting is judged by itself at 95 %; nothing is corrected for their number.
 
     Parameters
     ----------
@@ -117,7 +119,9 @@ def _judge_interval(low, high, null, small):
     if not np.isfinite(low):
         return "not resolved", f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
     if low > null:
-        return "supported", f"the interval lies above {null:g}", f"a rerun whose interval holds {null:g}, or whose control fails"
+        size = f", and ends below {small}: there, and small" if high < small else ""
+        change = f"a rerun whose interval holds {null:g}, or whose control fails"
+        return "supported", f"the interval lies above {null:g}{size}", change
     if high < small:
         return "not supported", f"the interval ends below {small}", f"a rerun whose interval reaches {small}"
     return "not resolved", f"the interval holds {null:g} and reaches {small}", "more people: the interval narrows with their root"
@@ -148,17 +152,20 @@ def judge_cells(leaks):
         verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "not resolved"
     share = found.count("supported") / len(cells) if len(cells) else np.nan
     change = "another data set, GAN or resolution: a line in params.yaml, runs"
-    return pd.DataFrame([describe_claim("C3", runs=" ".join(cells.runs), measure="share of cells that support C1", value=share,
-                                        verdict=verdict, reason="; ".join(reasons), what_would_change=change)])
+    found = {"measure": f"share of {len(cells)} settings that support C1", "value": share, "runs": " ".join(cells.runs)}
+    end = {"verdict": verdict, "reason": "; ".join(reasons), "what_would_change": change}
+    return pd.DataFrame([describe_claim("C3", **found, **end)])
 
 
 def judge_doses(doses, judged_p=0.01):
     """C4: a row a square and measure: the contrast of the largest dose and 0, of the net that gives the verdict.
 
     ``match_share``, the share of generated faces that match the person, is judged. Supported: from dose 0 to the largest the
-    share grows more than for null people in the same places (p < ``judged_p``). Not supported: its interval ends below a
-    tenth of what a GAN that copies would show. Else not resolved. Other measures are shown, and so are squares of so few
-    people that no p can be that small. Each square is judged by itself; nothing is corrected for their number.
+    share grows more than for null people in the same places (p < ``judged_p``): somebody comes through, which is not
+    everybody, so the reason says for how many it grew. Not supported: its interval ends below ``COPY_SHARE`` of what a GAN
+    that copies would show. Else not resolved. The interval takes the effect to be the same for all, since so few people have
+    no other. Other measures are shown, and so are squares of so few people that no p can be that small. Each square is
+    judged by itself; nothing is corrected for their number.
 
     doses : DataFrame, the rows of the squares (``results/<study>/doses.csv``), or None.
     """
@@ -173,19 +180,30 @@ def judge_doses(doses, judged_p=0.01):
             if len(means):
                 name = f"{measure}, against {reference}" if reference else measure
                 contrast = table[table.statistic == "contrast"]
+                grown = _say_who_grew(table[table.statistic == "person"])
                 excuse = "" if is_sound else NO_NET
                 if measure != "match_share" or not len(contrast):
                     excuse = excuse or "no verdict is built on this measure"
                 elif smallest_p(contrast.num_people.iloc[0], contrast.num_null.iloc[0]) >= judged_p:
                     excuse = excuse or f"so few people cannot reach p < {judged_p}"
-                parts.append(_judge_dose(means, contrast, ceiling, judged_p, name, excuse))
+                parts.append(_judge_dose(means, contrast, ceiling, judged_p, name, excuse, grown))
     if not parts:
         parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no squares",
                                 what_would_change="a study with squares")]  # fmt: skip
     return pd.DataFrame(parts)
 
 
-def _judge_dose(means, contrast, ceiling, judged_p, measure, excuse):
+def _say_who_grew(people):
+    """For how many people the value is larger at the largest dose than at 0, and how much of the sum is one person's."""
+    ends = [people[people.dose == dose].groupby("person").value.mean() for dose in (people.dose.max(), 0)]
+    growth = (ends[0] - ends[1]).dropna()
+    if not len(growth):
+        return ""
+    most = f", and one makes {growth.max() / growth.sum():.0%} of the sum" if growth.sum() > 0 and len(growth) > 1 else ""
+    return f"; it grew for {(growth > 0).sum()} of {len(growth)} people{most}"
+
+
+def _judge_dose(means, contrast, ceiling, judged_p, measure, excuse, grown):
     """The claim of one measure of a square, from its means at each dose and, where there is one, its contrast."""
     first, last = means.iloc[0], means.iloc[-1]
     reason = f"{last.value:.3g} at a dose of {last.dose:.1%}, {first.value:.3g} at {first.dose:.1%}"
@@ -193,7 +211,7 @@ def _judge_dose(means, contrast, ceiling, judged_p, measure, excuse):
     if len(contrast):
         row = contrast.iloc[0]
         numbers = {name: row[name] for name in ("value", "low", "high")}
-        reason += f"; p = {row.p_value:.3g} against {row.num_null:g} null people; a GAN that copies: {ceiling:.3g}"
+        reason += f"; p = {row.p_value:.3g} against {row.num_null:g} null people; a GAN that copies: {ceiling:.3g}{grown}"
         measure = f"difference of {measure}"
         if row.p_value < judged_p:
             verdict, change = "supported", f"a rerun with p of {judged_p} or more"

@@ -7,11 +7,16 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
+
 from ppe.costs import note_costs
 from ppe.doses import ROW_COLUMNS as SQUARE_COLUMNS
 from ppe.evaluation import RUN_COLUMNS
 from ppe.params import find_shared, load_params, load_table
+from ppe.storage import copy_whole
 
+LAST_WORDS = ".checkpoints/last-words.txt"
+"""Where a stage without a notebook leaves its sentence, since dvc says something below it."""
 SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
 """Errors that ppe raises with a sentence of its own."""
 NO_ROOM = ("No space left on device", "File too large", "unexpected pos")
@@ -60,10 +65,17 @@ def _call(command, folder, environment=None, hint=None):
 
 
 def _find_sentence(folder, since):
-    """What the notebook that stopped last said, without the traceback above it; "" where none did."""
+    """What the stage that stopped last said, without the traceback above it; "" where none did."""
+    words = folder / LAST_WORDS
+    if words.is_file() and words.stat().st_mtime >= since:
+        return words.read_text()
     books = [book for book in (folder / "executed").glob("*.ipynb") if book.stat().st_mtime >= since]
     for book in sorted(books, key=lambda book: book.stat().st_mtime, reverse=True)[:1]:
-        outputs = [output for cell in json.loads(book.read_text())["cells"] for output in cell.get("outputs", [])]
+        try:
+            cells = json.loads(book.read_text())["cells"]
+        except (ValueError, KeyError):
+            return ""  # half a notebook, of a disk that is full: dvc has said what there is to say
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
         for error in [output for output in outputs if output["output_type"] == "error"]:
             if error["ename"] == "KeyboardInterrupt":
                 raise KeyboardInterrupt
@@ -154,7 +166,9 @@ def has_rows(params, run):
     """Whether the run's rows are there, and of its present settings."""
     file, settings = params.rows_file(run), params.runs[run].model_dump()
     settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
-    return file.exists() and all(load_table(file).iloc[0][name] == settings[name] for name in RUN_COLUMNS)
+    rows = load_table(file) if file.exists() else pd.DataFrame()
+    is_ours = len(rows) > 0 and set(RUN_COLUMNS) <= set(rows)  # else none, or an older code's
+    return is_ours and all(rows.iloc[0][name] == settings[name] for name in RUN_COLUMNS)
 
 
 def has_square_rows(params, square):
@@ -164,14 +178,16 @@ def has_square_rows(params, square):
         return False
     rows = load_table(file)
     own = [name for name in SQUARE_COLUMNS if name in settings]
-    if not set(own) <= set(rows):
-        return False  # an older code's
+    if not len(rows) or not set(own) <= set(rows):
+        return False  # none, or an older code's
     doses = {0.0} if settings["kind"] == "none" else set(settings["doses"])
     return all(rows.iloc[0][name] == settings[name] for name in own) and set(rows.dose.dropna()) == doses
 
 
 def bring_back(copy, results):
-    """Copy a study's results, with the params and the lock that made them, to the project."""
-    shutil.copytree(copy / "results" / results.name, results, dirs_exist_ok=True)
+    """Copy a study's results, with the params and the lock that made them, to the project, each file whole or not at all."""
+    source = copy / "results" / results.name
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        copy_whole(file, results / file.relative_to(source))
     for file in ("params.yaml", "dvc.lock"):
-        shutil.copyfile(copy / file, results / file)
+        copy_whole(copy / file, results / file)

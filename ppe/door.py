@@ -5,6 +5,7 @@ The index counts photos whose header can be read; how many hold a face shows lat
 
 from ppe.datasets import mark_auxiliary, split_auxiliary
 from ppe.identities import GROUPS, choose_half
+from ppe.squares import SPLIT_SETTINGS, split_square
 
 
 def check_people(index, dataset, settings, runs, embedders):
@@ -53,3 +54,26 @@ def check_people(index, dataset, settings, runs, embedders):
             f"{same} pairs of one person and {other} of two, and half are drawn of either: set it to at most "
             f"{2 * min(same, other)}, or make more people auxiliary (params.yaml)"
         )
+
+
+def check_squares(index, dataset, settings, squares):
+    """Check that a data set has the people and photos that its squares need.
+
+    Parameters
+    ----------
+    index, dataset, settings : as in ``check_people``.
+    squares : dict of str -> section of params; squares of other data sets are left alone.
+
+    Raises
+    ------
+    ValueError
+        Of ``ppe.squares.split_square``, with the square's name.
+    """
+    roles = mark_auxiliary(index, **settings.auxiliary.model_dump())
+    table = index.assign(role=roles, duplicate_of="")[index.readable]
+    for name, square in squares.items():
+        if square.dataset == dataset:
+            try:
+                split_square(table, **square.model_dump(include=SPLIT_SETTINGS))
+            except ValueError as error:
+                raise ValueError(f"square {name}: {error}") from None

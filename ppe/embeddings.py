@@ -3,12 +3,18 @@
 Huang et al. 2007, "Labeled Faces in the Wild", for the verification protocol.
 """
 
+import tempfile
+
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from ppe.blocks import read_block
 from ppe.faces import resize_faces
+
+MAX_IN_MEMORY = 2**28
+"""Bytes of embeddings that are kept in memory, 131,072 rows of 512 numbers; more go to a file, so that memory stays flat."""
 
 
 def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"):
@@ -28,7 +34,9 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
 
     Returns
     -------
-    Tensor [N, D], float32, on the CPU. Unit L2 norm; row i is face i.
+    Tensor [N, D], float32, on the CPU. Unit L2 norm; row i is face i. Above ``MAX_IN_MEMORY`` bytes, where ``ppe.distances``
+    reads them block by block: a numpy memmap, read-only, of a file in the folder for temporary files ($TMPDIR), which is gone
+    as soon as the array is.
 
     Raises
     ------
@@ -41,19 +49,28 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
         raise ValueError(f"batch_size={batch_size} is not at least 1")
     embedder = embedder.to(device)
 
-    parts = []
+    kept, num_bytes, file = [], 0, None
     # One empty batch where there are no faces, so that the result still has its D columns.
     for start in range(0, max(len(faces), 1), batch_size):
-        batch = torch.from_numpy(np.array(faces[start : start + batch_size]))  # a copy: a memmap may be read-only
+        batch = read_block(faces, start, batch_size)
         if resolution is not None:
             batch = resize_faces(batch, resolution)
         with torch.inference_mode():
-            parts.append(embedder(batch.to(device)).cpu())
-    embeddings = torch.cat(parts)
-    if not embeddings.isfinite().all():
-        row = int((~embeddings.isfinite()).any(1).nonzero()[0])
-        raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged")
-    return embeddings
+            vectors = embedder(batch.to(device)).cpu()
+        if not vectors.isfinite().all():
+            row = start + int((~vectors.isfinite()).any(1).nonzero()[0])
+            raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged")
+        kept.append(vectors)
+        num_bytes += vectors.nbytes
+        if num_bytes > MAX_IN_MEMORY:
+            file = file or tempfile.TemporaryFile()
+            file.writelines(part.numpy().tobytes() for part in kept)
+            kept.clear()
+    if file is None:
+        return torch.cat(kept)
+    with file:  # what is mapped outlives it
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(len(faces), vectors.shape[1]))
 
 
 def verify_pairs(embeddings, identity, *, num_pairs, seed):
@@ -179,6 +196,8 @@ def _find_threshold(score, is_same):
 
 
 def extend_embeddings(embedded, faces, net, device="cpu"):
-    """Embed the faces that come after those that are embedded already: Tensor [len(faces), D], on the CPU."""
+    """Embed the faces that come after those that are embedded already: all of ``faces``, as ``embed_faces`` returns them."""
     rest = faces[len(embedded) :]
+    if 4 * embedded.shape[1] * len(faces) > MAX_IN_MEMORY:
+        return embed_faces(faces, net, device=device) if len(rest) else embedded
     return torch.cat([embedded, embed_faces(rest, net, device=device)]) if len(rest) else embedded

@@ -153,7 +153,7 @@ def choose_embedder(verification):
 
 
 def judge_control(rows, judged_p, embedder):
-    """Whether the judged control failed: GAN c, who saw nobody, must not tell the halves apart.
+    """Whether the judged control failed: GAN c, who saw nobody of either half, must not tell the halves apart.
 
     rows : of ``evaluate_scores``. Returns (failed, p): the halves mirror each other, so p is twice the smaller of their
     one-sided permutation p-values (identity attack, identity membership, per photo); failed where p < ``judged_p``. It

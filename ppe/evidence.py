@@ -10,7 +10,7 @@ from ppe.metrics import MIN_VERIFICATION_AUC
 QUESTIONS = {
     "C1": "Is a trained person told by photos that were never trained on?",
     "C2": "Does it weaken as the number of trained people grows?",
-    "C3": "Does it hold across data sets, GANs and resolutions?",
+    "C3": "Does it hold across data sets and GANs?",
     "C4": "Does one over-represented person leak where everybody else is diverse?",
 }
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]

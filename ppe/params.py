@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -85,13 +86,15 @@ class Params(Paths):
                              f"{crowds.doses[-1]}: give both one largest dose, and no more people to the first")
 
 
+WRITING = 10.0  # seconds that what started a kernel may take to write its notebook once the kernel has ended
 _turn = []  # the open lock file of this process, where it is a stage of dvc
 
 
 def _wait_for_turn(path, stage):
     """One stage at a time in a folder: a dvc that was killed leaves its notebook at work, and the two must not mix.
 
-    Returns the open file; the lock lasts until the process ends.
+    A kernel's end is not its notebook's, which papermill writes last: where the one before was started by a process that
+    lives, that is waited for, too. Returns the open file; the lock lasts until the process ends.
     """
     path.parent.mkdir(exist_ok=True)
     lock = open(path, "a+")
@@ -101,10 +104,23 @@ def _wait_for_turn(path, stage):
         lock.seek(0)
         print(f"{stage}: {lock.read()} is still at work in this folder: waiting until it ends", flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.seek(0)
+    before, until = re.search(r"started by (\d+)", lock.read()), time.monotonic() + WRITING
+    while before and _is_alive(int(before[1])) and time.monotonic() < until:
+        time.sleep(0.1)
     lock.truncate(0)
-    lock.write(f"{stage} (process {os.getpid()})")
+    lock.write(f"{stage} (process {os.getpid()}, started by {os.getppid()})")
     lock.flush()
     return lock
+
+
+def _is_alive(process):
+    """Whether there is such a process of ours."""
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return process > 1  # 1: what started it has ended, and the system's first process took its place
 
 
 def load_params(name=None, root=None):
@@ -155,7 +171,7 @@ def _read(file, root, base):
     label = str(file.relative_to(root))
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_OnceLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of a date that is none, or not UTF-8
         raise ValueError(f"{label} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{label} holds {type(content).__name__}, not sections: it needs {list(Params.model_fields)}")
@@ -177,6 +193,8 @@ def _say(error, file):
         return f"{where} is not a known key: remove it or check its spelling ({file})"
     if error["type"] == "missing":
         return f"{where} is missing ({file})"
+    if error["type"] == "float_type" and isinstance(error["input"], str) and re.fullmatch(r"[\d.]+[eE][-+]?\d+", error["input"]):
+        message += ", and YAML takes this for text: write a point and a sign, as in 8.0e-4"
     got = "" if isinstance(error["input"], (dict, pydantic.BaseModel)) else f"={error['input']!r}"
     return f"{where}{got}: {message} ({file})" if where else f"{message} ({file})"
 

@@ -163,7 +163,11 @@ class Paths(Section):
 
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
-        return self._root / Path(os.path.expandvars(path)).expanduser()
+        try:
+            return self._root / Path(os.path.expandvars(path)).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{path} names a person whom this machine does not know: write the folder in full "
+                             f"({self._file})") from None
 
     def _dataset(self, name):
         check_member("dataset", name, self.datasets, self._file)

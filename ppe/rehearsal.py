@@ -27,7 +27,8 @@ def find_radius(embeddings, identity, false_match_rate):
     person = pd.factorize(np.asarray(identity))[0]
     cosine = (embeddings @ embeddings.T).cpu().numpy()[person[:, None] != person[None]]
     if not len(cosine):
-        raise ValueError("all photos are of one person, but the radius is a share of the pairs of strangers")
+        raise ValueError("all photos are of one person, but the radius is a share of the pairs of strangers: make more people "
+                         "auxiliary (params.yaml: datasets, auxiliary)")
     return 1 - float(np.quantile(cosine, 1 - false_match_rate))
 
 

@@ -8,12 +8,11 @@ import time
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import cohen_kappa_score
 
 from ppe.attacks import score_identity
 from ppe.embeddings import embed_faces
 from ppe.evaluation import NO_ROWS, judge_queries, label_rows
-from ppe.intervals import bootstrap_people
+from ppe.intervals import MIN_PEOPLE, bootstrap_people
 from ppe.metrics import compute_roc
 from ppe.sampling import sample_faces
 from ppe.scoring import HALVES, aggregate_queries, select_queries
@@ -151,12 +150,13 @@ def judge_events(scores, members, *, embedder, settings):
     return pd.concat(parts, ignore_index=True)
 
 
-def judge_agreement(scores, members, verdict_fpr):
-    """Cohen's kappa of two embedders' verdicts on the same unseen photos, each at its threshold of one FPR.
+def judge_agreement(scores, members, verdict_fpr, *, num_resamples=2000, confidence=0.95, seed=0):
+    """Cohen's (1960) kappa of two embedders' verdicts on the same unseen photos, each at its threshold of one FPR.
 
     scores : DataFrame of ``score_photos``, the identity attack by all embedders. verdict_fpr : float, in (0, 1).
+    num_resamples, confidence, seed : of the interval, percentiles over draws of people of either group; thresholds stay.
     Returns rows, metric ``verdict_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
-    mean over the halves; NaN where the people do not resolve that FPR.
+    mean over the halves; NaN where the people do not resolve that FPR, and no interval below ``MIN_PEOPLE`` people a group.
     """
     verdicts, is_resolved = {}, True
     for embedder, table in scores.groupby("embedder", sort=False):
@@ -164,16 +164,36 @@ def judge_agreement(scores, members, verdict_fpr):
         for half, part in queries.groupby("half"):
             roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
             threshold = roc.threshold[roc.fpr <= verdict_fpr].min()
-            verdicts[embedder, half] = (part.score >= threshold).to_numpy()
+            verdicts[embedder, half] = part.assign(verdict=part.score >= threshold).reset_index(drop=True)
             is_resolved &= part[~part.is_member].identity.nunique() >= 1 / verdict_fpr
     names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
     rows = []
     for first, second in itertools.combinations(names, 2):
         pairs = [(verdicts[first, half], verdicts[second, half]) for half in HALVES]
-        value = np.mean([cohen_kappa_score(*pair) for pair in pairs]) if is_resolved else np.nan
-        row = {"metric": "verdict_kappa", "value": float(value), "low": np.nan, "high": np.nan}
+        drawn = np.full(1 + num_resamples, np.nan)
+        if is_resolved:
+            drawn = np.mean([_resample_kappa(*pair, num_resamples, seed) for pair in pairs], axis=0)
+        few = pairs[0][0].groupby("is_member").identity.nunique().min() < MIN_PEOPLE
+        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        low, high = (np.nan, np.nan) if few or not is_resolved or num_resamples < 2 else np.nanquantile(drawn[1:], tails)
+        row = {"metric": "verdict_kappa", "value": float(drawn[0]), "low": float(low), "high": float(high)}
         rows.append(label_rows([row], embedder=first, versus=second))
     return pd.concat(rows, ignore_index=True) if rows else NO_ROWS
+
+
+def _resample_kappa(first, second, num_resamples, seed):
+    """Kappa of two columns of verdicts on the same rows: as they are, then of draws of people: [1 + num_resamples]."""
+    both = 2 * first.verdict.to_numpy(int) + second.verdict.to_numpy(int)
+    cells = pd.crosstab(first.identity, both).reindex(columns=range(4), fill_value=0)
+    is_member = first.groupby("identity").is_member.first()[cells.index].to_numpy()
+    rng, counts = np.random.default_rng(seed), np.ones((1 + num_resamples, len(cells)))
+    for people in (np.flatnonzero(~is_member), np.flatnonzero(is_member)):
+        counts[1:, people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), num_resamples)
+    neither, only_second, only_first, agreed = (counts @ cells.to_numpy()).T / (counts @ cells.sum(axis=1).to_numpy())
+    one, other = only_first + agreed, only_second + agreed
+    by_chance = one * other + (1 - one) * (1 - other)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (neither + agreed - by_chance) / (1 - by_chance)
 
 
 def _judge_slice(scores, members, ids, name, embedder, settings):

@@ -6,15 +6,17 @@ Each function imports what it needs itself: a stage depends on what its own comm
 from math import isclose
 
 from ppe.params import load_params
+from ppe.paths import check_member
 
 
 def index(dataset):
     """Write the table of a data set's photos."""
     from ppe.datasets import read_index
-    from ppe.door import check_people
+    from ppe.door import check_people, check_squares
     from ppe.params import save_table
 
     params = load_params(dataset)
+    file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
     settings = params.datasets[dataset]
     table = read_index(
         settings.reader,
@@ -23,9 +25,10 @@ def index(dataset):
         download_dir=params.download_folder(),
         **params.index_settings(dataset),
     )
-    save_table(table, params.index_file(dataset))
+    save_table(table, file)
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
     check_people(table, dataset, settings, params.runs, params.embedders)
+    check_squares(table, dataset, settings, params.squares)
 
 
 def train(run):
@@ -35,6 +38,7 @@ def train(run):
     from ppe.params import choose_device, load_table
 
     params = load_params(run)
+    check_member("run", run, params.runs, "params.yaml")
     settings = params.runs[run]
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
     sizes = settings.model_dump(include={"num_identities", "train_photos", "max_train_photos", "query_photos", "seed"})
@@ -57,6 +61,7 @@ def crowd(square):
     from ppe.squares import SPLIT_SETTINGS, split_square
 
     params = load_params(square)
+    check_member("square", square, params.squares, "params.yaml")
     settings, device = params.squares[square], choose_device(params.device)
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
     split, plan = split_square(table[table.detected], **settings.model_dump(include=SPLIT_SETTINGS))
@@ -106,11 +111,12 @@ def embed_crowd(square):
     from ppe.params import choose_device, load_array, save_array
 
     params = load_params(square)
+    check_member("square", square, params.squares, "params.yaml")
     dataset = params.squares[square].dataset
     files = sorted(params.crowd_faces_folder(square).glob("*.npy"))
     for name in params.datasets[dataset].embedders:
         net = load(params.embedders[name].net, params.weights_file(name, dataset))
-        vectors = [embed_faces(load_array(file), net, device=choose_device(params.device)).numpy() for file in files]
+        vectors = [np.asarray(embed_faces(load_array(file), net, device=choose_device(params.device))) for file in files]
         save_array(np.stack(vectors), params.crowd_embeddings_folder(square) / f"{name}.npy")
     print(f"{square}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,9 +38,17 @@ def write_whole(path):
         os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(f"{path} could not be written ({reason}) and is as it was: make room, then run it again") from None
+        is_forbidden = isinstance(error, (PermissionError, IsADirectoryError, NotADirectoryError))
+        cure = "see that it can be" if is_forbidden else "make room"
+        raise OSError(f"{path} could not be written ({reason}) and is as it was: {cure}, then run it again") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def copy_whole(source, path):
+    """Copy a file by a temporary name."""
+    with write_whole(path) as partial:
+        shutil.copyfile(source, partial)
 
 
 def save_table(table, path):
@@ -50,7 +59,11 @@ def save_table(table, path):
 
 def load_table(path):
     """Read a table of the study. Text stays text (a person may be called NA) and empty text is ""; other gaps are NaN."""
-    table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+    try:
+        table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+    except ValueError as error:  # of pandas, whose words name no file
+        raise ValueError(f"{path} is not a whole table ({' '.join(str(error).split())}): delete it and make it again with "
+                         "`make study`") from None
     text = [name for name in TEXT_COLUMNS if name in table]
     return table.assign(**{name: table[name].fillna("") for name in text})
 

@@ -98,8 +98,8 @@ def _say_value(row):
         return ""
     interval = f" [{row.low:.2f}, {row.high:.2f}]" if np.isfinite(row.low) else ""
     if row.claim == "C4":  # shares of generated faces, often well below a hundredth
-        interval = f" [{row.low:.2%}, {row.high:.2%}]" if np.isfinite(row.low) else ""
-        return f"{row.measure} {row.value:.2%}{interval}"
+        interval = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
+        return f"faces that match: {100 * row.value:+.2f} in 100{interval}"
     return f"{row.measure} {row.value:.2f}{interval}"
 
 

@@ -14,7 +14,7 @@ def test_controls_are_named_in_words_from_top_to_bottom():
     axis = plot_controls(rows).axes[0]
     labels = [text.get_text() for text in axis.get_yticklabels()]
     assert labels == [
-        "the attack", "control: GAN c, who saw nobody, half a", "ceiling: their other unseen photos as generated",
+        "the attack", "control: GAN c, who saw other people, half a", "ceiling: their other unseen photos as generated",
     ]  # fmt: skip
     assert axis.yaxis_inverted()
 

@@ -99,6 +99,9 @@ def make_square(square="many", kind="many", p_value=0.002, contrast=(0.3, 0.2, 0
     rows.append({"measure": "match_share", "statistic": "mean", "dose": 0.1, "value": 0.31})
     numbers = dict(zip(("value", "low", "high"), contrast, strict=True))
     rows.append({"measure": "match_share", "statistic": "contrast", "p_value": p_value, **numbers})
+    grown = [-0.1, 0.1, 0.4, 0.6, 0.5][:num_people]
+    rows += [{"measure": "match_share", "statistic": "person", "person": str(i), "dose": dose, "value": 0.01 + (dose > 0) * more}
+             for i, more in enumerate(grown) for dose in (0.0, 0.03, 0.1)]  # fmt: skip
     rows.append({"measure": "match_share_ceiling", "statistic": "contrast", "value": 0.5})
     return pd.DataFrame([{"low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
 
@@ -121,6 +124,7 @@ def test_the_fourth_claim_is_judged_against_null_people_and_a_gan_that_copies(sq
     if verdict == "supported":
         assert (row.value, row.low, row.high, row.comparison, row.people) == (0.3, 0.2, 0.4, "many", "5")
         reason = "0.31 at a dose of 10.0%, 0.01 at 0.0%; p = 0.002 against 24 null people; a GAN that copies: 0.5"
+        reason += "; it grew for 4 of 5 people, and one makes 40% of the sum"
         assert row.measure == "difference of match_share" and row.reason == reason
 
 

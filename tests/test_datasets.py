@@ -210,3 +210,22 @@ def test_some_drawn_people_have_more_photos():
         read_index("synthetic", seed=3, **sizes, num_prominent=1)
     with pytest.raises(ValueError, match="num_prominent=4"):
         read_index("synthetic", seed=3, **sizes, num_prominent=4, photos_per_prominent=5)
+
+
+@pytest.mark.parametrize(("lines", "sentence"), [
+    (b"1.jpg 7\n1.jpg 8\n", "line 2: '1.jpg' is 8 here and 7 above: keep one of the two"),
+    (b"\xff.jpg 7\n", "is not UTF-8"), (b"1.jpg\n", "line 1: '1.jpg' is not a file name and an identity"),
+])  # fmt: skip
+def test_a_table_of_celeba_that_contradicts_itself_is_a_sentence(tmp_path, lines, sentence):
+    (tmp_path / "img_align_celeba").mkdir()
+    write(tmp_path / "img_align_celeba" / "1.jpg")
+    (tmp_path / "identity_CelebA.txt").write_bytes(lines)
+    with pytest.raises(ValueError, match=sentence):
+        read_index("celeba", root=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(1000), b"no MATLAB file, but a text of some length, as is needed " * 9])
+def test_an_olivetti_file_that_is_none_is_a_sentence(tmp_path, content):
+    (tmp_path / "olivettifaces.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=r"is no MATLAB file, or not whole .*fetch it again \(params.yaml: datasets, root\)"):
+        read_index("olivetti", root=tmp_path)

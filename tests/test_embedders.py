@@ -205,6 +205,16 @@ def test_a_truncated_file_is_refused(tmp_path, name, kept):
         embedders.load("mobilefacenet", cut, **SMALL)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 100, 2_000, 0.3, 0.9])
+def test_a_truncated_file_of_torchs_old_format_is_refused(tmp_path, kept):
+    state = embedders.build("mobilefacenet", **SMALL).net.state_dict()
+    torch.save(state, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "net.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(ValueError, match="truncated"):
+        embedders.load("mobilefacenet", tmp_path / "cut.pth", **SMALL)
+
+
 class Payload:
     def __init__(self, command):
         self.command = command
@@ -222,7 +232,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, write):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("thing", [[torch.zeros(2)], {"epoch": 3}, torch.zeros(2)])
+@pytest.mark.parametrize("thing", [[torch.zeros(2)], {"epoch": 3}, torch.zeros(2), {0: torch.zeros(2)}])
 def test_a_file_that_is_no_state_dict_is_refused(tmp_path, thing):
     torch.save(thing, tmp_path / "net.pth")
     with pytest.raises(ValueError, match="is not a state_dict"):

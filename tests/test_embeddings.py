@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+import ppe.embeddings as embeddings_module
 from ppe import embedders
-from ppe.embeddings import compare_with_truth, compute_verification, embed_faces, verify_pairs
+from ppe.distances import find_nearest
+from ppe.embeddings import compare_with_truth, compute_verification, embed_faces, extend_embeddings, verify_pairs
 from ppe.faces import LANDMARK_COLUMNS, align_faces, resize_faces
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[2] / "shared"))
@@ -65,6 +67,19 @@ def test_arrays_memmaps_and_tensors_are_one(embedder, faces, tmp_path):
     expected = embed_faces(faces, embedder, resolution=32, batch_size=10)
     for same in (faces.numpy(), np.load(tmp_path / "faces.npy", mmap_mode="r")):
         assert torch.equal(embed_faces(same, embedder, resolution=32, batch_size=10), expected)
+
+
+def test_what_is_too_much_for_memory_goes_to_a_file_and_is_the_same(embedder, faces, monkeypatch):
+    expected = embed_faces(faces, embedder, batch_size=5)
+    more = extend_embeddings(expected[:15], faces, embedder)
+    monkeypatch.setattr(embeddings_module, "MAX_IN_MEMORY", 10 * 4 * 128)  # ten rows of the 23
+    mapped = embed_faces(faces, embedder, batch_size=5)
+    assert isinstance(mapped, np.memmap) and mapped.mode == "r" and np.array_equal(mapped, expected.numpy())
+    for one, other in zip(find_nearest(expected[:7], mapped), find_nearest(expected[:7], expected), strict=True):
+        assert torch.equal(one, other)
+    longer = extend_embeddings(mapped[:15], faces, embedder)
+    assert isinstance(longer, np.memmap) and np.allclose(longer, more, atol=1e-5)
+    assert extend_embeddings(mapped, faces, embedder) is mapped
 
 
 def test_no_faces_are_an_empty_table(embedder, faces):

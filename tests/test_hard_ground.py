@@ -1,9 +1,13 @@
 """Bad input through the doors that a reader uses: each is a row with its reason, or one sentence; tests/README.md lists all."""
 
+import fcntl
 import json
 import os
+import re
 import resource
+import shutil
 import struct
+import subprocess
 import sys
 import zlib
 
@@ -18,7 +22,7 @@ from ppe import __main__ as commands
 from ppe import copies, embedders, stages, synthetic
 from ppe.datasets import iter_photos, read_index
 from ppe.faces import prepare_faces
-from ppe.params import load_array, load_table, save_array, save_json, save_table
+from ppe.params import load_array, load_params, load_table, save_array, save_json, save_table
 
 
 @pytest.fixture(scope="session")
@@ -110,13 +114,17 @@ def test_bad_photos_are_rows_with_a_reason_and_good_ones_faces(people, tmp_path)
     (root / "link-loop.png").symlink_to(root / "link-loop.png")
     (root / "link-nowhere.png").symlink_to(root / "none.png")
     (tmp_path / "photos" / "folder-loop").symlink_to(tmp_path / "photos")
+    (root / "phone.HEIC").write_bytes(b"of a telephone")
+    face.save(root / "old.jfif", format="jpeg")
+    (root / "notes.txt").write_text("no picture, and not called one: left alone")
     table = read_faces(tmp_path / "photos", tmp_path)
     wanted = {
         "whole.jpg": "", "truncated.jpg": "truncated", "text.jpg": "not a picture of a known format",
         "empty.jpg": "the file is empty", "one-pixel.png": "1 x 1 px is too small", "wide.png": "30000 x 8 pixels: more than",
         "bomb.png": "decompression bomb", "large-bomb.png": "decompression bomb", "nobody.png": "no face found",
         "pipe.jpg": "not a regular file", "link-out.png": "a link out of the root", "link-loop.png": "symbolic links",
-        "link-nowhere.png": "No such file", "": "a link to a folder",
+        "link-nowhere.png": "No such file", "": "a link to a folder", "old.jfif": "",
+        "phone.HEIC": ".heic is not read: save it as .jpg or .png",
     }  # fmt: skip
     assert set(table.index) == set(wanted)
     for name, reason in wanted.items():
@@ -137,10 +145,16 @@ def test_a_face_is_found_in_every_kind_of_picture(people, tmp_path):
     for name in ("moving.gif", "moving.webp"):
         face.save(root / name, save_all=True, append_images=[Image.fromarray(people[1])])
     Image.fromarray(np.concatenate([people[1], people[2]], axis=1)).save(root / "two.png")
+    beside = Image.new("RGB", (384, 256), (120, 120, 120))
+    beside.paste(Image.fromarray(people[1]), (0, 64))
+    beside.paste(Image.fromarray(people[2]).resize((256, 256)), (128, 0))
+    beside.save(root / "large.png")
     table = read_faces(tmp_path / "photos", tmp_path)
-    assert len(table) == 9 and table.detected.all(), table.reason.to_dict()
-    assert table.num_faces["two.png"] == 2 and (table.num_faces.drop("two.png") == 1).all()
-    copies = table.drop("two.png").image_id
+    assert len(table) == 10 and table.detected.all(), table.reason.to_dict()
+    assert table.num_faces["two.png"] == 2 and (table.num_faces.drop(["two.png", "large.png"]) == 1).all()
+    eye, width = table.loc["large.png", "left_eye_x"], people.shape[2]
+    assert table.num_faces["large.png"] == 2 and eye > width, "the large one, which is on the right, not the small one"
+    copies = table.drop(["two.png", "large.png"]).image_id
     assert set(table.duplicate_of[copies.index]) <= {"", *copies}, "one picture in many formats is one picture"
     assert (table.duplicate_of[copies.index] != "").sum() >= len(copies) - 2
 
@@ -158,6 +172,16 @@ def test_names_come_back_from_the_tables_as_they_went(tmp_path):
     assert set(back.identity[back.readable]) == set(names), "two names that differ in case are two people"
     assert set(back.identity[~back.readable]) == {"line\\nbreak", "carriage\\rreturn"}
     assert back.reason[~back.readable].str.contains("control character: rename it").all()
+
+
+def test_a_broken_name_is_never_written_as_another_files(tmp_path):
+    for name in ("a\nb", "a\\nb", "a\\nb?"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "1.png")
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "1\t.png")
+    index = read_index("folder", root=tmp_path)
+    assert index.image_id.is_unique and len(index) == 6
+    assert set(index.image_id[index.readable]) == {"a\\nb/1.png", "a\\nb?/1.png"}
 
 
 def test_a_file_that_vanishes_midway_is_a_row_with_its_reason(people, tmp_path):
@@ -212,6 +236,35 @@ def test_more_than_there_is_is_refused_before_anything_is_computed(project, coun
     assert sentence in said and "params.yaml" in said and "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"num_null": 5000}, "square tiny: .* but 5000 are asked for as null people"),
+     ({"num_photos": 100_000}, "square tiny: .* photos, but 2 are asked for as subjects: lower")],
+)  # fmt: skip
+def test_a_square_that_asks_for_too_much_is_refused_by_the_first_stage(project, root, change, sentence):
+    preset = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+
+    def ask(content):
+        content.update({key: preset[key] for key in ("runs", "datasets", "squares")})
+        content["squares"] = {name: square | change for name, square in content["squares"].items()}
+
+    assert re.search(sentence.replace("square tiny", "square tiny[a-z-]*"), project(ask, "index", "tiny"))
+
+
+@pytest.mark.parametrize(("command", "kind"), [("index", "dataset"), ("train", "run"), ("crowd", "square"),
+                                               ("embed-crowd", "square")])  # fmt: skip
+def test_a_name_of_another_kind_is_a_sentence(project, command, kind):
+    assert project(nothing, command, "smoke").startswith(f"{kind}='smoke' is not one of [")
+
+
+def write_study(folder, numbers):
+    """A study's copy that has one large result: its folder."""
+    (folder / "results" / "whole").mkdir(parents=True, exist_ok=True)
+    for name in ("results/whole/copy.csv", "params.yaml", "dvc.lock"):
+        (folder / name).write_text("\n".join(map(str, numbers)) if name.endswith("csv") else "small")
+    return folder
+
+
 def write_all(folder, size):
     """Everything that the study writes by a temporary name, about ``size`` bytes each: name -> function that writes it."""
     numbers = np.arange(size // 8)
@@ -220,25 +273,83 @@ def write_all(folder, size):
         "table.csv": lambda: save_table(pd.DataFrame({"a": numbers}), folder / "table.csv"),
         "array.npy": lambda: save_array(numbers, folder / "array.npy"),
         "text.json": lambda: save_json({"a": numbers.tolist()}, folder / "text.json"),
+        "whole/copy.csv": lambda: copies.bring_back(folder.parent / "study", folder / "whole"),
         "net.safetensors": lambda: embedders.save(folder / "net.safetensors", "mobilefacenet", net.state_dict(), {}),
     }
 
 
-@pytest.mark.parametrize("name", ["table.csv", "array.npy", "text.json", "net.safetensors"])
+@pytest.mark.parametrize("name", ["table.csv", "array.npy", "text.json", "net.safetensors", "whole/copy.csv"])
 def test_no_room_on_the_disk_is_a_sentence_and_leaves_what_was_there(tmp_path, name):
     """A limit on the size of a file fails as a full disk does: at some byte in the middle."""
-    (tmp_path / name).write_text("what was there")
+    folder = tmp_path / "written"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("what was there")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    write = write_all(tmp_path, 2**18)[name]
+    write_study(tmp_path / "study", np.arange(2**15))
+    write = write_all(folder, 2**18)[name]
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
     try:
         with pytest.raises(OSError, match=r"could not be written .* and is as it was: make room, then run it again"):
             write()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [file.name for file in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "what was there"
+    left = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+    assert left == [name], "no half of it and nothing beside it"
+    assert (folder / name).read_text() == "what was there"
     write()
-    assert (tmp_path / name).stat().st_size > 2**16
+    assert (folder / name).stat().st_size > 2**16
+
+
+def test_half_a_table_and_rows_of_none_are_no_rows(root, tmp_path):
+    (tmp_path / "half.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"half.csv is not a whole table \(No columns to parse from file\): delete it"):
+        load_table(tmp_path / "half.csv")
+    params = load_params(root=root)
+    run = next(iter(params.runs))
+    rows = load_table(params.rows_file(run))
+    params._base = tmp_path
+    assert not copies.has_rows(params, run)
+    for table, is_ours in ((rows, True), (rows.iloc[:0], False), (rows.drop(columns="kimg"), False)):
+        save_table(table, params.rows_file(run))
+        assert copies.has_rows(params, run) == is_ours
+
+
+@pytest.fixture
+def stage(root, tmp_path):
+    """Start what every stage starts with, as the stage train@x of a project in ``tmp_path``."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(root / name, tmp_path / name)
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / ".checkpoints").mkdir()
+    code = "from ppe.params import load_params; load_params(); print('went on', flush=True)"
+    environment = {**os.environ, "DVC_STAGE": "train@x", "PYTHONPATH": str(root)}
+    call = [sys.executable, "-c", code]
+    return lambda: subprocess.Popen(call, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_stage_waits_for_one_that_lives_on_and_says_so(stage, tmp_path):
+    """A kernel whose dvc was killed holds the lock until it ends."""
+    with open(tmp_path / ".checkpoints" / "stage.lock", "w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("faces@x (process 12, started by 1)")
+        lock.flush()
+        waiting = stage()
+        said = waiting.stdout.readline()
+        assert said == "train@x: faces@x (process 12, started by 1) is still at work in this folder: waiting until it ends\n"
+        assert waiting.poll() is None
+    assert waiting.communicate(timeout=60)[0] == "went on\n" and waiting.returncode == 0
+    assert re.fullmatch(rf"train@x \(process \d+, started by {os.getpid()}\)", (tmp_path / ".checkpoints/stage.lock").read_text())
+
+
+def test_a_stage_waits_until_the_notebook_before_is_written(stage, tmp_path):
+    """papermill writes it when its kernel has ended, and with it the lock: dvc would find a file that it does not know."""
+    papermill = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp_path / ".checkpoints" / "stage.lock").write_text(f"faces@x (process 12, started by {papermill.pid})")
+    waiting = stage()
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(timeout=5)
+    papermill.communicate(b"\n")
+    assert waiting.communicate(timeout=60)[0] == "went on\n" and waiting.returncode == 0
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 100_000])
@@ -261,8 +372,6 @@ def test_an_array_of_objects_runs_no_code(tmp_path):
 
 
 def test_rows_of_other_params_are_refused(root):
-    from ppe.params import load_params
-
     params = load_params(root=root)
     run, settings = next(iter(params.runs.items()))
     rows = load_table(params.rows_file(run))
@@ -292,6 +401,12 @@ def test_the_last_words_of_a_study_that_stops_are_the_notebooks_sentence(tmp_pat
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "RuntimeError", full)
     found = copies._find_sentence(tmp_path, since=2)
     assert found == f"3_train-x stopped: {full}: the disk is full, make room and give the same command again"
+    (tmp_path / "executed" / "3_train-x.ipynb").write_text('{"cells": [')
+    assert copies._find_sentence(tmp_path, since=2) == "", "half a notebook"
+    (tmp_path / ".checkpoints").mkdir()
+    (tmp_path / copies.LAST_WORDS).write_text("square x: lower num_null")
+    assert copies._find_sentence(tmp_path, since=2) == "square x: lower num_null", "of a stage without a notebook"
+    os.utime(tmp_path / copies.LAST_WORDS, (1, 1))
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyboardInterrupt", "")
     with pytest.raises(KeyboardInterrupt):
         copies._find_sentence(tmp_path, since=2)

@@ -65,6 +65,7 @@ def set_run(key, value):
         (set_run("kimg", float("nan")), "runs.synthetic-32-fastgan-10.kimg=nan: Input should be"),
         (set_run("flip", True), "runs.synthetic-32-fastgan-10.flip is not a known key"),
         (set_run("seed", True), "runs.synthetic-32-fastgan-10.seed=True: Input should be a valid integer"),
+        (set_run("kimg", "8e-4"), "and YAML takes this for text: write a point and a sign, as in 8.0e-4"),
     ],
 )
 def test_a_mistake_is_one_sentence(project, change, sentence):
@@ -111,7 +112,8 @@ def test_gans_of_a_square_are_not_those_of_a_run_of_its_name(root, tmp_path):
     assert params.dose_rows_file("tiny") != params.rows_file("tiny")
 
 
-@pytest.mark.parametrize("text", [b"runs: [", b"- a list", b"", b"study: \xff", b"? [a]\n: 1\n"])
+@pytest.mark.parametrize("text", [b"runs: [", b"- a list", b"", b"study: \xff", b"? [a]\n: 1\n", b"study: 2024-13-45\n",
+                                  b"[" * 3000])  # fmt: skip
 def test_a_file_that_is_no_params_file_is_one_sentence(project, tmp_path, text):
     project()
     (tmp_path / "params.yaml").write_bytes(text)
@@ -205,3 +207,9 @@ def test_the_readmes_lines_for_a_folder_of_photos_are_valid_params(root, project
     added = yaml.safe_load(block)
     params = project(lambda content: [content[name].update(section) for name, section in added.items()])
     assert set(added["runs"]) < set(params.runs) and set(added["datasets"]) < set(params.datasets)
+
+
+def test_a_root_of_a_person_who_is_not_there_is_a_sentence(project):
+    params = project(lambda content: content["datasets"]["synthetic"].update(root="~nosuchperson/photos"))
+    with pytest.raises(ValueError, match="names a person whom this machine does not know: write the folder"):
+        params.dataset_root("synthetic")

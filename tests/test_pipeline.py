@@ -15,7 +15,7 @@ NOTEBOOKS = {
 ORDER = [
     "storage", "settings", "paths", "params", "parallel",
     "synthetic", "datasets", "faces", "identities", "squares", "door", "gans", "sampling",
-    "embedders", "embeddings", "realism", "blocks", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
+    "blocks", "embedders", "embeddings", "realism", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
     "doses", "placebos", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims",
     "summary", "scrutiny", "progress", "figures", "attack_figures", "claim_figures", "dose_figures", "pages", "copies",
     "stages", "__main__",

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import cohen_kappa_score
 
 from ppe.scrutiny import (
+    _resample_kappa,
     count_train_photos,
     find_own_similarity,
     judge_agreement,
@@ -141,6 +143,16 @@ def test_nothing_to_judge_gives_no_rows(photos, members):
         assert len(rows) == 0 and {"slice", "value", "half"} <= set(rows.columns)
 
 
+def test_kappa_is_that_of_scikit_learn_and_draws_people():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"identity": np.repeat([f"p{i}" for i in range(30)], 4), "is_member": np.repeat(np.arange(30) < 15, 4)})
+    one, other = (table.assign(verdict=verdict) for verdict in rng.random((2, 120)) < 0.3)
+    other["verdict"] = np.where(rng.random(120) < 0.6, one.verdict, other.verdict)
+    drawn = _resample_kappa(one, other, 500, 1)
+    assert drawn[0] == pytest.approx(cohen_kappa_score(one.verdict, other.verdict)) and len(drawn) == 501
+    assert abs(np.mean(drawn[1:]) - drawn[0]) < 0.05 and 0.03 < np.std(drawn[1:]) < 0.25
+
+
 def test_agreement_of_two_nets(photos, members):
     one = make_scores(photos, 1.0, 1.0)
     same = judge_agreement(pd.concat([one, one.assign(embedder="twin", score=2 * one.score + 1)]), members, 0.1)
@@ -148,4 +160,6 @@ def test_agreement_of_two_nets(photos, members):
     rng = np.random.default_rng(5)
     other = judge_agreement(pd.concat([one, one.assign(embedder="other", score=rng.normal(size=len(one)))]), members, 0.1)
     assert abs(other.value.iloc[0]) < 0.3
+    assert (same.low.iloc[0], same.high.iloc[0]) == pytest.approx((1.0, 1.0))
+    assert other.low.iloc[0] < 0 < other.high.iloc[0] and other.low.iloc[0] < other.value.iloc[0] < other.high.iloc[0]
     assert len(judge_agreement(one, members, 0.1)) == 0

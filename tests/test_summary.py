@@ -82,7 +82,8 @@ def test_the_check_says_it_in_a_line_and_ends_with_a_status(root, tmp_path, monk
     save_table(make_run("ten", (0.9, 0.8, 0.95)), file)
     status, said = check("embedded")
     assert status == 1 and "moved" in said and "fresh 0.900" in said
-    assert check("nothing")[0] == "results/nothing/attacks.csv is not committed: there is nothing to compare with"
+    said = check("nothing")[0]
+    assert said == "results/nothing/attacks.csv is not committed: there is nothing to compare with, as there is for ['embedded']"
 
 
 def test_costs_come_from_papermill_and_of_a_found_training_from_its_files(tmp_path):

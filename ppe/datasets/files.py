@@ -14,7 +14,8 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 MAX_SIDE = 10_000  # pixels; a wider photo is refused: it is a scan, a panorama or a decompression bomb, not a portrait
 LONG_SIDE = 1_024  # pixels; a larger photo is shrunk to it on reading, so that memory stays flat
-PHOTO_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+PHOTO_SUFFIXES = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+OTHER_SUFFIXES = {".avif", ".cr2", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd", ".svg"}  # listed, never read
 
 
 def walk_photos(root):
@@ -27,19 +28,25 @@ def walk_photos(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [(Path(folder, name), "/", "a link to a folder, which is not followed")
                   for name in folders if os.path.islink(os.path.join(folder, name))]
-        found += [(Path(folder, name), "", "") for name in names
-                  if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and not name.startswith(".")]
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in PHOTO_SUFFIXES | OTHER_SUFFIXES and not name.startswith("."):
+                reason = f"{suffix} is not read: save it as .jpg or .png" if suffix in OTHER_SUFFIXES else ""
+                found.append((Path(folder, name), "", reason))
     found += [(Path(error.filename), "/", f"a folder that cannot be listed: {say_error(error)}") for error in locked]
     if not found:
         raise ValueError(f"{root} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}): is it the right folder? "
                          "(params.yaml: datasets, root)")
-    entries = []
+    entries, taken = [], {location.relative_to(root).as_posix() for location, _, _ in found}
     for location, slash, reason in found:
         path = location.relative_to(root).as_posix() + slash
         # A line break in a name would break every table that the name stands in.
         name = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda found: ascii(found[0])[1:-1],
                       os.fsencode(path).decode("utf-8", "backslashreplace"))
         wrong = "" if name == path else "its name is not UTF-8, or holds a control character: rename it"
+        while wrong and name in taken:  # another file may be called as this one is written
+            name += "?"
+        taken.add(name)
         entries.append((name, reason or wrong))
     return entries
 
@@ -118,7 +125,7 @@ def _convert_to_rgb(image):
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
             raise ValueError(f"a picture of 32 bits a pixel (mode {image.mode}), whose white is unknown")
-        image = Image.fromarray(((values.astype(np.int64) + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

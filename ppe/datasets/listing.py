@@ -72,12 +72,17 @@ def list_celeba(root, **_):
         raise FileNotFoundError(f"{root} needs identity_CelebA.txt and the photos in img_align_celeba/ or img_celeba/ "
                                 "(params.yaml: datasets, root)")
     identities = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{table} is not UTF-8 ({error}): save it as UTF-8") from None
+    for number, line in enumerate(lines, start=1):
         fields = line.rsplit(maxsplit=1)
         if len(fields) == 1:
             raise ValueError(f"identity_CelebA.txt, line {number}: {line!r} is not a file name and an identity")
-        if fields:
-            identities[fields[0].strip()] = fields[1]
+        if fields and identities.setdefault(fields[0].strip(), fields[1]) != fields[1]:
+            raise ValueError(f"identity_CelebA.txt, line {number}: {fields[0].strip()!r} is {fields[1]} here and "
+                             f"{identities[fields[0].strip()]} above: keep one of the two lines")
     on_disk = {path: reason for path, reason in walk_photos(root / folder)}
     # Both ways: a name without a file is found missing when it is opened, a file without a name is nobody's.
     files = [(identity, name, f"{folder}/{name}", on_disk.get(name, "")) for name, identity in identities.items()]

@@ -22,9 +22,14 @@ def load_olivetti(root):
     """Load the Olivetti faces: uint8 [400, 64, 64] grey, ten of a person in a row."""
     from scipy.io import loadmat
 
-    faces = loadmat(Path(root) / OLIVETTI_FILE).get("faces")
+    path = Path(root) / OLIVETTI_FILE
+    try:
+        faces = loadmat(path).get("faces")
+    except Exception as error:  # SciPy's reader raises whatever the bytes lead it to
+        raise ValueError(f"{path} is no MATLAB file, or not whole ({error}): fetch it again (params.yaml: datasets, "
+                         "root)") from None
     if faces is None or faces.shape != (4096, 400) or faces.dtype != np.uint8:
-        raise ValueError(f"{OLIVETTI_FILE} holds no 'faces', uint8 [4096, 400]: another file was expected")
+        raise ValueError(f"{path} holds no 'faces', uint8 [4096, 400]: another file was expected (params.yaml: datasets, root)")
     # MATLAB wrote each picture column by column: as rows it lies on its side.
     return faces.T.reshape(400, 64, 64).transpose(0, 2, 1)
 

@@ -184,9 +184,9 @@ def _read_state(path):
             f"{path} is truncated or holds more than tensors, and what could run code is not loaded: "
             "save the network's state_dict alone"
         ) from error
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # torch's reader of old files raises whatever their bytes lead it to
         raise ValueError(f"{path} cannot be read as weights and may be truncated: fetch or train it again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise ValueError(f"{path} is not a state_dict, a dictionary of tensors: save the network's state_dict alone")
     return state, {}
 
