@@ -27,10 +27,14 @@ def study(finished, tmp_path):
     return copy_study(finished, tmp_path / "smoke")
 
 
+def read_status(study):
+    """Stage -> what of it has changed, for the stages that ``dvc repro`` would run."""
+    return json.loads(run(["dvc", "status", "--json"], study).splitlines()[-1])
+
+
 def list_stale(study):
-    """Names of the stages that ``dvc repro`` would run, apart from ``index``, which always looks at the photos again."""
-    status = json.loads(run(["dvc", "status", "--json"], study).splitlines()[-1])
-    return {stage for stage in status if not stage.startswith("index@")}
+    """Their names, apart from ``index``, which always looks at the photos again."""
+    return {stage for stage in read_status(study) if not stage.startswith("index@")}
 
 
 def change(study, name, *replacements):
@@ -70,7 +74,10 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
     assert list_stale(study) == before, "StyleGAN2's params are not in FastGAN's runs"
     change(study, "params.yaml", ("r1_gamma: 0.2", "r1_gamma: 0.3"))
     own = {"train@tiny", "generate@tiny", "attack@tiny", "crowd@tiny", "crowd@tiny-none"}
-    assert list_stale(study) == before | own
+    status = read_status(study)
+    assert {stage for stage in status if not stage.startswith("index@")} == before | own
+    assert "gans.fastgan" in str(status["train@tiny"]) and "gans.stylegan2" not in str(status["train@tiny"])
+    assert "gans.stylegan2" in str(status["train@other"]) and "gans.fastgan" not in str(status["train@other"])
 
 
 def test_adding_a_gan_makes_no_row_stale(study):
@@ -101,7 +108,7 @@ def test_a_training_that_was_killed_ends_as_one_that_never_was(study, finished):
 def test_a_study_that_cannot_go_on_ends_with_one_sentence(study):
     change(study, "params.yaml", ("num_identities: 4,", "num_identities: 400,"))
     said = run(["python", "-m", "ppe", "study"], study, wanted=1).splitlines()
-    assert "tiny has 15 identities to attack with at least 3 + 3 photos, but 3 x 400 are asked for" in "\n".join(said)
+    assert "tiny has 15 identities to attack with at least 3 + 3 photos, but 3 x 400 are asked for" in said[-1]
     assert not any("Traceback" in line for line in said)
     change(study, "params.yaml", ("num_identities: 400,", "num_identities: many,"))
     assert run(["python", "-m", "ppe", "study"], study, wanted=1).splitlines() == [
