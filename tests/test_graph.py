@@ -8,6 +8,7 @@ import time
 
 import nbformat
 import pytest
+from dvc.repo import Repo
 from smoke_study import copy_study, hash_outputs, kill, list_survivors, run, start, wait_for
 
 from ppe.copies import drop_broken_lock
@@ -27,14 +28,10 @@ def study(finished, tmp_path):
     return copy_study(finished, tmp_path / "smoke")
 
 
-def read_status(study):
-    """Stage -> what of it has changed, for the stages that ``dvc repro`` would run."""
-    return json.loads(run(["dvc", "status", "--json"], study).splitlines()[-1])
-
-
 def list_stale(study):
-    """Their names, apart from ``index``, which always looks at the photos again."""
-    return {stage for stage in read_status(study) if not stage.startswith("index@")}
+    """Names of the stages that ``dvc repro`` would run, apart from ``index``, which always looks at the photos again."""
+    status = json.loads(run(["dvc", "status", "--json"], study).splitlines()[-1])
+    return {stage for stage in status if not stage.startswith("index@")}
 
 
 def change(study, name, *replacements):
@@ -74,10 +71,12 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
     assert list_stale(study) == before, "StyleGAN2's params are not in FastGAN's runs"
     change(study, "params.yaml", ("r1_gamma: 0.2", "r1_gamma: 0.3"))
     own = {"train@tiny", "generate@tiny", "attack@tiny", "crowd@tiny", "crowd@tiny-none"}
-    status = read_status(study)
-    assert {stage for stage in status if not stage.startswith("index@")} == before | own
-    assert "gans.fastgan" in str(status["train@tiny"]) and "gans.stylegan2" not in str(status["train@tiny"])
-    assert "gans.stylegan2" in str(status["train@other"]) and "gans.fastgan" not in str(status["train@other"])
+    assert list_stale(study) == before | own
+    # The other way round, dvc's words on a run that was never made do not tell: what it looks at does.
+    tracked = {stage.addressing: {name for dep in stage.deps for name in getattr(dep, "params", ())}
+               for stage in Repo(str(study[0])).index.stages}  # fmt: skip
+    assert "gans.fastgan" in tracked["train@tiny"] and "gans.stylegan2" not in tracked["train@tiny"]
+    assert "gans.stylegan2" in tracked["train@other"] and "gans.fastgan" not in tracked["train@other"]
 
 
 def test_adding_a_gan_makes_no_row_stale(study):
