@@ -73,7 +73,7 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
     own = {"train@tiny", "generate@tiny", "attack@tiny", "crowd@tiny", "crowd@tiny-none"}
     assert list_stale(study) == before | own
     # The other way round, dvc's words on a run that was never made do not tell: what it looks at does.
-    tracked = {stage.addressing: {name for dep in stage.deps for name in getattr(dep, "params", ())}
+    tracked = {stage.name: {name for dep in stage.deps for name in getattr(dep, "params", ())}
                for stage in Repo(str(study[0])).index.stages}  # fmt: skip
     assert "gans.fastgan" in tracked["train@tiny"] and "gans.stylegan2" not in tracked["train@tiny"]
     assert "gans.stylegan2" in tracked["train@other"] and "gans.fastgan" not in tracked["train@other"]
