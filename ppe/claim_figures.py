@@ -98,7 +98,8 @@ def plot_evidence(claims, title=""):
 def _name_evidence(row):
     """What a line of ``plot_evidence`` is of, in words: a mean over runs says so, and one of its runs has that run's name."""
     if row.claim == "C4":
-        return f"{row.dataset} {row.gan} {row.resolution} px: {row.comparison}, {row.people} people tested"
+        end = ": a GAN that copies" if row.measure.endswith("ceiling") else ""
+        return f"{row.dataset} {row.gan} {row.resolution} px: {row.comparison}, people tested: {row.people}{end}"
     if row.reason == "one of several seeds":
         return row.runs.replace(" ", " against ")
     num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
@@ -129,6 +130,6 @@ def plot_sweeps(sweeps):
         axis.xaxis.set_major_locator(FixedLocator(ticks))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xticklabels([f"{tick:g}" for tick in ticks])
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.2))
     axes.flat[0].set_ylabel("AUC, pooled over two GANs")
     return figure
