@@ -148,7 +148,8 @@ def main():
         with _note(name, **arguments):
             known[name](**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
-        from ppe.copies import LAST_WORDS, hint_at_room
+        from ppe.copies import hint_at_room
+        from ppe.paths import LAST_WORDS
 
         sentence = hint_at_room(str(mistake))
         if "DVC_STAGE" in os.environ:

@@ -13,10 +13,9 @@ from ppe.costs import note_costs
 from ppe.doses import ROW_COLUMNS as SQUARE_COLUMNS
 from ppe.evaluation import RUN_COLUMNS
 from ppe.params import find_shared, load_params, load_table
+from ppe.paths import LAST_WORDS
 from ppe.storage import copy_whole
 
-LAST_WORDS = ".checkpoints/last-words.txt"
-"""Where a stage without a notebook leaves its sentence, since dvc says something below it."""
 SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
 """Errors that ppe raises with a sentence of its own."""
 NO_ROOM = ("No space left on device", "File too large", "unexpected pos")

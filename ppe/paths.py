@@ -9,6 +9,8 @@ from ppe.settings import GANS, Section
 
 SCRATCH_STUDY = "smoke"
 """The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
+LAST_WORDS = ".checkpoints/last-words.txt"
+"""Where a stage without a notebook leaves its sentence, since dvc says something below it."""
 
 
 class Paths(Section):
