@@ -4,6 +4,7 @@
 SHELL := bash
 PYTHON ?= python3
 STUDY ?=
+RUN ?=
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PPE_SHARED ?= $(abspath ../shared)
@@ -20,7 +21,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 study: $(BIN)/.installed
-	python -m ppe study $(STUDY)
+	python -m ppe study $(STUDY) $(RUN)
 
 smoke: $(BIN)/.installed
 	python -m ppe study smoke

@@ -56,14 +56,17 @@ def _report_squares(rows, params):
         print(f"  {square}: {'; '.join(cells)}{weak}")
 
 
-def study(name=None):
-    """Run the study of params.yaml, or ``studies/<name>.yaml`` in ``.studies/<name>/``, and bring back ``results/<name>/``."""
+def study(name=None, run=None):
+    """Run the study of params.yaml, or ``studies/<name>.yaml`` in ``.studies/<name>/``, and bring back ``results/<name>/``.
+
+    run : one run (or square) of it, which is made anew beside the rows of the others; None for all that are missing.
+    """
     from ppe.copies import reproduce, run_study
 
     if name is None:
         reproduce(find_root())
     else:
-        run_study(find_root(), name)
+        run_study(find_root(), name, run)
 
 
 def claims():
@@ -136,7 +139,9 @@ def main():
     commands.add_parser("embed-crowd").add_argument("square")
     commands.add_parser("collect").add_argument("name", nargs="?")
     commands.add_parser("report")
-    commands.add_parser("study").add_argument("name", nargs="?")
+    command = commands.add_parser("study")
+    command.add_argument("name", nargs="?", help="one of studies/*.yaml; without it the study of params.yaml")
+    command.add_argument("run", nargs="?", help="one run or square of it, to be made anew")
     commands.add_parser("claims")
     commands.add_parser("check").add_argument("name", nargs="?", help="a study; without it the one of params.yaml")
     commands.add_parser("docs")

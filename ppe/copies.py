@@ -89,13 +89,16 @@ def hint_at_room(sentence):
     return f"{sentence}: the disk is full, make room and give the same command again" if is_full else sentence
 
 
-def run_study(root, name):
+def run_study(root, name, only=None):
     """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
 
     dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
     tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs,
     then squares, are made one by one and brought back at once; those whose rows came with the repository are not made again
     (remove results/<name>/ to make all anew).
+
+    only : str, one run or square of it, or None. That one is made from its photos on, also where its rows came with the
+        repository, and put beside the rows of the others, which stay as they are.
     """
     preset = root / "studies" / f"{name}.yaml"
     if not preset.is_file():
@@ -110,6 +113,16 @@ def run_study(root, name):
     drop_broken_lock(copy)
     call("python", "-m", "ppe.params")
     params = load_params(root=copy)
+    if only is not None:
+        call("dvc", "repro", _choose_stage(params, only))
+        note_costs(params)
+        # Not what these stand on: on another machine the face nets differ, and all other runs would be made again.
+        for stage in ("collect", "figures", "claims"):
+            call("dvc", "repro", "--single-item", stage)
+        _end_study(call, copy, results)
+        print(f"Of all rows there, only those of {only} are of this machine. python -m ppe check {name} compares them with the "
+              "committed ones.")
+        return
     call("dvc", "repro", "code")
     missing = [f"attack@{run}" for run in params.runs if not has_rows(params, run)]
     missing += [f"dose@{square}" for square in params.squares if not has_square_rows(params, square)]
@@ -122,9 +135,21 @@ def run_study(root, name):
     has_nets = all(folder.exists() for folder in nets)
     hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
     call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
+    _end_study(call, copy, results)
+
+
+def _choose_stage(params, name):
+    """The last stage of a run, or a square, of a study."""
+    if name not in {*params.runs, *params.squares}:
+        raise ValueError(f"{name!r} is not one of {[*params.runs, *params.squares]} (studies/{params.study}.yaml: runs, squares)")
+    return f"attack@{name}" if name in params.runs else f"dose@{name}"
+
+
+def _end_study(call, copy, results):
     call("python", "-m", "ppe", "report")
     bring_back(copy, results)
-    print(f"Those notebooks are in .studies/{name}/executed/; the tables and figures were brought back to results/{name}/.")
+    print(f"Those notebooks are in .studies/{copy.name}/executed/; the tables and figures were brought back to "
+          f"results/{results.name}/.")
 
 
 def prepare_copy(root, copy, preset):

@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import threading
 
+import pytest
 import yaml
 
-from ppe.copies import bring_back, drop_broken_lock, has_rows, prepare_copy
+from ppe import copies
+from ppe.copies import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
 from ppe.params import load_params
 
 
@@ -34,6 +36,26 @@ def test_a_fresh_copy_goes_on_from_committed_rows(root, tmp_path):
     assert params.rows_file(first).read_text() == "changed here", "a copy that is there is not set back"
     bring_back(copy, project / "results" / name)
     assert (project / "results" / name / "rows" / f"{first}.csv").read_text() == "changed here"
+
+
+def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_other(root, tmp_path, monkeypatch):
+    project, commands = tmp_path / "project", []
+    for file in ("dvc.yaml", "studies/lfw-dose-cpu.yaml", ".dvc/config"):
+        (project / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / file, project / file)
+    shutil.copytree(root / "results" / "lfw-dose-cpu", project / "results" / "lfw-dose-cpu")
+    before = {path: path.read_bytes() for path in (project / "results").rglob("*.csv")}
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    monkeypatch.setattr(copies, "_call", lambda command, *_: commands.append(" ".join(command)))
+    monkeypatch.setattr(copies, "note_costs", lambda params: None)
+    for name, stage in {"lfw-32-fastgan-10": "attack@lfw-32-fastgan-10", "one": "dose@one"}.items():
+        commands.clear()
+        run_study(project, "lfw-dose-cpu", name)
+        made = [command.removeprefix("dvc repro ") for command in commands if command.startswith("dvc")]
+        assert made == [stage, *(f"--single-item {end}" for end in ("collect", "figures", "claims"))]
+    assert {path: path.read_bytes() for path in (project / "results").rglob("*.csv")} == before
+    with pytest.raises(ValueError, match=r"'two' is not one of \['lfw-32-fastgan-10', 'none', .*studies/lfw-dose-cpu.yaml"):
+        run_study(project, "lfw-dose-cpu", "two")
 
 
 def test_half_a_lock_that_a_killed_dvc_left_is_removed_and_a_whole_one_stays(tmp_path):
