@@ -7,14 +7,21 @@ import numpy as np
 import pandas as pd
 
 from ppe.collection import SWEEPS
-from ppe.evaluation import RUN_COLUMNS, choose_embedder
-from ppe.evidence import COLUMNS, NO_NET, SETTING, describe_claim, describe_evidence
+from ppe.dose_claims import judge_doses
+from ppe.evaluation import RUN_COLUMNS
+from ppe.evidence import COLUMNS, SETTING, describe_claim, describe_evidence, list_others
 from ppe.intervals import MIN_PEOPLE
-from ppe.placebos import smallest_p
 
 SMALL_AUC = 0.55  # an AUC below it is a small effect: an interval that ends there speaks against C1
 SMALL_DIFFERENCE = 0.05  # likewise a difference of two AUCs, against C2
-COPY_SHARE = 0.1  # likewise the share of what a GAN that copies would show, against C4
+DRAW_ERROR = 0.03
+"""Share of an interval's width by which its end may move with the random numbers of a bootstrap of 2,000 draws: two standard
+errors of its quantile, 2 sqrt(q (1 - q) / 2000) / phi(z), where the draws are normal and the width is 2 z standard deviations."""
+MORE = {
+    "C1": "a longer training, of which more can leak; more trained people each leak less",
+    "C2": "sizes that lie further apart, or several trainings of each",
+}
+"""What would change a claim that is not resolved, where its people have an interval."""
 
 
 def judge_claims(rows, doses=None, judged_p=0.01):
@@ -23,10 +30,11 @@ def judge_claims(rows, doses=None, judged_p=0.01):
     - **C1**, for each setting (data set, GAN, resolution, people, photos, kimg): supported if the interval of the pooled
       identity AUC on unseen photos lies above 0.5 (an effect may be there and small: then the reason says so); not supported
       if it ends below ``SMALL_AUC``; else not resolved at this size. Below ``MIN_PEOPLE`` people a side there is no interval,
-      so it is not resolved.
+      so it is not resolved; nor is it where an end is nearer to its bound than ``DRAW_ERROR`` of the interval's width, so that
+      other random numbers of the bootstrap could have turned the verdict.
     - **C2**, for each series of sizes at equal kimg, or at equal epochs: the AUC of the smallest size with an interval minus
-      that of the largest. Supported if the interval lies above 0; not supported if it ends below ``SMALL_DIFFERENCE``; else
-      not resolved. Other pairs, and more photos of the same people, are shown.
+      that of the largest, likewise against 0 and ``SMALL_DIFFERENCE``. Other pairs, and more photos of the same people, are
+      shown.
     - **C3** takes from each (data set, GAN, resolution) C1's setting with the fewest people that have an interval (then
       most photos, most kimg, most seeds), so it says nothing about many people: supported if C1 is in every one, not supported
       if it is not in one, else not resolved; not measured below two data sets and two GANs.
@@ -66,6 +74,7 @@ def _judge_growth(rows, runs):
     """C2: the differences between runs of ``collect_rows``, of the net that gives the smaller run's headline."""
     known = runs.set_index("run")
     pairs = rows[(rows.metric == "auc_difference") & rows.slice.isin(list(SWEEPS)) & rows.versus.isin(known.index)]
+    others = {pair: list_others(part, part.run.map(known.embedder).iloc[0]) for pair, part in pairs.groupby(["run", "versus"])}
     pairs = pairs[pairs.embedder == pairs.run.map(known.embedder)]
     if not len(pairs):
         reason = "no two runs differ in the number of people alone, or in it and kimg in proportion"
@@ -77,6 +86,7 @@ def _judge_growth(rows, runs):
     for name in ("num_identities", "max_train_photos", "kimg"):
         table[f"other_{name}"] = second[name]
     table["excuse"] = table.excuse.where(table.excuse != "", second.excuse)
+    table["others"] = [others[pair] for pair in zip(table.run, second.run, strict=True)]
     table["run"] += " " + second.run
     # A series is what one curve is drawn of: all that the sweep does not change.
     fixed = ["sweep", "dataset", "gan", "resolution", "query_photos", "num_generated"]
@@ -101,9 +111,12 @@ def _judge_seeds(table, keys, null, small):
         counts = group[group.excuse == ""]
         if len(counts):
             value, low, high = (counts[name].mean(skipna=False) for name in ("value", "low", "high"))
-            verdict, reason, change = _judge_interval(low, high, null, small)
+            verdict, reason, change = _judge_interval(low, high, null, small, MORE[keys["claim"]])
             if len(counts) > 1:
                 reason += f"; mean of seeds {', '.join(f'{s}: {v:.2f}' for s, v in zip(counts.seed, counts.value, strict=True))}"
+            else:
+                reason += f"; one training{' of each size' if keys['claim'] == 'C2' else ''}, seed {counts.seed.iloc[0]}"
+            reason += _say_other_nets(counts, null, small)
             if not group.is_judged.any():
                 verdict, reason, change = "shown", "no verdict is built on this comparison", ""
             row = counts.iloc[0].to_dict() | {"run": " ".join(counts.run), "value": value, "low": low, "high": high}
@@ -114,24 +127,39 @@ def _judge_seeds(table, keys, null, small):
     return pd.DataFrame(parts)
 
 
-def _judge_interval(low, high, null, small):
+def _say_other_nets(counts, null, small):
+    """What the other sound nets say of the same runs (seeds), each by the same rule."""
+    said = ""
+    for net in counts.others.iloc[0]:
+        value, low, high = np.mean([row[net] for row in counts.others if net in row], axis=0)
+        interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+        said += f"; the net {net}: {value:.2f}{interval}, {_judge_interval(low, high, null, small)[0]}"
+    return said
+
+
+def _judge_interval(low, high, null, small, more=""):
     """(verdict, reason, what would change it) of an interval against no effect and a small one."""
     if not np.isfinite(low):
         return "not resolved", f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
+    error, edge = DRAW_ERROR * (high - low), "on the edge: the interval {} at {:.4f}, nearer to {:g} than its draws can tell"
+    if abs(low - null) <= error:
+        return "not resolved", edge.format("begins", low, null), more
     if low > null:
         size = f", and ends below {small}: there, and small" if high < small else ""
         change = f"a rerun whose interval holds {null:g}, or whose control fails"
         return "supported", f"the interval lies above {null:g}{size}", change
+    if abs(high - small) <= error:
+        return "not resolved", edge.format("ends", high, small), more
     if high < small:
         return "not supported", f"the interval ends below {small}", f"a rerun whose interval reaches {small}"
-    return "not resolved", f"the interval holds {null:g} and reaches {small}", "more people: the interval narrows with their root"
+    return "not resolved", f"the interval holds {null:g} and reaches {small}", more
 
 
-def choose_cells(leaks):
-    """C1's row of each data set, GAN and resolution on which C3 is judged, of one study or of several."""
+def choose_cells(leaks, most=False):
+    """C1's row of each data set, GAN and resolution on which C3 is judged, of one study or of several; or that of most people."""
     judged = leaks[(leaks.claim == "C1") & (leaks.verdict != "shown")]
     order = pd.DataFrame({
-        "few": judged.low.isna(), "people": judged.people.astype(int), "photos": -judged.photos.astype(int),
+        "few": judged.low.isna(), "people": judged.people.astype(int) * (-1 if most else 1), "photos": -judged.photos.astype(int),
         "kimg": -judged.kimg.astype(float), "seeds": -judged.runs.str.split().str.len(),
     })  # fmt: skip
     judged = judged.loc[order.sort_values(list(order), kind="stable").index]
@@ -155,79 +183,6 @@ def judge_cells(leaks):
     found = {"measure": f"share of {len(cells)} settings that support C1", "value": share, "runs": " ".join(cells.runs)}
     end = {"verdict": verdict, "reason": "; ".join(reasons), "what_would_change": change}
     return pd.DataFrame([describe_claim("C3", **found, **end)])
-
-
-def judge_doses(doses, judged_p=0.01):
-    """C4: a row a square and measure: the contrast of the largest dose and 0, of the net that gives the verdict.
-
-    ``match_share``, the share of generated faces that match the person, is judged. Supported: from dose 0 to the largest the
-    share grows more than for null people in the same places (p < ``judged_p``): somebody comes through, which is not
-    everybody, so the reason says for how many it grew. Not supported: its interval ends below ``COPY_SHARE`` of what a GAN
-    that copies would show. Else not resolved. The interval takes the effect to be the same for all, since so few people have
-    no other. Other measures are shown, and so are squares of so few people that no p can be that small. Each square is
-    judged by itself; nothing is corrected for their number.
-
-    doses : DataFrame, the rows of the squares (``results/<study>/doses.csv``), or None.
-    """
-    parts = []
-    for _, part in doses[doses.kind != "none"].groupby("square", sort=False) if doses is not None else ():
-        verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
-        embedder, is_sound = choose_embedder(verified)
-        part = part[part.embedder == embedder]
-        ceiling = part[(part.measure == "match_share_ceiling") & (part.statistic == "contrast")].value.max()
-        for (measure, reference), table in part.groupby(["measure", "reference"], sort=False):
-            means = table[table.statistic == "mean"].dropna(subset="dose").sort_values("dose")
-            if len(means):
-                name = f"{measure}, against {reference}" if reference else measure
-                contrast = table[table.statistic == "contrast"]
-                grown = _say_who_grew(table[table.statistic == "person"])
-                excuse = "" if is_sound else NO_NET
-                if measure != "match_share" or not len(contrast):
-                    excuse = excuse or "no verdict is built on this measure"
-                elif smallest_p(contrast.num_people.iloc[0], contrast.num_null.iloc[0]) >= judged_p:
-                    excuse = excuse or f"so few people cannot reach p < {judged_p}"
-                parts.append(_judge_dose(means, contrast, ceiling, judged_p, name, excuse, grown))
-    if not parts:
-        parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no squares",
-                                what_would_change="a study with squares")]  # fmt: skip
-    return pd.DataFrame(parts)
-
-
-def _say_who_grew(people):
-    """For how many people the value is larger at the largest dose than at 0, and how much of the sum is one person's."""
-    ends = [people[people.dose == dose].groupby("person").value.mean() for dose in (people.dose.max(), 0)]
-    growth = (ends[0] - ends[1]).dropna()
-    if not len(growth):
-        return ""
-    most = f", and one makes {growth.max() / growth.sum():.0%} of the sum" if growth.sum() > 0 and len(growth) > 1 else ""
-    return f"; it grew for {(growth > 0).sum()} of {len(growth)} people{most}"
-
-
-def _judge_dose(means, contrast, ceiling, judged_p, measure, excuse, grown):
-    """The claim of one measure of a square, from its means at each dose and, where there is one, its contrast."""
-    first, last = means.iloc[0], means.iloc[-1]
-    reason = f"{last.value:.3g} at a dose of {last.dose:.1%}, {first.value:.3g} at {first.dose:.1%}"
-    numbers, verdict, change = {name: last[name] for name in ("value", "low", "high")}, "shown", ""
-    if len(contrast):
-        row = contrast.iloc[0]
-        numbers = {name: row[name] for name in ("value", "low", "high")}
-        reason += f"; p = {row.p_value:.3g} against {row.num_null:g} null people; a GAN that copies: {ceiling:.3g}{grown}"
-        measure = f"difference of {measure}"
-        if row.p_value < judged_p:
-            verdict, change = "supported", f"a rerun with p of {judged_p} or more"
-        elif row.high < COPY_SHARE * ceiling:
-            verdict, change = "not supported", f"a rerun whose interval reaches {COPY_SHARE:g} of what a GAN that copies shows"
-        else:
-            verdict, change = "not resolved", "more people, more photos of each, or a longer training"
-    if excuse:
-        verdict, change, reason = "shown", "", f"{reason}; {excuse}"
-    return _describe_dose(last, measure, numbers) | {"verdict": verdict, "reason": reason, "what_would_change": change}
-
-
-def _describe_dose(row, measure, numbers):
-    shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "people": f"{row.num_people:g}"}
-    names = {"comparison": row.kind, "dataset": row.dataset, "gan": row.gan, "runs": f"{row.square} {row.crowds}"}
-    return describe_claim("C4", measure=measure, **names, **shape, **numbers)
 
 
 def _describe_row(row, keys, verdict, reason, change):

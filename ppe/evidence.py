@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.collection import compute_headlines, select_headline
-from ppe.evaluation import RUN_COLUMNS
+from ppe.evaluation import HEADLINE, RUN_COLUMNS, match_rows
 from ppe.metrics import MIN_VERIFICATION_AUC
 
 QUESTIONS = {
@@ -26,7 +26,7 @@ NO_NET = f"no face net reaches an AUC of {MIN_VERIFICATION_AUC} on people that i
 def describe_evidence(rows, judged_p):
     """One row a run: its settings, its headline, and ``excuse``: why no verdict is built on it, or "".
 
-    ``epochs`` says how often each training photo was shown, if everybody has as many.
+    ``epochs`` says how often each training photo was shown, if everybody has as many; ``others`` is of ``list_others``.
     """
     headlines = compute_headlines(rows, list(rows.run.unique()), judged_p)
     table = []
@@ -41,8 +41,15 @@ def describe_evidence(rows, judged_p):
             excuse = f"the judged control failed (p = {headlines[run]['control_p_value']:.3f})"
         settings = row[["run", *RUN_COLUMNS, "embedder", "value", "low", "high"]].to_dict()
         epochs = 1000 * row.kimg / (row.num_identities * row.max_train_photos)
-        table.append({**settings, "epochs": epochs, "excuse": excuse})
+        others = list_others(match_rows(part, **HEADLINE, metric="auc"), row.embedder)
+        table.append({**settings, "epochs": epochs, "excuse": excuse, "others": others})
     return pd.DataFrame(table)
+
+
+def list_others(rows, embedder):
+    """What the sound nets besides ``embedder`` say: rows, one a net, as a dict, net -> (value, low, high)."""
+    rows = rows[(rows.embedder != embedder) & (rows.embedder_auc >= MIN_VERIFICATION_AUC)]
+    return {row.embedder: (row.value, row.low, row.high) for row in rows.itertuples()}
 
 
 def list_sweeps(runs):

@@ -1,5 +1,6 @@
 """Rows of runs whose headline is chosen, as the claims read them."""
 
+import numpy as np
 import pandas as pd
 
 from ppe.claims import judge_claims
@@ -27,6 +28,22 @@ def make_difference(rows, first, second, interval, sweep):
     head = rows[(rows.run == first)].iloc[:1]
     names = dict(zip(("value", "low", "high"), interval, strict=True))
     return head.assign(metric="auc_difference", versus=second, slice=sweep, **names)
+
+
+def make_square(square="many", kind="many", p_value=0.002, contrast=(0.3, 0.2, 0.4), num_people=5, embedder_auc=0.95):
+    """The rows of a square that the claims read: the mean at dose 0 and at the largest, the contrast, and that of a ceiling."""
+    keys = {"square": square, "kind": kind, "crowds": "none", "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0,
+            "embedder": "net", "embedder_auc": embedder_auc, "reference": "", "num_people": num_people,
+            "num_null": 24}  # fmt: skip
+    rows = [{"measure": "match_share", "statistic": "mean", "dose": 0.0, "value": 0.01}]
+    rows.append({"measure": "match_share", "statistic": "mean", "dose": 0.1, "value": 0.31})
+    numbers = dict(zip(("value", "low", "high"), contrast, strict=True))
+    rows.append({"measure": "match_share", "statistic": "contrast", "p_value": p_value, **numbers})
+    grown = [-0.1, 0.1, 0.4, 0.6, 0.5][:num_people]
+    rows += [{"measure": "match_share", "statistic": "person", "person": str(i), "dose": dose, "value": 0.01 + (dose > 0) * more}
+             for i, more in enumerate(grown) for dose in (0.0, 0.03, 0.1)]  # fmt: skip
+    rows.append({"measure": "match_share_ceiling", "statistic": "contrast", "value": 0.5})
+    return pd.DataFrame([{"low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
 
 
 def judge(*parts, doses=None):

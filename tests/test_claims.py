@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_rows import USUAL, judge, make_difference, make_run
+from drawn_rows import USUAL, judge, make_difference, make_run, make_square
 
-from ppe.claims import choose_cells, judge_cells, judge_doses
+from ppe.claims import DRAW_ERROR, choose_cells, judge_cells
 from ppe.collection import name_sweep
+from ppe.dose_claims import EXPLORATORY, judge_doses
 from ppe.evaluation import RUN_COLUMNS
 from ppe.evidence import VERDICTS, describe_evidence, list_sweeps
 from ppe.summary import join_claims
@@ -17,6 +18,7 @@ from ppe.summary import join_claims
     [
         ((0.7, 0.6, 0.8), "supported"), ((0.52, 0.49, 0.54), "not supported"), ((0.55, 0.45, 0.65), "not resolved"),
         ((0.51, 0.501, 0.52), "supported"), ((0.7, np.nan, np.nan), "not resolved"),
+        ((0.6, 0.505, 0.7), "not resolved"), ((0.6, 0.507, 0.7), "supported"), ((0.5, 0.45, 0.549), "not resolved"),
     ],
 )  # fmt: skip
 def test_an_interval_has_one_verdict_on_the_first_claim(interval, verdict):
@@ -39,6 +41,25 @@ def test_a_run_with_an_excuse_is_shown_and_not_judged(change, reason):
     row = table[table.claim == "C1"].iloc[0]
     assert row.verdict == "shown" and reason in row.reason
     assert (table.verdict != "supported").all()
+
+
+def test_an_end_that_other_random_numbers_would_move_over_its_bound_is_an_edge():
+    """The margin is two standard errors of a quantile: ends of many bootstraps of one sample stay within it as often as that."""
+    reason = judge(make_run("one", (0.6, 0.505, 0.7))).reason.iloc[0]
+    assert reason.startswith("on the edge: the interval begins at 0.5050")
+    draws = np.random.default_rng(1).normal(size=(500, 2000))
+    low, high = np.quantile(draws, [0.025, 0.975], axis=1)
+    within = np.abs(low - low.mean()) <= DRAW_ERROR * (high - low)
+    assert 0.93 <= within.mean() <= 0.98
+
+
+def test_the_reason_ends_with_what_another_sound_net_says():
+    run = make_run("one", (0.7, 0.6, 0.8))
+    head = run[run.metric == "auc"].iloc[:1]
+    nets = [head.assign(embedder="sound", value=0.55, low=0.45, high=0.65), head.assign(embedder="weak", embedder_auc=0.8)]
+    row = judge(run, *nets).iloc[0]
+    assert row.verdict == "supported" and row.reason.endswith("; the net sound: 0.55 [0.45, 0.65], not resolved")
+    assert "one training, seed 1" in row.reason and "weak" not in row.reason
 
 
 def test_seeds_are_shown_and_their_mean_is_judged_no_narrower_than_one():
@@ -90,22 +111,6 @@ def test_the_third_claim_needs_every_cell_two_data_sets_and_two_gans():
     assert len(choose_cells(joined)) == 2 and len(judge_cells(joined)) == 1
 
 
-def make_square(square="many", kind="many", p_value=0.002, contrast=(0.3, 0.2, 0.4), num_people=5, embedder_auc=0.95):
-    """The rows of a square that the claims read: the mean at dose 0 and at the largest, the contrast, and that of a ceiling."""
-    keys = {"square": square, "kind": kind, "crowds": "none", "dataset": "d", "gan": "fastgan", "resolution": 32, "kimg": 28.0,
-            "embedder": "net", "embedder_auc": embedder_auc, "reference": "", "num_people": num_people,
-            "num_null": 24}  # fmt: skip
-    rows = [{"measure": "match_share", "statistic": "mean", "dose": 0.0, "value": 0.01}]
-    rows.append({"measure": "match_share", "statistic": "mean", "dose": 0.1, "value": 0.31})
-    numbers = dict(zip(("value", "low", "high"), contrast, strict=True))
-    rows.append({"measure": "match_share", "statistic": "contrast", "p_value": p_value, **numbers})
-    grown = [-0.1, 0.1, 0.4, 0.6, 0.5][:num_people]
-    rows += [{"measure": "match_share", "statistic": "person", "person": str(i), "dose": dose, "value": 0.01 + (dose > 0) * more}
-             for i, more in enumerate(grown) for dose in (0.0, 0.03, 0.1)]  # fmt: skip
-    rows.append({"measure": "match_share_ceiling", "statistic": "contrast", "value": 0.5})
-    return pd.DataFrame([{"low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
-
-
 @pytest.mark.parametrize(
     ("square", "verdict"),
     [
@@ -124,8 +129,26 @@ def test_the_fourth_claim_is_judged_against_null_people_and_a_gan_that_copies(sq
     if verdict == "supported":
         assert (row.value, row.low, row.high, row.comparison, row.people) == (0.3, 0.2, 0.4, "many", "5")
         reason = "0.31 at a dose of 10.0%, 0.01 at 0.0%; p = 0.002 against 24 null people; a GAN that copies: 0.5"
-        reason += "; it grew for 4 of 5 people, and one makes 40% of the sum"
+        reason += "; it grew for 4 of 5 people (by -0.1 to 0.6), and one makes 40% of the sum"
         assert row.measure == "difference of match_share" and row.reason == reason
+
+
+def test_of_squares_in_which_nobody_stands_out_the_alarms_are_shown():
+    keys = {"kind": "none", "measure": "false_alarms", "statistic": "share", "num_gans": 8}
+    none = make_square("none", "none").iloc[:1].assign(**keys, reference="real", value=0.25, low=0.03, high=0.65)
+    table = judge_doses(pd.concat([none, make_square()]))
+    assert table.measure.tolist() == ["difference of match_share", "false alarms, against real"]
+    alarms = table.iloc[1]
+    assert (alarms.verdict, alarms.value, alarms.low, alarms.high) == ("shown", 0.25, 0.03, 0.65)
+    assert alarms.reason == "2 of 8 GANs in which nobody stands out"
+
+
+def test_on_data_that_the_rule_was_chosen_on_a_verdict_is_exploratory():
+    assert EXPLORATORY in judge_doses(make_square().assign(dataset="lfw")).reason.iloc[0]
+    assert EXPLORATORY not in judge_doses(make_square()).reason.iloc[0]
+    tests = make_square().query("statistic == 'mean'").iloc[1:]
+    rows = [make_square(), tests.assign(statistic="trend", p_value=0.31), tests.assign(p_value=0.19)]
+    assert "; paired by person p = 0.19; trend over all doses p = 0.31" in judge_doses(pd.concat(rows)).reason.iloc[0]
 
 
 def test_each_square_and_measure_has_a_row():

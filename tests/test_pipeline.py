@@ -16,7 +16,8 @@ ORDER = [
     "storage", "settings", "paths", "params", "parallel",
     "synthetic", "datasets", "faces", "identities", "squares", "door", "gans", "sampling",
     "blocks", "embedders", "embeddings", "realism", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
-    "doses", "placebos", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "claims",
+    "doses", "placebos", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "dose_claims",
+    "claims",
     "summary", "scrutiny", "progress", "figures", "attack_figures", "claim_figures", "dose_figures", "pages", "copies",
     "stages", "__main__",
 ]  # fmt: skip

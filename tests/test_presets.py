@@ -79,15 +79,17 @@ def test_more_photos_are_of_the_same_people_and_asked_about_in_the_same_photos(r
 def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
     """Drawn people stand in for CASIA-WebFace, VGGFace2 and FFHQ: the params load, the photos are listed, dvc finds its way."""
     preset = load_preset(root, "paper")
-    photos = draw_photos(sample_identities(2, seed=1).repeat(2, 1), torch.arange(4), size=64)
+    photos = draw_photos(sample_identities(6, seed=1).repeat(2, 1), torch.arange(12), size=64)
     for name, dataset in preset["datasets"].items():
         for i, photo in enumerate(photos):
-            folder = tmp_path / "photos" / name / f"person-{i % 2}"
+            folder = tmp_path / "photos" / name / f"person-{i % 6}"
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(photo.numpy().transpose(1, 2, 0)).save(folder / f"{i}.jpg")
         dataset |= {"root": str(tmp_path / "photos" / name), "min_photos": 1}
     for run in preset["runs"].values():
         run |= {"num_identities": 1, "train_photos": 1, "query_photos": 1}
+    for square in preset["squares"].values():
+        square |= {"num_subjects": 1, "num_rotations": 2, "doses": [0, 0.25], "num_photos": 4, "query_photos": 1, "num_null": 1}
     file = tmp_path / "paper.yaml"
     file.write_text(yaml.safe_dump(preset, sort_keys=False))
     copy = tmp_path / "copy"
@@ -96,12 +98,16 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
     for name in preset["datasets"]:
         command = [sys.executable, "-m", "ppe", "index", name]
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-        assert f"{name}: 4 photos of 2 people, 0 unreadable" in done.stdout, done.stderr
+        assert f"{name}: 12 photos of 6 people, 0 unreadable" in done.stdout, done.stderr
     done = subprocess.run(["dvc", "dag", "--dot", "claims"], cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name, run in preset["runs"].items():
         dataset = run["dataset"]
         for first, second in ((f"faces@{dataset}", f"embed@{dataset}"), (f"embed@{dataset}", f"attack@{name}"),
                               (f"train@{name}", f"generate@{name}"), (f"attack@{name}", "collect")):
+            assert f'"{first}" -> "{second}"' in done.stdout
+    for name, square in preset["squares"].items():
+        for first, second in ((f"faces@{square['dataset']}", f"crowd@{name}"), (f"crowd@{name}", f"embed-crowd@{name}"),
+                              (f"embed-crowd@{name}", f"dose@{name}"), (f"dose@{name}", "collect")):
             assert f'"{first}" -> "{second}"' in done.stdout
     assert '"collect" -> "claims"' in done.stdout

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_rows import judge, make_run
+from drawn_rows import judge, make_run, make_square
 
 from ppe.__main__ import main
 from ppe.costs import COLUMNS, measure_costs, sum_minutes
@@ -36,8 +36,29 @@ def test_the_summary_shows_one_row_a_cell_and_what_it_took(tmp_path):
     save_table(judge(*rows), tmp_path / "claims.csv")
     costs = pd.DataFrame([("train", "ten", 240, 2, "cpu"), ("attack", "ten", 60, 2, "cpu")], columns=COLUMNS)
     lines = write_summary(load_claims({"mine": tmp_path / "claims.csv"}), {"mine": costs}).splitlines()
-    assert [line.split("|")[1].strip()[:2] for line in lines[2:]] == ["C1", "C2", "C3", "C4"]
-    assert "| mine | d, fastgan, 32 | 10 | AUC 0.70 [0.60, 0.80] | **supported** | 5 |" in lines[2]
+    assert [line.split("|")[1].strip()[:2] for line in lines[2:]] == ["C1", "C1", "C2", "C3", "C4"]
+    assert "| mine | d, fastgan, 32 | 10 | 32 | AUC 0.70 [0.60, 0.80] | **supported** | 5 |" in lines[2]
+    assert "| mine | d, fastgan, 32 | 40 | 32 | AUC 0.50 [0.40, 0.60] | **not resolved** |  |" in lines[3], "and of most people"
+
+
+def test_a_verdict_on_some_of_the_seeds_of_another_is_left_out(tmp_path):
+    seeds = [make_run("one", (0.7, 0.6, 0.8)), make_run("two", (0.6, 0.503, 0.7), seed=2)]
+    for name, runs in (("few", seeds[1:]), ("all", seeds)):
+        save_table(judge(*runs), tmp_path / name / "claims.csv")
+    text = write_summary(load_claims({name: tmp_path / name / "claims.csv" for name in ("few", "all")}), {})
+    assert "| all | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] |" in text and "| few |" not in text
+    alone = write_summary(load_claims({"few": tmp_path / "few" / "claims.csv"}), {})
+    assert "AUC 0.60 [0.503, 0.700]" in alone, "an end that is not chance does not look like it"
+
+
+def test_searches_without_a_suspect_stand_below_the_table(tmp_path):
+    none = make_square("none", "none").iloc[:1].assign(measure="false_alarms", statistic="share", num_gans=8, reference="real",
+                                                       value=0.25, low=0.03, high=0.65)  # fmt: skip
+    found = make_square().query("statistic == 'mean'").assign(measure="discovered", reference="real", value=[0.0, 0.6])
+    save_table(judge(make_run("ten", (0.7, 0.6, 0.8)), doses=pd.concat([none, make_square(), found])), tmp_path / "claims.csv")
+    last = write_summary(load_claims({"mine": tmp_path / "claims.csv"}), {}).splitlines()[-1]
+    assert last == ("- mine, search without a suspect against real faces of auxiliary people: discovered at the largest dose "
+                    "(many 3 of 5); false alarms in 2 of 8 GANs in which nobody stands out (25% [3%, 65%]).")
 
 
 def test_only_what_is_between_the_markers_is_written():
