@@ -113,6 +113,7 @@ def run_study(root, name, only=None):
     drop_broken_lock(copy)
     call("python", "-m", "ppe.params")
     params = load_params(root=copy)
+    call("dvc", "repro", "code")
     if only is not None:
         call("dvc", "repro", _choose_stage(params, only))
         note_costs(params)
@@ -123,7 +124,6 @@ def run_study(root, name, only=None):
         print(f"Of all rows there, only those of {only} are of this machine. python -m ppe check {name} compares them with the "
               "committed ones.")
         return
-    call("dvc", "repro", "code")
     missing = [f"attack@{run}" for run in params.runs if not has_rows(params, run)]
     missing += [f"dose@{square}" for square in params.squares if not has_square_rows(params, square)]
     for stage in missing:

@@ -52,7 +52,7 @@ def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_oth
         commands.clear()
         run_study(project, "lfw-dose-cpu", name)
         made = [command.removeprefix("dvc repro ") for command in commands if command.startswith("dvc")]
-        assert made == [stage, *(f"--single-item {end}" for end in ("collect", "figures", "claims"))]
+        assert made == ["code", stage, *(f"--single-item {end}" for end in ("collect", "figures", "claims"))]
     assert {path: path.read_bytes() for path in (project / "results").rglob("*.csv")} == before
     with pytest.raises(ValueError, match=r"'two' is not one of \['lfw-32-fastgan-10', 'none', .*studies/lfw-dose-cpu.yaml"):
         run_study(project, "lfw-dose-cpu", "two")
