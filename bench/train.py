@@ -60,7 +60,8 @@ def measure_lightweight_gan(resolution, steps=30):
             picture = torch.randint(0, 256, (resolution, resolution, 3), dtype=torch.uint8).numpy()
             Image.fromarray(picture).save(Path(folder) / f"{i}.png")
         trainer = Trainer(name="bench", results_dir=folder, models_dir=folder, image_size=resolution, batch_size=32,
-                          gradient_accumulate_every=1, amp=True, save_every=10**9, evaluate_every=10**9, num_workers=4)
+                          gradient_accumulate_every=1, amp=True, save_every=10**9, evaluate_every=10**9, num_workers=4,
+                          use_aim=False)
         trainer.set_data_src(folder)
         for _ in range(10):
             trainer.train()
