@@ -17,6 +17,9 @@ SMALL_DIFFERENCE = 0.05  # likewise a difference of two AUCs, against C2
 DRAW_ERROR = 0.03
 """Share of an interval's width by which its end may move with the random numbers of a bootstrap of 2,000 draws: two standard
 errors of its quantile, 2 sqrt(q (1 - q) / 2000) / phi(z), where the draws are normal and the width is 2 z standard deviations."""
+MAX_P = 0.018
+"""A p-value below it supports C1 where there is no interval: 0.025, one side of an interval of 95 %, less two standard errors
+of a share of 2,000 permutations, so that here, too, other random numbers would not turn the verdict."""
 MORE = {
     "C1": "a longer training, of which more can leak; more trained people each leak less",
     "C2": "sizes that lie further apart, or several trainings of each",
@@ -29,9 +32,11 @@ def judge_claims(rows, doses=None, judged_p=0.01):
 
     - **C1**, for each setting (data set, GAN, resolution, people, photos, kimg): supported if the interval of the pooled
       identity AUC on unseen photos lies above 0.5 (an effect may be there and small: then the reason says so); not supported
-      if it ends below ``SMALL_AUC``; else not resolved at this size. Below ``MIN_PEOPLE`` people a side there is no interval,
-      so it is not resolved; nor is it where an end is nearer to its bound than ``DRAW_ERROR`` of the interval's width, so that
-      other random numbers of the bootstrap could have turned the verdict.
+      if it ends below ``SMALL_AUC``; else not resolved at this size. Nor is it where an end is nearer to its bound than
+      ``DRAW_ERROR`` of the interval's width, so that other random numbers of the bootstrap could have turned the verdict. Below
+      ``MIN_PEOPLE`` people a side there is no interval, but a permutation test is exact at any number of people: supported if
+      p < ``MAX_P``, else not resolved. Of several seeds p is twice their mean, a p-value however the seeds hang together (Vovk
+      and Wang 2020, "Combining p-values via averaging").
     - **C2**, for each series of sizes at equal kimg, or at equal epochs: the AUC of the smallest size with an interval minus
       that of the largest, likewise against 0 and ``SMALL_DIFFERENCE``. Other pairs, and more photos of the same people, are
       shown.
@@ -81,7 +86,7 @@ def _judge_growth(rows, runs):
         return pd.DataFrame([describe_claim("C2", measure="difference of AUC", verdict="not measured", reason=reason,
                                             what_would_change="two sizes of one seed in params.yaml: runs")])
     second = known.loc[pairs.versus].reset_index()
-    table = pairs[["run", *RUN_COLUMNS, "value", "low", "high"]].reset_index(drop=True)
+    table = pairs[["run", *RUN_COLUMNS, "value", "low", "high", "p_value"]].reset_index(drop=True)
     table = table.assign(sweep=pairs.slice.to_numpy(), excuse=pairs.run.map(known.excuse).to_numpy())
     for name in ("num_identities", "max_train_photos", "kimg"):
         table[f"other_{name}"] = second[name]
@@ -110,13 +115,14 @@ def _judge_seeds(table, keys, null, small):
     for _, group in table.groupby("series", sort=False):
         counts = group[group.excuse == ""]
         if len(counts):
-            value, low, high = (counts[name].mean(skipna=False) for name in ("value", "low", "high"))
-            verdict, reason, change = _judge_interval(low, high, null, small, MORE[keys["claim"]])
+            value, low, high, p_value = (counts[name].mean(skipna=False) for name in ("value", "low", "high", "p_value"))
+            bounds = {"null": null, "small": small, "num_seeds": len(counts)}
+            verdict, reason, change = _judge(low, high, p_value, **bounds, more=MORE[keys["claim"]])
             if len(counts) > 1:
                 reason += f"; mean of seeds {', '.join(f'{s}: {v:.2f}' for s, v in zip(counts.seed, counts.value, strict=True))}"
             else:
                 reason += f"; one training{' of each size' if keys['claim'] == 'C2' else ''}, seed {counts.seed.iloc[0]}"
-            reason += _say_other_nets(counts, null, small)
+            reason += _say_other_nets(counts, bounds)
             if not group.is_judged.any():
                 verdict, reason, change = "shown", "no verdict is built on this comparison", ""
             row = counts.iloc[0].to_dict() | {"run": " ".join(counts.run), "value": value, "low": low, "high": high}
@@ -127,20 +133,27 @@ def _judge_seeds(table, keys, null, small):
     return pd.DataFrame(parts)
 
 
-def _say_other_nets(counts, null, small):
+def _say_other_nets(counts, bounds):
     """What the other sound nets say of the same runs (seeds), each by the same rule."""
     said = ""
     for net in counts.others.iloc[0]:
-        value, low, high = np.mean([row[net] for row in counts.others if net in row], axis=0)
+        value, low, high, p_value = np.mean([row[net] for row in counts.others if net in row], axis=0)
         interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-        said += f"; the net {net}: {value:.2f}{interval}, {_judge_interval(low, high, null, small)[0]}"
+        said += f"; the net {net}: {value:.2f}{interval}, {_judge(low, high, p_value, **bounds)[0]}"
     return said
 
 
-def _judge_interval(low, high, null, small, more=""):
-    """(verdict, reason, what would change it) of an interval against no effect and a small one."""
+def _judge(low, high, p_value, null, small, num_seeds, more=""):
+    """(verdict, reason, what would change it) of an interval against no effect and a small one; where there is none, of the
+    (mean) p-value of ``num_seeds`` permutation tests."""
     if not np.isfinite(low):
-        return "not resolved", f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
+        reason, enough = f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
+        if not np.isfinite(p_value):
+            return "not resolved", reason, enough
+        p_value = min(1.0, 2 * p_value) if num_seeds > 1 else p_value
+        reason += f"; people's labels permuted: p = {p_value:.4f}" + (", twice the seeds' mean" if num_seeds > 1 else "")
+        verdict = "supported" if p_value < MAX_P else "not resolved"
+        return verdict, reason, f"a rerun whose p is not below {MAX_P}" if verdict == "supported" else enough
     error, edge = DRAW_ERROR * (high - low), "on the edge: the interval {} at {:.4f}, nearer to {:g} than its draws can tell"
     if abs(low - null) <= error:
         return "not resolved", edge.format("begins", low, null), more

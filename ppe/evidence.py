@@ -39,7 +39,7 @@ def describe_evidence(rows, judged_p):
             excuse = NO_NET
         if headlines[run]["control_failed"]:
             excuse = f"the judged control failed (p = {headlines[run]['control_p_value']:.3f})"
-        settings = row[["run", *RUN_COLUMNS, "embedder", "value", "low", "high"]].to_dict()
+        settings = row[["run", *RUN_COLUMNS, "embedder", "value", "low", "high", "p_value"]].to_dict()
         epochs = 1000 * row.kimg / (row.num_identities * row.max_train_photos)
         others = list_others(match_rows(part, **HEADLINE, metric="auc"), row.embedder)
         table.append({**settings, "epochs": epochs, "excuse": excuse, "others": others})
@@ -47,9 +47,9 @@ def describe_evidence(rows, judged_p):
 
 
 def list_others(rows, embedder):
-    """What the sound nets besides ``embedder`` say: rows, one a net, as a dict, net -> (value, low, high)."""
+    """What the sound nets besides ``embedder`` say: rows, one a net, as a dict, net -> (value, low, high, p_value)."""
     rows = rows[(rows.embedder != embedder) & (rows.embedder_auc >= MIN_VERIFICATION_AUC)]
-    return {row.embedder: (row.value, row.low, row.high) for row in rows.itertuples()}
+    return {row.embedder: (row.value, row.low, row.high, row.p_value) for row in rows.itertuples()}
 
 
 def list_sweeps(runs):

@@ -12,11 +12,11 @@ USUAL = {
 }  # fmt: skip
 
 
-def make_run(run, interval, control_p=0.5, embedder_auc=0.95, uneven=False, **settings):
+def make_run(run, interval, p_value=0.02, control_p=0.5, embedder_auc=0.95, uneven=False, **settings):
     """The rows of a run that the claims read: its headline with (value, low, high), its judged control."""
     keys = {**dict.fromkeys(KEYS, ""), "embedder": "net", "attack": "identity", "membership": "identity", "level": "photo",
             "control": "none", "slice": "all", "half": "pooled", "metric": "auc"}  # fmt: skip
-    rows = [dict(zip(("value", "low", "high"), interval, strict=True)) | {"p_value": 0.01}]
+    rows = [dict(zip(("value", "low", "high"), interval, strict=True)) | {"p_value": p_value}]
     rows += [{"value": 0.5, "control": "disjoint", "half": half, "p_value": control_p / 2} for half in "ab"]
     if uneven:
         rows.append({"value": 0.5, "slice": "train_photos: 5"})
@@ -27,7 +27,7 @@ def make_difference(rows, first, second, interval, sweep):
     """The row of ``collect_rows`` of two runs' difference, (value, low, high)."""
     head = rows[(rows.run == first)].iloc[:1]
     names = dict(zip(("value", "low", "high"), interval, strict=True))
-    return head.assign(metric="auc_difference", versus=second, slice=sweep, **names)
+    return head.assign(metric="auc_difference", versus=second, slice=sweep, p_value=np.nan, **names)
 
 
 def make_square(square="many", kind="many", p_value=0.002, contrast=(0.3, 0.2, 0.4), num_people=5, embedder_auc=0.95):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from drawn_rows import USUAL, judge, make_difference, make_run, make_square
 
-from ppe.claims import DRAW_ERROR, choose_cells, judge_cells
+from ppe.claims import DRAW_ERROR, MAX_P, choose_cells, judge_cells
 from ppe.collection import name_sweep
 from ppe.dose_claims import EXPLORATORY, judge_doses
 from ppe.evaluation import RUN_COLUMNS
@@ -51,6 +51,30 @@ def test_an_end_that_other_random_numbers_would_move_over_its_bound_is_an_edge()
     low, high = np.quantile(draws, [0.025, 0.975], axis=1)
     within = np.abs(low - low.mean()) <= DRAW_ERROR * (high - low)
     assert 0.93 <= within.mean() <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("p_values", "verdict", "said"),
+    [
+        ([0.017], "supported", "p = 0.0170"), ([0.019], "not resolved", "p = 0.0190"),
+        ([0.001, 0.016], "supported", "p = 0.0170, twice the seeds' mean"),
+        ([0.001, 0.018], "not resolved", "p = 0.0190, twice the seeds' mean"), ([0.9, 0.8], "not resolved", "p = 1.0000"),
+    ],
+)  # fmt: skip
+def test_where_there_is_no_interval_a_permutation_test_decides(p_values, verdict, said):
+    few = [make_run(f"few{s}", (0.8, np.nan, np.nan), p_value=p, seed=s, num_identities=8) for s, p in enumerate(p_values, 1)]
+    row = judge(*few).iloc[0]
+    assert (row.verdict, said in row.reason) == (verdict, True)
+    assert judge(make_run("some", (0.6, 0.45, 0.7), p_value=0.001)).verdict.iloc[0] == "not resolved", "an interval goes first"
+    other = few[0][few[0].metric == "auc"].iloc[:1].assign(embedder="sound", p_value=0.5)
+    assert judge(few[0], other).iloc[0].reason.endswith("the net sound: 0.80, not resolved")
+
+
+def test_twice_the_mean_of_p_values_is_one_however_they_hang_together():
+    """With people of no group, wrongly supported are no more than the level says: seeds that agree, and seeds that do not."""
+    random = np.random.default_rng(0)
+    alike, apart = np.tile(random.random((100000, 1)), 3), random.random((100000, 3))
+    assert all((2 * p.mean(axis=1) < MAX_P).mean() <= MAX_P for p in (alike, apart))
 
 
 def test_the_reason_ends_with_what_another_sound_net_says():
