@@ -99,7 +99,8 @@ def _name_evidence(row):
     """What a line of ``plot_evidence`` is of, in words: a mean over runs says so, and one of its runs has that run's name."""
     if row.claim == "C4":
         end = ": a GAN that copies" if row.measure.endswith("ceiling") else ""
-        return f"{row.dataset} {row.gan} {row.resolution} px: {row.comparison}, people tested: {row.people}{end}"
+        note = " (exploratory)" if "exploratory" in row.reason else ""
+        return f"{row.dataset} {row.gan} {row.resolution} px: {row.comparison}, people tested: {row.people}{end}{note}"
     if row.reason == "one of several seeds":
         return row.runs.replace(" ", " against ")
     num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
