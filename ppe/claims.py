@@ -58,8 +58,8 @@ def judge_claims(rows, doses=None, judged_p=0.01):
 
     Returns
     -------
-    DataFrame, a row a piece of evidence: ``COLUMNS``. ``value``, ``low``, ``high`` are of ``measure``; ``verdict`` is one of
-    ``VERDICTS``.
+    DataFrame, a row a piece of evidence: ``COLUMNS``. ``value``, ``low``, ``high`` are of ``measure``; ``p_value``, of permuted
+    people, stands where there is no interval; ``verdict`` is one of ``VERDICTS``.
     """
     runs = describe_evidence(rows, judged_p)
     leaks = _judge_leaks(runs)
@@ -115,17 +115,18 @@ def _judge_seeds(table, keys, null, small):
     for _, group in table.groupby("series", sort=False):
         counts = group[group.excuse == ""]
         if len(counts):
-            value, low, high, p_value = (counts[name].mean(skipna=False) for name in ("value", "low", "high", "p_value"))
-            bounds = {"null": null, "small": small, "num_seeds": len(counts)}
-            verdict, reason, change = _judge(low, high, p_value, **bounds, more=MORE[keys["claim"]])
+            value, low, high = (counts[name].mean(skipna=False) for name in ("value", "low", "high"))
+            p_value = _pool_seeds(counts.p_value)
+            verdict, reason, change = _judge(low, high, p_value, null, small, MORE[keys["claim"]])
             if len(counts) > 1:
                 reason += f"; mean of seeds {', '.join(f'{s}: {v:.2f}' for s, v in zip(counts.seed, counts.value, strict=True))}"
             else:
                 reason += f"; one training{' of each size' if keys['claim'] == 'C2' else ''}, seed {counts.seed.iloc[0]}"
-            reason += _say_other_nets(counts, bounds)
+            reason += _say_other_nets(counts, null, small)
             if not group.is_judged.any():
                 verdict, reason, change = "shown", "no verdict is built on this comparison", ""
             row = counts.iloc[0].to_dict() | {"run": " ".join(counts.run), "value": value, "low": low, "high": high}
+            row["p_value"] = p_value
             parts.append(_describe_row(row, keys, verdict, reason, change))
         shown = group if len(counts) > 1 else group[group.excuse != ""]
         for row in shown.to_dict("records"):
@@ -133,27 +134,33 @@ def _judge_seeds(table, keys, null, small):
     return pd.DataFrame(parts)
 
 
-def _say_other_nets(counts, bounds):
+def _pool_seeds(p_values):
+    """One p-value of several seeds', however they hang together."""
+    return min(1.0, 2 * np.mean(p_values)) if len(p_values) > 1 else np.mean(p_values)
+
+
+def _say_other_nets(counts, null, small):
     """What the other sound nets say of the same runs (seeds), each by the same rule."""
     said = ""
     for net in counts.others.iloc[0]:
-        value, low, high, p_value = np.mean([row[net] for row in counts.others if net in row], axis=0)
+        values, lows, highs, p_values = zip(*(row[net] for row in counts.others if net in row), strict=True)
+        value, low, high = np.mean(values), np.mean(lows), np.mean(highs)
         interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-        said += f"; the net {net}: {value:.2f}{interval}, {_judge(low, high, p_value, **bounds)[0]}"
+        said += f"; the net {net}: {value:.2f}{interval}, {_judge(low, high, _pool_seeds(p_values), null, small)[0]}"
     return said
 
 
-def _judge(low, high, p_value, null, small, num_seeds, more=""):
-    """(verdict, reason, what would change it) of an interval against no effect and a small one; where there is none, of the
-    (mean) p-value of ``num_seeds`` permutation tests."""
+def _judge(low, high, p_value, null, small, more=""):
+    """(verdict, reason, what would change it) of an interval against no effect and a small one, or, where there is none, of a
+    permutation test."""
     if not np.isfinite(low):
         reason, enough = f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
         if not np.isfinite(p_value):
             return "not resolved", reason, enough
-        p_value = min(1.0, 2 * p_value) if num_seeds > 1 else p_value
-        reason += f"; people's labels permuted: p = {p_value:.4f}" + (", twice the seeds' mean" if num_seeds > 1 else "")
-        verdict = "supported" if p_value < MAX_P else "not resolved"
-        return verdict, reason, f"a rerun whose p is not below {MAX_P}" if verdict == "supported" else enough
+        reason += f"; people's labels permuted: p = {p_value:.4f}"
+        if p_value < MAX_P:
+            return "supported", reason, f"a rerun whose p is not below {MAX_P}"
+        return "not resolved", reason, enough
     error, edge = DRAW_ERROR * (high - low), "on the edge: the interval {} at {:.4f}, nearer to {:g} than its draws can tell"
     if abs(low - null) <= error:
         return "not resolved", edge.format("begins", low, null), more
@@ -205,5 +212,6 @@ def _describe_row(row, keys, verdict, reason, change):
 
     cells = {"people": say("num_identities"), "photos": say("max_train_photos"), "kimg": say("kimg"), "runs": row["run"]}
     same = {name: row[name] for name in ("dataset", "gan", "value", "low", "high")}
+    same["p_value"] = np.nan if np.isfinite(row["low"]) else row["p_value"]
     end = {"comparison": row["sweep"], "verdict": verdict, "reason": reason, "what_would_change": change}
     return describe_claim(**keys, **same, **cells, **end, resolution=f"{row['resolution']:g}")

@@ -16,7 +16,7 @@ QUESTIONS = {
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
     "claim", "comparison", "dataset", "gan", "resolution", "people", "photos", "kimg", "runs", "measure", "value", "low",
-    "high", "verdict", "reason", "what_would_change",
+    "high", "p_value", "verdict", "reason", "what_would_change",
 ]  # fmt: skip
 VERDICTS = ("supported", "not supported", "not resolved", "not measured", "shown")
 """``shown`` is evidence that no verdict is built on."""
@@ -76,4 +76,5 @@ def list_sweeps(runs):
 
 def describe_claim(claim, **cells):
     """A row of the table; what is not named is empty."""
-    return {**dict.fromkeys(COLUMNS, ""), "value": np.nan, "low": np.nan, "high": np.nan, "claim": claim, **cells}
+    numbers = dict.fromkeys(("value", "low", "high", "p_value"), np.nan)
+    return {**dict.fromkeys(COLUMNS, ""), **numbers, "claim": claim, **cells}

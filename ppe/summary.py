@@ -134,6 +134,7 @@ def _say_value(row):
     null = NULLS.get(row.claim)
     digits = next((n for n in (2, 3) if round(row.low, n) != null), 4)  # an end that only looks like chance
     interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if np.isfinite(row.low) else ""
+    interval += f" (p = {row.p_value:.4f})" if np.isfinite(row.p_value) else ""
     return f"{row.measure} {row.value:.2f}{interval}"
 
 

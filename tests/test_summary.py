@@ -51,6 +51,13 @@ def test_a_verdict_on_some_of_the_seeds_of_another_is_left_out(tmp_path):
     assert "AUC 0.60 [0.503, 0.700]" in alone, "an end that is not chance does not look like it"
 
 
+def test_where_there_is_no_interval_the_table_shows_p(tmp_path):
+    run = make_run("few", (0.8, np.nan, np.nan), p_value=0.004, num_identities=8)
+    save_table(judge(run), tmp_path / "claims.csv")
+    text = write_summary(load_claims({"mine": tmp_path / "claims.csv"}), {})
+    assert "| mine | d, fastgan, 32 | 8 | 32 | AUC 0.80 (p = 0.0040) | **supported** |" in text
+
+
 def test_searches_without_a_suspect_stand_below_the_table(tmp_path):
     none = make_square("none", "none").iloc[:1].assign(measure="false_alarms", statistic="share", num_gans=8, reference="real",
                                                        value=0.25, low=0.03, high=0.65)  # fmt: skip
