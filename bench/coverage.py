@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ppe.intervals import bootstrap_people, compare_attacks, compare_ceiling, compare_sizes
-from ppe.resampling import resample_people
+from ppe.statistics.intervals import bootstrap_people, compare_attacks, compare_ceiling, compare_sizes
+from ppe.statistics.resampling import resample_people
 
 PHOTOS, BETWEEN, SHARED = 10, 1.0, 0.5  # photos a person; spread of people over that of photos; its part under both GANs
 NOISE = 1.0  # what the other attack's scores carry beside those of the first

@@ -9,8 +9,8 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from ppe.params import find_root, load_table
-from ppe.placebos import compare_with_null
+from ppe.config.params import find_root, load_table
+from ppe.overrepresentation.placebo_test import compare_with_null
 
 DOSES = [0.0, 0.003, 0.01, 0.03, 0.1]
 NUM_NULL = 24

@@ -17,8 +17,8 @@ import torch
 
 from ppe.embedders import load
 from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces
-from ppe.realism import measure_likeness, read_background, tabulate_promises
-from ppe.synthetic import PARAMETERS, draw_photos, sample_identities
+from ppe.embedders.realism import measure_likeness, read_background, tabulate_promises
+from ppe.datasets.synthetic import PARAMETERS, draw_photos, sample_identities
 
 POPULATION = 777  # seed of the people
 
@@ -26,7 +26,7 @@ POPULATION = 777  # seed of the people
 def measure_speed(workers, count=64):
     """Photos of 128 px a second with so many single-threaded processes, started anew and warm."""
     code = (
-        "import torch, time; torch.set_num_threads(1); from ppe.synthetic import *;"
+        "import torch, time; torch.set_num_threads(1); from ppe.datasets.synthetic import *;"
         f"p = sample_identities({count}, {POPULATION}); draw_photos(p[:2], torch.arange(2));"
         f"t = time.perf_counter(); draw_photos(p, torch.arange({count})); print(time.perf_counter() - t)"
     )

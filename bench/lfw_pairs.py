@@ -20,7 +20,7 @@ import torch
 
 from ppe.datasets import load_photo
 from ppe.embedders import EMBEDDERS, load
-from ppe.embeddings import compute_verification, embed_faces
+from ppe.embedders.embed import compute_verification, embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[2] / "shared"))

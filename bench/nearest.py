@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ppe.distances import find_nearest
-from ppe.embeddings import embed_faces
-from ppe.params import load_array
+from ppe.attacks.nearest import find_nearest
+from ppe.embedders.embed import embed_faces
+from ppe.config.params import load_array
 
 FACE_SIDE = 32
 

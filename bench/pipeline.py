@@ -21,11 +21,11 @@ import torch
 from facenet_pytorch import MTCNN
 
 from ppe.embedders import build
-from ppe.embeddings import embed_faces
+from ppe.embedders.embed import embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, build_detector, detect_faces, prepare_faces
 from ppe.faces.detection import FRAME, LONG_SIDES, MIN_FACE_SIZE, frame_photo
-from ppe.parallel import open_workers
-from ppe.synthetic import draw_photos, sample_identities
+from ppe.faces.workers import open_workers
+from ppe.datasets.synthetic import draw_photos, sample_identities
 
 PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 3
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import torch
 
-from ppe.gans import steps, training
-from ppe.gans.groups import list_jobs, train_groups
-from ppe.gans.training import start_training, train_gan, train_step
-from ppe.params import load_params
+from ppe.generators import steps, training
+from ppe.generators.training.groups import list_jobs, train_groups
+from ppe.generators.training.loop import start_training, train_gan, train_step
+from ppe.config.params import load_params
 
 PUBLISHED = """Published by others (images a second of training): StyleGAN2 128 px 80 (V100), 147 (A100); 256 px 48 and 80
 (stylegan3, docs/configs.md); lightweight-gan 256 px about 15 (Colab, its issues 21 and 89)."""

@@ -14,14 +14,14 @@ import sys
 import tempfile
 from contextlib import nullcontext
 
-from ppe.params import find_root, load_params
-from ppe.stages import collect, crowd, embed_crowd, index, train
+from ppe.config.params import find_root, load_params
+from ppe.pipeline.stages import collect, crowd, embed_crowd, index, train
 
 
 def report():
     """Say in a few lines what the study found and where to look."""
-    from ppe.collection import compute_headlines, select_headline
-    from ppe.params import load_table
+    from ppe.evaluation.collection import compute_headlines, select_headline
+    from ppe.config.params import load_table
 
     params = load_params()
     rows = load_table(params.results_folder() / "attacks.csv")
@@ -42,7 +42,7 @@ def report():
 
 def _report_squares(rows, params):
     """A line a square: how often a person is drawn at each dose, and how often somebody is discovered there."""
-    from ppe.evaluation import choose_embedder
+    from ppe.evaluation.membership import choose_embedder
 
     rate = params.dose.match_rate
     print(f"\nGenerated faces that match a person ({rate:.1%} is chance), people discovered; by the person's share of the data:")
@@ -61,7 +61,7 @@ def study(name=None, run=None):
 
     run : one run (or square) of it, which is made anew beside the rows of the others; None for all that are missing.
     """
-    from ppe.copies import reproduce, run_study
+    from ppe.pipeline.presets import reproduce, run_study
 
     if name is None:
         reproduce(find_root())
@@ -71,8 +71,8 @@ def study(name=None, run=None):
 
 def claims():
     """Write the verdicts of all committed studies into the README's table."""
-    from ppe.params import load_table
-    from ppe.summary import load_claims, put_summary, write_summary
+    from ppe.config.params import load_table
+    from ppe.claims.summary import load_claims, put_summary, write_summary
 
     params = load_params()
     root, files = params.root, params.claims_files()
@@ -88,8 +88,8 @@ def claims():
 
 def check(name):
     """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
-    from ppe.params import load_table
-    from ppe.summary import compare_headlines
+    from ppe.config.params import load_table
+    from ppe.claims.summary import compare_headlines
 
     root = find_root()
     name = name or load_params().study
@@ -110,7 +110,7 @@ def check(name):
 
 def docs():
     """Write the executed notebooks of the embedded study as HTML to docs/."""
-    from ppe.pages import write_pages
+    from ppe.pipeline.html import write_pages
 
     params = load_params()
     real = [name for name, settings in params.datasets.items() if settings.reader != "synthetic"]
@@ -125,7 +125,7 @@ def docs():
 
 def _note(command, square=None, **others):
     """What a stage without a notebook takes is written down, from outside of it: no stage depends on how it is timed."""
-    from ppe.costs import note_seconds
+    from ppe.pipeline.runtime import note_seconds
 
     return note_seconds(command, square) if square else nullcontext()
 
@@ -153,8 +153,8 @@ def main():
         with _note(name, **arguments):
             known[name](**arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
-        from ppe.copies import hint_at_room
-        from ppe.paths import LAST_WORDS
+        from ppe.pipeline.presets import hint_at_room
+        from ppe.config.paths import LAST_WORDS
 
         sentence = hint_at_room(str(mistake))
         if "DVC_STAGE" in os.environ:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from smoke_study import make_study, run
 
+from ppe.generators.training import loop as training
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -61,3 +63,27 @@ def small():
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def train_until(monkeypatch):
+    """``train_gan`` that dies before a step, having saved a checkpoint wherever it may: (number of the step, **its keywords)."""
+
+    def call(number, *, settings, **recipe):
+        step = training.train_step
+
+        def stop(state, at, *others):
+            if at == number:
+                raise Killed
+            step(state, at, *others)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "train_step", stop)
+            with pytest.raises(Killed):
+                training.train_gan(settings=settings | {"checkpoint_seconds": 0.0}, **recipe)
+
+    return call
+
+
+class Killed(Exception):
+    pass

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from ppe.claims import judge_claims
-from ppe.evaluation import KEYS
+from ppe.claims.verdicts import judge_claims
+from ppe.evaluation.membership import KEYS
 
 USUAL = {
     "dataset": "d", "resolution": 32, "gan": "fastgan", "num_identities": 10, "train_photos": 5, "max_train_photos": 5,

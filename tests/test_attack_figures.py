@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ppe.attack_figures import plot_controls, plot_growth, plot_intervals, plot_memberships, show_verdict
+from ppe.plots.attacks import plot_controls, plot_growth, plot_intervals, plot_memberships, show_verdict
 
 ROW = {"attack": "identity", "reference": "", "embedder": "net", "membership": "identity", "control": "none", "half": "pooled"}
 ROW |= {"value": 0.8, "low": 0.7, "high": 0.9}

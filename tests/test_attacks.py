@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppe.attacks import ATTACKS, aggregate_scores, list_needed, score_identity, score_pixel
-from ppe.metrics import compute_auc
+from ppe.attacks.scores import ATTACKS, aggregate_scores, list_needed, score_identity, score_pixel
+from ppe.statistics.metrics import compute_auc
 
 
 def on_circle(*degrees):

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from ppe.gans import ada
-from ppe.gans.augment import POLICIES, augment
-from ppe.gans.draws import open_draws
+from ppe.generators import ada
+from ppe.generators.training.augment import POLICIES, augment
+from ppe.generators.training.draws import open_draws
 
 SURE = torch.ones(())
 

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from drawn_scores import RUN, make_photos, make_scores
 
-from ppe.collection import collect_rows, compute_headlines
-from ppe.evaluation import KEYS, describe_rows, evaluate_scores
-from ppe.scoring import hide_names
+from ppe.evaluation.collection import collect_rows, compute_headlines
+from ppe.evaluation.membership import KEYS, describe_rows, evaluate_scores
+from ppe.attacks.queries import hide_names
 
 
 @pytest.fixture

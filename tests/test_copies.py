@@ -7,9 +7,9 @@ import threading
 import pytest
 import yaml
 
-from ppe import copies
-from ppe.copies import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
-from ppe.params import load_params
+from ppe.pipeline import presets as copies
+from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
+from ppe.config.params import load_params
 
 
 def test_a_fresh_copy_goes_on_from_committed_rows(root, tmp_path):

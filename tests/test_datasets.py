@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ppe import synthetic
+from ppe.datasets import synthetic
 from ppe.datasets import READERS, iter_photos, mark_auxiliary, read_index, sample_people, split_auxiliary
 
 
@@ -194,7 +194,7 @@ def test_lfw_is_what_the_folder_holds(shared):
 def test_drawn_photos_are_the_same_from_one_process_or_several(monkeypatch):
     index = read_index("synthetic", seed=3, num_identities=3, num_auxiliary=0, photos_per_identity=3)
     alone = list(iter_photos(index, "synthetic", seed=3, size=48, batch_size=2))
-    monkeypatch.setattr("ppe.datasets.drawn.MANY_DRAWN", 1)
+    monkeypatch.setattr("ppe.datasets.synthetic_reader.MANY_DRAWN", 1)
     several = list(iter_photos(index, "synthetic", seed=3, size=48, batch_size=2))
     assert [p.tolist() for p, _ in several] == [p.tolist() for p, _ in alone]
     assert all(np.array_equal(a, b) for (_, x), (_, y) in zip(alone, several, strict=True) for a, b in zip(x, y, strict=True))

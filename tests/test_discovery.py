@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ppe.discovery import (
+from ppe.overrepresentation.density_scan import (
     average_places,
     choose_reference,
     count_alarms,

@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ppe import blocks
-from ppe.blocks import propose_roughly, round_rows
-from ppe.distances import (
+from ppe.attacks import blocks
+from ppe.attacks.blocks import propose_roughly, round_rows
+from ppe.attacks.nearest import (
     compute_log_density,
     count_within,
     find_nearest,
@@ -100,7 +100,7 @@ def test_a_product_of_rounded_rows_changes_no_bit(kind, monkeypatch):
     exact = (1 - torch.stack([(row.double() * reference.double()).sum(1) for row in query])).clamp(0, 2).float()
     assert kind == "spread" or (-query.bfloat16() @ reference.bfloat16().T).argmin(1).ne(exact.argmin(1)).any()
     for is_rough in (True, False):
-        monkeypatch.setattr("ppe.distances.multiplies_bfloat16", lambda device, is_rough=is_rough: is_rough)
+        monkeypatch.setattr("ppe.attacks.nearest.multiplies_bfloat16", lambda device, is_rough=is_rough: is_rough)
         for block_size in (100, 300, 8192):
             distance, index = find_nearest(query, reference, block_size)
             assert torch.equal(index, exact.argmin(1)) and torch.equal(distance, exact.amin(1))
@@ -243,6 +243,6 @@ def test_sums_over_neighbours_refuse_with_a_sentence(call, sentence):
 def test_many_queries_in_tiles_agree_with_one_at_a_time(monkeypatch):
     query, reference = draw_unit(300, 32, 0), draw_unit(500, 32, 1)
     whole = find_nearest(query, reference, 200)
-    monkeypatch.setattr("ppe.blocks.TILE_ON_CPU", 200 * 7)  # seven queries a tile
+    monkeypatch.setattr("ppe.attacks.blocks.TILE_ON_CPU", 200 * 7)  # seven queries a tile
     tiled = find_nearest(query, reference, 200)
     assert torch.equal(whole[0], tiled[0]) and torch.equal(whole[1], tiled[1])

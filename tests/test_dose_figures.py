@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ppe import dose_figures
-from ppe.discovery import count_alarms
-from ppe.doses import summarise_measures
-from ppe.figures import use_style
-from ppe.placebos import compare_with_null
-from ppe.squares import plan_doses
+from ppe.plots import overrepresentation as dose_figures
+from ppe.overrepresentation.density_scan import count_alarms
+from ppe.overrepresentation.data_share import summarise_measures
+from ppe.plots.figures import use_style
+from ppe.overrepresentation.placebo_test import compare_with_null
+from ppe.overrepresentation.latin_square import plan_doses
 
 matplotlib.use("agg")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from ppe.doses import (
+from ppe.overrepresentation.data_share import (
     ROW_COLUMNS,
     average_references,
     choose_crowds,
@@ -21,7 +21,7 @@ from ppe.doses import (
     summarise_doses,
     summarise_measures,
 )
-from ppe.params import save_table
+from ppe.config.params import save_table
 
 DOSES = [0.0, 0.01, 0.03, 0.1]
 

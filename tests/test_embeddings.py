@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-import ppe.embeddings as embeddings_module
+import ppe.embedders.embed as embeddings_module
 from ppe import embedders
-from ppe.distances import find_nearest
-from ppe.embeddings import compare_with_truth, compute_verification, embed_faces, extend_embeddings, verify_pairs
+from ppe.attacks.nearest import find_nearest
+from ppe.embedders.embed import compare_with_truth, compute_verification, embed_faces, extend_embeddings, verify_pairs
 from ppe.faces import LANDMARK_COLUMNS, align_faces, resize_faces
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[2] / "shared"))

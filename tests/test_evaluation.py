@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from drawn_scores import RUN, make_photos, make_scores
 
-from ppe.evaluation import (
+from ppe.evaluation.membership import (
     KEYS,
     choose_embedder,
     compare_attack_rows,
@@ -14,8 +14,8 @@ from ppe.evaluation import (
     evaluate_scores,
     judge_control,
 )
-from ppe.metrics import compute_auc
-from ppe.scoring import select_queries
+from ppe.statistics.metrics import compute_auc
+from ppe.attacks.queries import select_queries
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ppe import synthetic
+from ppe.datasets import synthetic
 from ppe.faces import (
     LANDMARK_COLUMNS,
     TEMPLATE,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ppe.frechet import compute_fid, compute_frechet_distance
+from ppe.statistics.set_distances import compute_fid, compute_frechet_distance
 
 
 def test_frechet_distance_of_diagonal_gaussians():

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from ppe.gans import GANS, build
-from ppe.gans.draws import open_draws, pick_rows
-from ppe.gans.fastgan import SKIPS
-from ppe.gans.losses import (
+from ppe.generators import GANS, build
+from ppe.generators.training.draws import open_draws, pick_rows
+from ppe.generators.fastgan import SKIPS
+from ppe.generators.training.losses import (
     compute_discriminator_loss,
     compute_generator_loss,
     compute_path_penalty,
     compute_r1_penalty,
 )
-from ppe.gans.stddev import compute_group_stddev
-from ppe.gans.stylegan2 import FILTER, StyledConv, filter_map
+from ppe.generators.training.stddev import compute_group_stddev
+from ppe.generators.stylegan2 import FILTER, StyledConv, filter_map
 
 PAPER = {
     "latent_dim": 512, "style_dim": 512, "mapping_layers": 8, "mapping_rate": 0.01, "channel_max": 512, "style_mixing": 0.9,

@@ -11,14 +11,15 @@ import sys
 import pytest
 import torch
 
-from ppe import embedders, synthetic
-from ppe.distances import find_nearest, find_nearest_pixel
-from ppe.embeddings import embed_faces
+from ppe import embedders
+from ppe.datasets import synthetic
+from ppe.attacks.nearest import find_nearest, find_nearest_pixel
+from ppe.embedders.embed import embed_faces
 from ppe.faces import BOX_COLUMNS, LANDMARK_COLUMNS, detect_faces
-from ppe.gans import GANS
-from ppe.gans.groups import list_jobs, train_groups
-from ppe.gans.training import train_gan
-from ppe.sampling import compute_logits, load_discriminator, load_generator, sample_faces
+from ppe.generators import GANS
+from ppe.generators.training.groups import list_jobs, train_groups
+from ppe.generators.training.loop import train_gan
+from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA GPU: a CPU cannot show what one does otherwise"
@@ -49,26 +50,13 @@ def test_a_gan_learns_there_and_its_snapshot_draws_the_same_faces_here(gan, smal
 
 
 @pytest.mark.parametrize("gan", list(GANS))
-def test_a_training_that_was_stopped_there_goes_on(gan, small, photos, tmp_path, monkeypatch):
+def test_a_training_that_was_stopped_there_goes_on(gan, small, photos, tmp_path, monkeypatch, train_until):
     """A GPU adds in another order each time: it may end as far from an unbroken training as that one made again does."""
-    import ppe.gans.training as training
-
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=tmp_path / "whole", device="cuda")
-    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=tmp_path / "again", device="cuda")
-    step = training.train_step
-
-    def stop(state, number, settings, seed):
-        if number == 31:
-            raise KeyboardInterrupt
-        step(state, number, settings, seed)
-
-    monkeypatch.setattr(training, "train_step", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train_gan(photos, gan=gan, settings=small[gan] | {"checkpoint_seconds": 0.0}, kimg=0.4, seed=3,
-                  folder=tmp_path / "halted", device="cuda")  # fmt: skip
-    monkeypatch.setattr(training, "train_step", step)
-    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=tmp_path / "halted", device="cuda")
+    recipe = {"images": photos, "gan": gan, "settings": small[gan], "kimg": 0.4, "seed": 3, "device": "cuda"}
+    train_until(31, **recipe, folder=tmp_path / "halted")
+    for name in ("whole", "again", "halted"):
+        train_gan(**recipe, folder=tmp_path / name)
     faces = {
         name: next(
             sample_faces(load_generator(tmp_path / name / "snapshot-000000400.safetensors", gan, 32, small[gan]), range(64))
@@ -88,7 +76,7 @@ def test_a_runs_three_gans_train_one_after_another(small, photos, tmp_path):
     assert [rows[-1]["images"] for rows in train_groups(jobs, "cuda", "run")] == [96, 96, 96]
 
 
-def test_faces_are_found_and_embedded_alike():
+def test_faces_are_found_alike():
     """All but a few to the detector's step of 1/16 pixel. On an H100 one of these 24 lay 4 pixels away, for a cause not found."""
     photos = synthetic.draw_photos(synthetic.sample_identities(24, 5), torch.arange(24), size=160)
     frames = list(photos.permute(0, 2, 3, 1).numpy())
@@ -97,6 +85,10 @@ def test_faces_are_found_and_embedded_alike():
     apart = (here[columns] - there[columns]).abs().max(axis=1)
     print(f"boxes and landmarks, of 160 pixels, between GPU and CPU: {sorted(apart)}")
     assert here.detected.all() and there.detected.all() and (apart <= 1 / 16).sum() >= 22
+
+
+def test_faces_are_embedded_alike():
+    photos = synthetic.draw_photos(synthetic.sample_identities(24, 5), torch.arange(24), size=160)
     torch.manual_seed(0)
     net = embedders.build("mobilefacenet", input_size=48, width=0.25)
     vectors = {device: embed_faces(photos, net, device=device) for device in ("cuda", "cpu")}
@@ -117,7 +109,7 @@ def test_the_nearest_is_exact_there_too():
 
 TRAIN = """
 import json, sys, torch
-from ppe.gans.training import train_gan
+from ppe.generators.training.loop import train_gan
 images = torch.full((12, 3, 32, 32), 60, dtype=torch.uint8)
 train_gan(images, gan="fastgan", settings=json.loads(sys.argv[1]), kimg=0.1, seed=3, folder=sys.argv[2], device="cuda")
 print(torch.distributed.get_backend())

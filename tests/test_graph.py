@@ -11,13 +11,13 @@ import pytest
 from dvc.repo import Repo
 from smoke_study import copy_study, hash_outputs, kill, list_survivors, run, start, wait_for
 
-from ppe.copies import drop_broken_lock
+from ppe.pipeline.presets import drop_broken_lock
 
 pytestmark = pytest.mark.timeout(1600)  # beside the whole graph, on a machine that may be busy
 
 NEW_GAN = '''"""FastGAN under another name, as a reader's own GAN would be added."""
 
-from ppe.gans.fastgan import build
+from ppe.generators.fastgan import build
 
 __all__ = ["build"]
 '''
@@ -82,7 +82,7 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
 def test_adding_a_gan_makes_no_row_stale(study):
     """A module, an entry in the registry, a section and its class: no run of another GAN is touched."""
     (study[0] / "ppe" / "gans" / "mine.py").write_text(NEW_GAN)
-    change(study, "ppe/gans/__init__.py", ('GANS = {', 'GANS = {"mine": "ppe.gans.mine", '))
+    change(study, "ppe/generators/__init__.py", ('GANS = {', 'GANS = {"mine": "ppe.generators.mine", '))
     section = re.search(r"  fastgan:\n((?:    .*\n)+)", (study[0] / "params.yaml").read_text())[0]
     change(study, "params.yaml", (section, section + section.replace("fastgan:", "mine:")))
     assert list_stale(study) == set()

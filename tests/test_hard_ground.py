@@ -19,10 +19,13 @@ import yaml
 from PIL import Image
 
 from ppe import __main__ as commands
-from ppe import copies, embedders, stages, synthetic
+from ppe.pipeline import presets as copies
+from ppe import embedders
+from ppe.pipeline import stages
+from ppe.datasets import synthetic
 from ppe.datasets import iter_photos, read_index
 from ppe.faces import prepare_faces
-from ppe.params import load_array, load_params, load_table, save_array, save_json, save_table
+from ppe.config.params import load_array, load_params, load_table, save_array, save_json, save_table
 
 
 @pytest.fixture(scope="session")
@@ -321,7 +324,7 @@ def stage(root, tmp_path):
         shutil.copyfile(root / name, tmp_path / name)
     (tmp_path / "ppe").mkdir()
     (tmp_path / ".checkpoints").mkdir()
-    code = "from ppe.params import load_params; load_params(); print('went on', flush=True)"
+    code = "from ppe.config.params import load_params; load_params(); print('went on', flush=True)"
     environment = {**os.environ, "DVC_STAGE": "train@x", "PYTHONPATH": str(root)}
     call = [sys.executable, "-c", code]
     return lambda: subprocess.Popen(call, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chisquare
 
-from ppe.identities import choose_half, split_people
+from ppe.datasets.splits import choose_half, split_people
 
 SIZES = {"num_identities": 4, "train_photos": 2, "query_photos": 2, "seed": 1}
 

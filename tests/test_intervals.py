@@ -9,9 +9,9 @@ from drawn_queries import auc_of_halves, draw_queries
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ppe.intervals import bootstrap_people, compare_attacks, compare_ceiling, compare_halves, compare_sizes, permute_often
-from ppe.metrics import METRICS
-from ppe.resampling import permute_people, resample_people
+from ppe.statistics.intervals import bootstrap_people, compare_attacks, compare_ceiling, compare_halves, compare_sizes, permute_often
+from ppe.statistics.metrics import METRICS
+from ppe.statistics.resampling import permute_people, resample_people
 
 
 def test_order_of_rows_does_not_matter_and_the_seed_does():
@@ -204,7 +204,7 @@ def test_shuffled_labels_are_found_as_often_as_the_level_says(monkeypatch):
         reached = np.sum(np.array(values) >= roc_auc_score(queries["is_member"], score))
         return {"p_value": (1 + reached) / (1 + num_permutations)}
 
-    monkeypatch.setattr("ppe.intervals.permute_people", shuffle_photos)
+    monkeypatch.setattr("ppe.statistics.intervals.permute_people", shuffle_photos)
     alike = draw_queries(effect=0.0, halves="a", photos=8)
     alike = alike.assign(score=alike.groupby("identity")["score"].transform("mean"))
     wrong = permute_often(alike, **{**settings, "num_permutations": 39})[0]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppe.distances import compute_log_density, find_nearest
-from ppe.params import load_array, save_array
+from ppe.attacks.nearest import compute_log_density, find_nearest
+from ppe.config.params import load_array, save_array
 
 STATUS = Path("/proc/self/status")
 

@@ -5,8 +5,8 @@ import pytest
 from drawn_queries import draw_queries
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ppe.metrics import compute_auc, compute_average_precision, compute_roc, compute_tpr_at_fpr
-from ppe.resampling import resample_people
+from ppe.statistics.metrics import compute_auc, compute_average_precision, compute_roc, compute_tpr_at_fpr
+from ppe.statistics.resampling import resample_people
 
 
 def test_auc_by_hand():

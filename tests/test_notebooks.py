@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from smoke_study import run
 
-from ppe.attacks import ATTACKS
-from ppe.scoring import CONTROLS, MEMBERSHIPS
+from ppe.attacks.scores import ATTACKS
+from ppe.attacks.queries import CONTROLS, MEMBERSHIPS
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from smoke_study import make_study, run
 
-from ppe import synthetic
+from ppe.datasets import synthetic
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
 

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from ppe import pages
+from ppe.pipeline import html as pages
 
 TITLE = "# 1 · Look\n\n**Question.** What is\nseen here?\n\n| in | out |"
 

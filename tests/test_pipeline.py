@@ -22,7 +22,7 @@ ORDER = [
     "stages", "__main__",
 ]  # fmt: skip
 NOT_TRACKED = {
-    "ppe/__init__.py", "ppe/storage.py", "ppe/settings.py", "ppe/paths.py", "ppe/params.py", "ppe/gans/__init__.py",
+    "ppe/__init__.py", "ppe/config/storage.py", "ppe/config/schema.py", "ppe/config/paths.py", "ppe/config/params.py", "ppe/generators/__init__.py",
     "ppe/embedders/__init__.py",
 }  # fmt: skip
 """The values of settings.py and params.py are tracked as params, and files by what is in them, wherever they lie; the registries
@@ -69,11 +69,11 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(root, stage):
     graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
     deps = set(graph.get("do", graph)["deps"])
     listed = {d for d in deps if d.startswith("ppe/")}
-    if "ppe/gans/${item.gan}.py" in listed:
-        listed = listed - {"ppe/gans/${item.gan}.py"} | {"ppe/gans/fastgan.py"}
+    if "ppe/generators/${item.gan}.py" in listed:
+        listed = listed - {"ppe/generators/${item.gan}.py"} | {"ppe/generators/fastgan.py"}
     reached = list_reached(root, NOTEBOOKS[stage]) - NOT_TRACKED
     if stage in ("train", "generate", "attack"):
-        reached |= {"ppe/gans/fastgan.py", "ppe/gans/stddev.py"}  # through the registry
+        reached |= {"ppe/generators/fastgan.py", "ppe/generators/training/stddev.py"}  # through the registry
     assert listed == reached
     assert f"sources/{NOTEBOOKS[stage]}.py" in deps
 
@@ -88,7 +88,7 @@ def test_a_stage_without_a_notebook_depends_on_every_module_that_its_command_rea
     code = "\n".join(ast.unparse(functions[name]) for name in sorted({command.name, *called}))
     reached = follow_imports(root, code) - NOT_TRACKED
     if stage == "crowd":
-        reached |= {"ppe/gans/${item.gan}.py", "ppe/gans/stddev.py"}  # through the registry
+        reached |= {"ppe/generators/${item.gan}.py", "ppe/generators/training/stddev.py"}  # through the registry
     assert listed == reached
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
-from ppe.placebos import compare_with_null, smallest_p
+from ppe.overrepresentation.placebo_test import compare_with_null, smallest_p
 
 DOSES = [0.0, 0.01, 0.03, 0.1, 0.3]
 GROUPS = [f"r{i}" for i in range(5)]

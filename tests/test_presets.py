@@ -11,11 +11,11 @@ import torch
 import yaml
 from PIL import Image
 
-from ppe.collection import name_sweep
-from ppe.copies import prepare_copy
-from ppe.identities import split_people
-from ppe.params import load_params
-from ppe.synthetic import draw_photos, sample_identities
+from ppe.evaluation.collection import name_sweep
+from ppe.pipeline.presets import prepare_copy
+from ppe.datasets.splits import split_people
+from ppe.config.params import load_params
+from ppe.datasets.synthetic import draw_photos, sample_identities
 
 SWEEPS = {"lfw-sizes-cpu": "equal kimg", "lfw-epochs-cpu": "equal epochs", "lfw-photos-cpu": "photos"}
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.progress import compute_kernel_distance, judge_snapshot, judge_training, measure_quality
+from ppe.evaluation.training_curve import compute_kernel_distance, judge_snapshot, judge_training, measure_quality
 
 SETTINGS = {"num_resamples": 50, "num_permutations": 19, "seed": 0}
 
@@ -86,8 +86,8 @@ def test_every_snapshot_is_judged_in_the_order_of_training_and_moments_are_not_m
         return draw_unit(len(faces), 16, len(seen))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ppe.progress.sample_faces", fake_sample)
-        patch.setattr("ppe.progress.embed_faces", fake_embed)
+        patch.setattr("ppe.evaluation.training_curve.sample_faces", fake_sample)
+        patch.setattr("ppe.evaluation.training_curve.embed_faces", fake_embed)
         known = {"photos": photos, "query": query, "members": members, "embedder": "net", "settings": SETTINGS}
         rows = judge_training(paths, lambda path: path, net, 20, **known)
         assert rows.slice.unique().tolist() == ["kimg: 0", "kimg: 1.5"]

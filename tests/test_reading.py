@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from smoke_study import hash_outputs, run
 
-from ppe.copies import prepare_copy
+from ppe.pipeline.presets import prepare_copy
 
 NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_figures", "7_claims", "8_doses"]
 BEFORE = {

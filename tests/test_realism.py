@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.realism import PROMISES, measure_likeness, read_background, tabulate_promises
+from ppe.embedders.realism import PROMISES, measure_likeness, read_background, tabulate_promises
 
 
 class Colours(torch.nn.Module):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.rehearsal import choose_constants, find_radius, rehearse_attack
+from ppe.attacks.tuning import choose_constants, find_radius, rehearse_attack
 
 
 def on_circle(*degrees):

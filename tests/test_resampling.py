@@ -5,9 +5,9 @@ import pytest
 from drawn_queries import auc_of_halves, draw_queries
 from scipy import stats
 
-from ppe.intervals import bootstrap_people
-from ppe.metrics import METRICS, compute_auc, compute_average_precision, compute_tpr_at_fpr
-from ppe.resampling import permute_people, resample_people
+from ppe.statistics.intervals import bootstrap_people
+from ppe.statistics.metrics import METRICS, compute_auc, compute_average_precision, compute_tpr_at_fpr
+from ppe.statistics.resampling import permute_people, resample_people
 
 
 @pytest.mark.parametrize("halves", ["ab", "a"])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppe.gans.training import train_gan
-from ppe.sampling import (
+from ppe.generators.training.loop import train_gan
+from ppe.generators.sampling import (
     compute_logits,
     draw_latents,
     load_discriminator,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from drawn_scores import make_photos, make_scores
 
-from ppe.metrics import compute_auc
-from ppe.scoring import (
+from ppe.statistics.metrics import compute_auc
+from ppe.attacks.queries import (
     aggregate_queries,
     hide_names,
     restore_queries,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score
 
-from ppe.scrutiny import (
+from ppe.evaluation.sensitivity import (
     _resample_kappa,
     count_train_photos,
     find_own_similarity,

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from ppe.squares import count_shown, plan_doses, split_square
+from ppe.overrepresentation.latin_square import count_shown, plan_doses, split_square
 
 SIZES = {
     "kind": "many", "num_subjects": 5, "num_rotations": 5, "doses": [0.0, 0.01, 0.02, 0.05, 0.1], "num_photos": 200,

@@ -11,9 +11,9 @@ import pytest
 from drawn_rows import judge, make_run, make_square
 
 from ppe.__main__ import main
-from ppe.costs import COLUMNS, measure_costs, sum_minutes
-from ppe.params import load_params, load_table, save_table
-from ppe.summary import MARKERS, compare_headlines, load_claims, put_summary, write_summary
+from ppe.pipeline.runtime import COLUMNS, measure_costs, sum_minutes
+from ppe.config.params import load_params, load_table, save_table
+from ppe.claims.summary import MARKERS, compare_headlines, load_claims, put_summary, write_summary
 
 
 def test_the_readme_holds_what_the_command_would_write(root):

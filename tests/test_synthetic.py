@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppe.synthetic import PARAMETERS, draw_photos, draw_steps, read_attributes, sample_identities
-from ppe.synthetic.people import RANGES
+from ppe.datasets.synthetic import PARAMETERS, draw_photos, draw_steps, read_attributes, sample_identities
+from ppe.datasets.synthetic.people import RANGES
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ppe.copies import hint_at_room
-from ppe.gans import GANS, build
-from ppe.gans.checkpoints import fingerprint, publish_training
-from ppe.gans.training import LOSSES, train_gan
-from ppe.sampling import load_generator, sample_faces
+from ppe.pipeline.presets import hint_at_room
+from ppe.generators import GANS, build
+from ppe.generators.training.checkpoints import fingerprint, publish_training
+from ppe.generators.training.loop import LOSSES, train_gan
+from ppe.generators.sampling import load_generator, sample_faces
 
 
 @pytest.mark.parametrize("gan", list(GANS))
@@ -39,27 +39,12 @@ def test_training_learns_colours_and_losses_are_logged(gan, small, photos, tmp_p
 
 
 @pytest.mark.parametrize("gan", list(GANS))
-def test_a_training_that_was_stopped_ends_with_the_same_bytes(gan, small, photos, tmp_path, monkeypatch):
+def test_a_training_that_was_stopped_ends_with_the_same_bytes(gan, small, photos, tmp_path, train_until):
     whole, halted = tmp_path / "whole", tmp_path / "halted"
-    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=whole)
-
-    class Killed(Exception):
-        pass
-
-    import ppe.gans.training as training
-
-    step = training.train_step
-
-    def stop(state, number, settings, seed):
-        if number == 31:
-            raise Killed
-        step(state, number, settings, seed)
-
-    monkeypatch.setattr(training, "train_step", stop)
-    with pytest.raises(Killed):
-        train_gan(photos, gan=gan, settings=small[gan] | {"checkpoint_seconds": 0.0}, kimg=0.4, seed=3, folder=halted)
-    monkeypatch.setattr(training, "train_step", step)
-    train_gan(photos, gan=gan, settings=small[gan], kimg=0.4, seed=3, folder=halted)
+    recipe = {"images": photos, "gan": gan, "settings": small[gan], "kimg": 0.4, "seed": 3}
+    train_gan(**recipe, folder=whole)
+    train_until(31, **recipe, folder=halted)
+    train_gan(**recipe, folder=halted)
     for file in sorted(whole.glob("*.safetensors")):
         assert (halted / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -123,7 +108,7 @@ def test_a_finished_training_is_not_repeated(small, photos, tmp_path):
 
 TRAIN = """
 import json, sys, torch
-from ppe.gans.training import start_training, train_step
+from ppe.generators.training.loop import start_training, train_step
 from torch.distributed import is_initialized, get_rank
 gan, settings, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
@@ -175,8 +160,8 @@ def test_a_fingerprint_sees_one_grey_level(photos):
 
 def test_weights_that_are_not_finite_are_never_a_snapshot(photos, small, tmp_path):
     """The loss is finite one step longer than the weights."""
-    from ppe.gans.checkpoints import save_snapshot
-    from ppe.gans.training import start_training
+    from ppe.generators.training.checkpoints import save_snapshot
+    from ppe.generators.training.loop import start_training
 
     state = start_training(photos, "stylegan2", small["stylegan2"], 1, "cpu")
     save_snapshot(state, tmp_path / "good.safetensors", "{}", 1)
@@ -188,7 +173,7 @@ def test_weights_that_are_not_finite_are_never_a_snapshot(photos, small, tmp_pat
 
 
 def test_groups_train_side_by_side_to_the_bytes_of_one_thread_alone(photos, small, tmp_path):
-    from ppe.gans.groups import list_jobs, train_groups
+    from ppe.generators.training.groups import list_jobs, train_groups
 
     images = {"a": photos, "b": photos.flip(3), "c": photos.flip(2)}
     recipe = {"gan": "fastgan", "settings": small["fastgan"], "kimg": 0.2, "description": "{}"}
@@ -206,7 +191,7 @@ def test_groups_train_side_by_side_to_the_bytes_of_one_thread_alone(photos, smal
 
 
 def test_what_goes_wrong_beside_others_is_said_here(photos, small, tmp_path):
-    from ppe.gans.groups import list_jobs, train_groups
+    from ppe.generators.training.groups import list_jobs, train_groups
 
     recipe = {"gan": "fastgan", "settings": small["fastgan"] | {"learning_rate": 1e30}, "kimg": 0.4}
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
@@ -215,8 +200,8 @@ def test_what_goes_wrong_beside_others_is_said_here(photos, small, tmp_path):
 
 def test_a_step_mixes_styles_of_different_latents_and_publishes_none_of_them(photos, small, monkeypatch):
     """On a CPU two generators whose seeds differ above 32 bits are one: other must not be z, nor a published latent."""
-    from ppe.gans import training
-    from ppe.sampling import draw_latents
+    from ppe.generators.training import loop as training
+    from ppe.generators.sampling import draw_latents
 
     state = training.start_training(photos, "stylegan2", small["stylegan2"], 0, "cpu")
     seen = []
@@ -231,8 +216,8 @@ def test_a_step_mixes_styles_of_different_latents_and_publishes_none_of_them(pho
 
 
 def test_seeds_of_steps_and_streams_fit_a_cpu_generator_and_leave_published_faces_their_half():
-    from ppe.gans.draws import mix_seed
-    from ppe.sampling import LATENT_STREAM
+    from ppe.generators.training.draws import mix_seed
+    from ppe.generators.sampling import LATENT_STREAM
 
     seeds = [mix_seed(seed, step, stream) for seed in (0, 3, 2024) for step in range(2000) for stream in (0, 1)]
     assert 0 <= min(seeds) and max(seeds) < LATENT_STREAM
@@ -241,7 +226,7 @@ def test_seeds_of_steps_and_streams_fit_a_cpu_generator_and_leave_published_face
 
 
 def test_one_that_goes_on_alone_finds_the_threads_it_began_with(photos, small, tmp_path, monkeypatch):
-    from ppe.gans import groups
+    from ppe.generators import groups
 
     seen = []
     monkeypatch.setattr(groups, "_train_side_by_side", lambda jobs, threads, label: seen.append((len(jobs), threads)))
@@ -263,7 +248,7 @@ def test_a_training_dies_with_the_kernel_that_started_it(photos, small, tmp_path
     code = f"""
 import json, sys, torch
 from pathlib import Path
-from ppe.gans.groups import list_jobs, train_groups
+from ppe.generators.training.groups import list_jobs, train_groups
 if __name__ == "__main__":
     images = torch.zeros(12, 3, 32, 32, dtype=torch.uint8)
     recipe = {{"gan": "fastgan", "kimg": 900.0, "settings": json.loads({json.dumps(json.dumps(small["fastgan"]))})}}
@@ -278,7 +263,7 @@ if __name__ == "__main__":
         time.sleep(0.2)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    from ppe.gans.checkpoints import _is_held
+    from ppe.generators.training.checkpoints import _is_held
 
     waited = time.monotonic()
     while _is_held(tmp_path):

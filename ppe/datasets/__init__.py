@@ -1,7 +1,7 @@
 """Read a face data set, one photo a row, into an index table, and the photos themselves lazily, a batch at a time.
 
 The data sets are those of Webster et al. (arXiv 2107.06018) where a folder of them is at hand, LFW (Huang et al.
-2007), the Olivetti faces (Samaria and Harter 1994) and the drawn people of ``ppe.synthetic``. A photo that cannot be
+2007), the Olivetti faces (Samaria and Harter 1994) and the drawn people of ``ppe.datasets.synthetic``. A photo that cannot be
 used stays a row and says why; only a whole data set that cannot be used is an error.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from ppe.datasets.auxiliary import mark_auxiliary, split_auxiliary
-from ppe.datasets.drawn import describe_drawn, draw_batches, sample_people
-from ppe.datasets.files import describe_file, load_photo, say_error
-from ppe.datasets.listing import READERS, choose_photos
+from ppe.datasets.synthetic_reader import describe_drawn, draw_batches, sample_people
+from ppe.datasets.photos import describe_file, load_photo, say_error
+from ppe.datasets.readers import READERS, choose_photos
 from ppe.datasets.olivetti import OLIVETTI_FILE, OLIVETTI_SHA256, OLIVETTI_URL, find_olivetti_row, load_olivetti
 
 __all__ = ["READERS", "iter_photos", "load_photo", "mark_auxiliary", "read_index", "sample_people", "split_auxiliary"]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from ppe.faces.alignment import LANDMARK_COLUMNS
-from ppe.parallel import MAX_WORKERS, open_workers
+from ppe.faces.workers import MAX_WORKERS, open_workers
 
 BOX_COLUMNS = ["box_left", "box_top", "box_right", "box_bottom"]
 FRAME = 192

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ppe.faces.detail import resize_faces
+from ppe.faces.resize import resize_faces
 
 COMPARE_SIDE = 32
 """Pixels at which two crops are compared: fine enough for an expression, too coarse for what JPEG does."""

@@ -1,0 +1,139 @@
+"""The exact search behind ``ppe.attacks.nearest``: a walk over the reference in blocks, where a product proposes and float64 decides.
+
+A matrix product is fast, but its last bits change with the shape of the block. So it only proposes: every row that
+rounding could have robbed of the first place is measured again in float64, and the nearest of those is the answer. That
+makes it a function of the two sets alone: not of the block size, the batch, the number of threads or the precision of the
+product, which is bfloat16 on processors that multiply that several times faster.
+"""
+
+import mmap
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalising in float32 leaves about 1e-7
+# What a product may round its factors to before it multiplies them (torch.set_float32_matmul_precision): nothing, TF32
+# or bfloat16, whose last bits these are. With less precision more rows are measured again, and the answer stays.
+FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
+MOST_OPEN = 16  # pairs a query that a product may leave open in a block; with more of them a finer product is cheaper
+TILE_ON_CPU, TILE_ON_GPU = 2**21, 2**28  # distances in a tile of queries: 8 MB stay in a cache; a GPU wants large products
+
+
+def find_in_blocks(query, reference, block_size, enter, measure, offset=0.0):
+    """Walk over the reference once; ``enter`` and its proposals bound distances from below and above, ``measure`` decides.
+
+    ``enter(block, start)`` returns the block's rows and a list of proposals, the roughest first. A proposal, called with a
+    slice of n queries, returns (rough [n, B], slack), |rough + offset - exact| <= slack but for the last rounding of rough.
+    ``measure(query rows [P, D], block rows [P, D])`` returns the exact float64 [P] of P pairs, and must treat each pair
+    alone. Queries go in tiles whose distances to a block stay in a processor's cache: what follows the matrix product then
+    costs little beside it.
+    """
+    num_queries, width = query.shape
+    distance = torch.full((num_queries,), torch.inf, dtype=torch.float64, device=query.device)
+    index = torch.zeros(num_queries, dtype=torch.int64, device=query.device)
+    tile = max(1, (TILE_ON_CPU if query.device.type == "cpu" else TILE_ON_GPU) // min(block_size, len(reference)))
+    for start in range(0, len(reference), block_size):
+        block, proposals = enter(read_block(reference, start, block_size).to(query.device), start)
+        for first in range(0, num_queries, tile):
+            rows = slice(first, first + tile)
+            known = distance[rows, None] - offset
+            pairs = _find_open(*proposals[0](rows), known)
+            while len(proposals) > 1 and len(pairs) > MOST_OPEN * len(known):
+                proposals = proposals[1:]  # too rough for this block: where a generator has collapsed, all is equally near
+                pairs = _find_open(*proposals[0](rows), known)
+            if len(pairs):
+                pairs[:, 0] += first
+                _settle(pairs, query, block, start, width, measure, distance, index)
+    return distance, index
+
+
+def _find_open(rough, slack, known):
+    """(row, column) of the pairs that may be a row's nearest in this block and no further than what is known."""
+    best = rough.amin(1, keepdim=True)
+    # Rounding to the nearest keeps the order: what was below a number before it is not above the next one after it.
+    above, below = (torch.nextafter(best, torch.full_like(best, end)).double() for end in (torch.inf, -torch.inf))
+    rows = (below - slack <= known).nonzero()[:, 0]
+    limit = torch.minimum(above + 2 * slack, known + slack).to(rough.dtype)
+    limit = torch.nextafter(limit, torch.full_like(limit, torch.inf))
+    if len(rows) == len(rough):
+        return (rough <= limit).nonzero()
+    pairs = (rough[rows] <= limit[rows]).nonzero()
+    pairs[:, 0] = rows[pairs[:, 0]]
+    return pairs
+
+
+def _settle(pairs, query, block, start, width, measure, distance, index):
+    """Measure the pairs (query, block row) exactly and keep the nearest of each query, in place."""
+    # A collapsed generator makes every pair a candidate: measure them in parts that fit a processor's cache.
+    parts = pairs.split(max(1, 2**18 // width))
+    exact = torch.cat([measure(query[part[:, 0]], block[part[:, 1]]) for part in parts])
+    row, column = pairs.unbind(1)
+    nearest = torch.full_like(distance, torch.inf).scatter_reduce_(0, row, exact, "amin")
+    column_of = torch.full_like(index, len(block))
+    is_nearest = exact == nearest[row]
+    column_of.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
+    is_closer = nearest < distance  # strictly: an equal row of a later block has a higher number
+    torch.where(is_closer, nearest, distance, out=distance)
+    torch.where(is_closer, column_of + start, index, out=index)
+
+
+def to_tensor(rows):
+    return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows  # a copy: torch cannot share read-only arrays
+
+
+def read_block(rows, start, block_size):
+    """Copy ``block_size`` rows from ``start`` on into a tensor. The pages of a file that is mapped read-only go back at
+    once: they count as the process's memory, and a set of a million faces would fill two gigabytes.
+    """
+    block = to_tensor(rows[start : start + block_size])
+    if isinstance(rows, np.memmap) and rows.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        rows._mmap.madvise(mmap.MADV_DONTNEED)
+    return block
+
+
+def bound_rounding(num_terms):
+    """Bound the error of a float32 product of unit vectors: n terms summed in any order err by at most n roundoffs
+    (Higham 2002, *Accuracy and Stability of Numerical Algorithms*, eq. 3.5); four to spare for what is done to the sum.
+    """
+    return (num_terms + 4) * 2.0**-24 + 3 * FACTOR_ROUNDOFF[torch.get_float32_matmul_precision()]
+
+
+@cache
+def multiplies_bfloat16(device):
+    """Whether this processor has instructions for products of bfloat16; without them they are slower than float32's."""
+    info = Path("/proc/cpuinfo")
+    return device == "cpu" and info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def round_rows(rows):
+    """Rows as bfloat16, and the norm [N, 1], float64, of what that takes from each."""
+    rounded = rows.bfloat16()
+    return rounded, torch.linalg.vector_norm((rounded.float() - rows).double(), dim=1, keepdim=True)
+
+
+def propose_roughly(query, block, slack):
+    """A proposal by a product of rounded rows. By Cauchy and Schwarz the product of (x + e) and (y + f) is off by at most
+    |e| |y| + |f| |x + e|; ``slack`` is for the sums, as in float32.
+    """
+    (rows, row_error), (columns, column_error) = query, block
+    largest = (1 + UNIT_TOLERANCE) * (1 + 2.0**-7)  # norm of a rounded row at most
+    slacks = (row_error + column_error.max()) * largest + slack * largest**2
+    return lambda part: (rows[part] @ columns.T, slacks[part])
+
+
+def propose_finely(query, block):
+    """A proposal by a product in float64, for rows that float32 cannot rank: those of a generator that has collapsed.
+
+    What is compared in the end is rounded to float32 and at least 0, so that rows may be equally near that differ here: by
+    one roundoff, for which the slack leaves room, or where norms are a little above 1 and cosines with them. Of the rows
+    that are certain to be at 0 the lowest is enough.
+    """
+    rough = -query.double() @ block.double().T
+    slack = (query.shape[1] + 4) * 2.0**-52
+    is_zero = rough < -1 - slack
+    lowest = is_zero.int().argmax(1, keepdim=True)
+    is_zero.scatter_(1, lowest, False)
+    rough = rough.masked_fill_(is_zero, torch.inf).clamp_(min=-1)
+    return rough, slack + (1 + rough.amin(1, keepdim=True)) * 2.0**-22

@@ -1,0 +1,216 @@
+"""Everything a reader may change: load and check ``params.yaml``, one stage at a time, and choose the device.
+
+``python -m ppe.config.params`` checks the file and prints one sentence if something in it is wrong. No other module opens
+``params.yaml``; ``ppe.config.paths`` alone knows a path, ``ppe.config.storage`` how files are written.
+"""
+
+import fcntl
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from ppe.config.paths import SCRATCH_STUDY, Paths, check_member
+from ppe.config.paths import find_root as find_root
+from ppe.config.paths import find_shared as find_shared
+from ppe.config.schema import Attack, Dataset, Dose, Embedder, Gans, Run, Square
+from ppe.config.storage import load_array as load_array  # these names are for those who import them from here, notebooks above all
+from ppe.config.storage import load_table as load_table
+from ppe.config.storage import require_file as require_file
+from ppe.config.storage import save_array as save_array
+from ppe.config.storage import save_json as save_json
+from ppe.config.storage import save_table as save_table
+from ppe.config.storage import write_whole as write_whole
+
+SAME_AS_CROWDS = (
+    *("dataset", "resolution", "gan", "num_photos", "max_crowd_photos", "query_photos", "num_null", "kimg", "num_generated"),
+    "seed",
+)
+"""What a square and the crowds that set its thresholds have in common, so that only an over-represented person differs."""
+
+
+class Params(Paths):
+    """The whole of ``params.yaml``, plus where it was found (``root``) and where its outputs go (``base``)."""
+
+    study: str
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    runs: Annotated[dict[str, Run], Field(min_length=1)]
+    datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    gans: Gans
+    embedders: dict[str, Embedder]
+    attack: Attack
+    squares: dict[str, Square] = {}
+    dose: Dose | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _names_fit(self):
+        for section, names in {"study": [self.study], "runs": self.runs, "datasets": self.datasets,
+                               "embedders": self.embedders, "gans": self.gans, "squares": self.squares}.items():
+            for name in names:
+                if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+                    raise ValueError(f"{section}: name {name!r}: allowed are lower-case letters, digits and single hyphens")
+        for section in ("runs", "squares"):
+            for name, run in getattr(self, section).items():
+                check_member(f"{section}.{name}.dataset", run.dataset, self.datasets)
+                check_member(f"{section}.{name}.gan", run.gan, self.gans)
+                check_member(f"{section}.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
+        if self.squares and self.dose is None:
+            raise ValueError("squares need the section dose: its constants are explained in params.yaml")
+        for name, square in self.squares.items():
+            self._check_crowds(name, square)
+        for name, dataset in self.datasets.items():
+            for embedder in dataset.embedders:
+                check_member(f"datasets.{name}.embedders", embedder, self.embedders)
+            if dataset.reader == "synthetic" and None in (dataset.num_identities, dataset.photos_per_identity):
+                raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
+        return self
+
+    def _check_crowds(self, name, square):
+        """The crowds that set a square's thresholds are its own but for the people who stand out."""
+        allowed = [other for other, settings in self.squares.items() if settings.kind == "none"]
+        check_member(f"squares.{name}.crowds", square.crowds, allowed)
+        crowds = self.squares[square.crowds]
+        for key in SAME_AS_CROWDS:
+            if getattr(square, key) != getattr(crowds, key):
+                raise ValueError(f"squares.{name}.{key}={getattr(square, key)!r} differs from squares.{square.crowds}.{key}="
+                                 f"{getattr(crowds, key)!r}, whose crowds set its thresholds: make them equal")
+        if square.doses[-1] != crowds.doses[-1] or square.num_subjects > crowds.num_subjects:
+            raise ValueError(f"squares.{name} has up to {square.num_subjects} people at dose {square.doses[-1]}, but the crowds "
+                             f"of squares.{square.crowds} leave out {crowds.num_subjects} who have photos for dose "
+                             f"{crowds.doses[-1]}: give both one largest dose, and no more people to the first")
+
+
+WRITING = 10.0  # seconds that what started a kernel may take to write its notebook once the kernel has ended
+_turn = []  # the open lock file of this process, where it is a stage of dvc
+
+
+def _wait_for_turn(path, stage):
+    """One stage at a time in a folder: a dvc that was killed leaves its notebook at work, and the two must not mix.
+
+    A kernel's end is not its notebook's, which papermill writes last: where the one before was started by a process that
+    lives, that is waited for, too. Returns the open file; the lock lasts until the process ends.
+    """
+    path.parent.mkdir(exist_ok=True)
+    lock = open(path, "a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        print(f"{stage}: {lock.read()} is still at work in this folder: waiting until it ends", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.seek(0)
+    before, until = re.search(r"started by (\d+)", lock.read()), time.monotonic() + WRITING
+    while before and _is_alive(int(before[1])) and time.monotonic() < until:
+        time.sleep(0.1)
+    lock.truncate(0)
+    lock.write(f"{stage} (process {os.getpid()}, started by {os.getppid()})")
+    lock.flush()
+    return lock
+
+
+def _is_alive(process):
+    """Whether there is such a process of ours."""
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return process > 1  # 1: what started it has ended, and the system's first process took its place
+
+
+def load_params(name=None, root=None):
+    """Load and check ``params.yaml``.
+
+    Parameters
+    ----------
+    name : str, optional
+        A run, square, data set or study of the file. ``tiny`` (the notebooks' default) and what begins with it, where the
+        file has none, is of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
+    root : path, optional
+        The repository; found from the working folder if not given.
+
+    Raises
+    ------
+    ValueError
+        One sentence a mistake: what was got, what is allowed, where to change it.
+    """
+    root = Path(root) if root else find_root()
+    if "DVC_STAGE" in os.environ and not _turn:
+        _turn.append(_wait_for_turn(root / ".checkpoints" / "stage.lock", os.environ["DVC_STAGE"]))
+    params = _read(root / "params.yaml", root, root)
+    known = {params.study, *params.runs, *params.datasets, *params.squares}
+    if name in (None, *known):
+        return params
+    if name.split("-")[0] == "tiny":
+        return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
+    raise ValueError(
+        f"{name!r} is not a run, square, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "
+        "notebook"
+    )
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuse a key that stands twice: the second ``runs:`` that somebody pastes would hide the first."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise yaml.YAMLError(f"{name!r} stands twice in one section (lines {seen[name]} and {line}): join the two")
+            seen[name] = line
+        return super().construct_mapping(node, deep)
+
+
+def _read(file, root, base):
+    label = str(file.relative_to(root))
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_OnceLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of a date that is none, or not UTF-8
+        raise ValueError(f"{label} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{label} holds {type(content).__name__}, not sections: it needs {list(Params.model_fields)}")
+    try:
+        params = Params.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise ValueError("\n".join(_say(e, label) for e in error.errors())) from None
+    params._file, params._root, params._base = label, root, base
+    return params
+
+
+def _say(error, file):
+    """One of pydantic's errors as a sentence."""
+    where = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        return f"{where}={error['input']!r} is not one of [{error['ctx']['expected'].replace(' or ', ', ')}] ({file})"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a known key: remove it or check its spelling ({file})"
+    if error["type"] == "missing":
+        return f"{where} is missing ({file})"
+    if error["type"] == "float_type" and isinstance(error["input"], str) and re.fullmatch(r"[\d.]+[eE][-+]?\d+", error["input"]):
+        message += ", and YAML takes this for text: write a point and a sign, as in 8.0e-4"
+    got = "" if isinstance(error["input"], (dict, pydantic.BaseModel)) else f"={error['input']!r}"
+    return f"{where}{got}: {message} ({file})" if where else f"{message} ({file})"
+
+
+def choose_device(device="auto"):
+    """``auto`` is the GPU where there is one; asking for ``cuda`` without one is an error."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch sees no GPU: allowed are 'auto' and 'cpu' (params.yaml)")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+if __name__ == "__main__":
+    try:
+        loaded = load_params()
+    except (ValueError, OSError) as mistake:
+        sys.exit(str(mistake))
+    print(f"{loaded._file}: study {loaded.study!r}, {len(loaded.runs)} runs, {len(loaded.datasets)} data sets")

@@ -1,0 +1,231 @@
+"""The sections of ``params.yaml``, typed: what each may hold. ``ppe.config.params`` loads them; nothing of ppe is imported here."""
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "crowd")
+GANS = ("fastgan", "stylegan2")
+NETS = ("mobilefacenet", "facenet")
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Resolution = Literal[32, 64, 128, 256]
+
+
+class Section(pydantic.BaseModel):
+    """A part of params.yaml: unknown keys and wrong types are errors, and nothing changes after loading."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Auxiliary(Section):
+    """Who is auxiliary, as a function of the data set alone: people with ``photos`` [low, high] photos, or the ``last`` ones."""
+
+    photos: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    last: Count | None = None
+
+
+class Dataset(Section):
+    """One data set: how it is read, who of it is auxiliary, which nets judge it and at which resolutions."""
+
+    reader: Literal[READERS]
+    root: str | None = None
+    min_photos: Count = 1
+    max_photos: Count | None = None
+    num_identities: Count | None = None
+    num_auxiliary: Annotated[int, Field(ge=0)] = 0
+    photos_per_identity: Count | None = None
+    num_prominent: Annotated[int, Field(ge=0)] = 0
+    photos_per_prominent: Count | None = None
+    photo_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    auxiliary: Auxiliary = Auxiliary()
+    resolutions: Annotated[list[Resolution], Field(min_length=1)]
+    embedders: Annotated[list[str], Field(min_length=1)]
+    num_pairs: Annotated[int, Field(ge=20, multiple_of=2)] = 2000
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+class Run(Section):
+    """One line of ``runs``: a split, three GANs, and the attack on them."""
+
+    dataset: str
+    resolution: Resolution
+    gan: Literal[GANS]
+    num_identities: Count
+    train_photos: Count
+    max_train_photos: Count | None  # no default: dvc tracks it, and stops where a line lacks it
+    query_photos: Count
+    kimg: Positive
+    num_generated: Count
+    num_effort: Count | None  # likewise no default
+    seed: Annotated[int, Field(ge=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _are_at_least_as_many(self):
+        if self.max_train_photos is not None and self.max_train_photos < self.train_photos:
+            raise ValueError(f"max_train_photos={self.max_train_photos} is below train_photos={self.train_photos}: "
+                             "raise it, or null for the same")
+        if self.num_effort is not None and self.num_effort < self.num_generated:
+            raise ValueError(f"num_effort={self.num_effort} is below num_generated={self.num_generated}: raise it, or null")
+        return self
+
+
+class Gan(Section):
+    """How a GAN is built and trained; the same for all runs that name it."""
+
+    latent_dim: Count
+    channel_base: Count
+    channel_base_discriminator: Count
+    channel_max: Count
+    batch_size: Annotated[int, Field(gt=1)]
+    learning_rate: Positive
+    discriminator_rate: Positive
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    r1_gamma: Annotated[float, Field(ge=0)]
+    r1_interval: Count
+    ema_kimg: Positive
+    ema_rampup: Positive
+    flip: bool
+    augment: list[Literal["colour", "translation", "cutout", "ada"]]
+    ada_target: Annotated[float, Field(ge=-1, le=1)] | None = None
+    ada_kimg: Positive | None = None
+    snapshots: Annotated[list[Fraction], Field(min_length=1)]
+    checkpoint_seconds: Positive
+    precision: Literal["auto", "float32", "bfloat16"]
+
+    @pydantic.field_validator("snapshots")
+    @classmethod
+    def _hold_both_ends(cls, value):
+        if value != sorted(set(value)) or value[-1] != 1 or value[0] != 0:
+            raise ValueError("must rise from 0 to 1: the first snapshot is the untrained control, the last is attacked")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _steers_ada(self):
+        if "ada" in self.augment and None in (self.ada_target, self.ada_kimg):
+            raise ValueError("augment holds 'ada', which needs ada_target and ada_kimg")
+        return self
+
+
+class FastGan(Gan):
+    """What only FastGAN has."""
+
+    redraw_weight: Annotated[float, Field(ge=0)]
+
+
+class StyleGan2(Gan):
+    """What only StyleGAN2 has."""
+
+    style_dim: Count
+    mapping_layers: Count
+    mapping_rate: Positive
+    style_mixing: Fraction
+    truncation: Fraction
+    path_length_weight: Annotated[float, Field(ge=0)]
+    path_length_interval: Count
+    path_length_shrink: Count
+    path_length_decay: Fraction
+
+
+class Gans(Section):
+    """The section of each GAN that the study trains, by the GAN's name."""
+
+    fastgan: FastGan | None = None
+    stylegan2: StyleGan2 | None = None
+
+    def __iter__(self):
+        return iter(name for name in GANS if getattr(self, name) is not None)
+
+    def __getitem__(self, name):
+        return getattr(self, name)
+
+
+class Embedder(Section):
+    """A face recognition net: a weights file, or settings to train it on auxiliary people."""
+
+    net: Literal[NETS]
+    weights: str | None = None
+    input_size: Annotated[int, Field(ge=32, le=256)] = 112
+    width: Positive = 1.0
+    loss: Literal["arcface", "triplet"] = "arcface"
+    people: Literal["all", "first half", "second half"] = "all"
+    steps: Count | None = None
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    seed: Annotated[int, Field(ge=0)] = 1
+    overlap: Literal["none", "unknown"] | Annotated[int, Field(ge=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _has_weights_or_is_trained(self):
+        if (self.weights is None) == (self.steps is None):
+            raise ValueError(
+                "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary people)"
+            )
+        return self
+
+
+class Attack(Section):
+    """Constants of the attack and of its statistics."""
+
+    num_resamples: Count
+    num_permutations: Count
+    judged_p: Annotated[float, Field(gt=0, lt=1)]
+    num_shuffles: Count
+    kappas: Annotated[list[Positive], Field(min_length=1)]
+    top_shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    num_games: Count
+    false_match_rate: Annotated[float, Field(gt=0, lt=1)]
+    verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
+    num_untrained: Count
+    num_progress: Count
+    efforts: Annotated[list[Count], Field(min_length=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _can_fail(self):
+        if 2 / (1 + self.num_permutations) >= self.judged_p:
+            raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < judged_p={self.judged_p}: raise it")
+        return self
+
+
+class Square(Section):
+    """One line of ``squares``: GANs that are shown a crowd and, but for the kind ``none``, some people too often."""
+
+    dataset: str
+    resolution: Resolution
+    gan: Literal[GANS]
+    kind: Literal["many", "repeated", "none"]
+    crowds: str
+    num_subjects: Count
+    num_rotations: Count
+    doses: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2)]
+    num_photos: Count
+    max_crowd_photos: Count
+    query_photos: Count
+    num_null: Count
+    kimg: Positive
+    num_generated: Count
+    seed: Annotated[int, Field(ge=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _rotates(self):
+        if self.doses != sorted(set(self.doses)) or self.doses[0] != 0:
+            raise ValueError(f"doses={self.doses} must rise from 0: at dose 0 a person is in no photo")
+        if self.kind == "none" and self.num_rotations < 2:
+            raise ValueError("kind='none' with num_rotations=1: some of the crowds set thresholds, others are judged, so at "
+                             "least 2 are needed")
+        if self.kind != "none" and self.num_rotations != len(self.doses):
+            raise ValueError(f"num_rotations={self.num_rotations} is not the number of doses, {len(self.doses)}: each person "
+                             "passes through each dose once")
+        return self
+
+
+class Dose(Section):
+    """Constants of how an over-represented person is looked for."""
+
+    match_rate: Annotated[float, Field(gt=0, lt=1)]
+    top_k: Count
+    num_places: Count

@@ -1,0 +1,94 @@
+"""List what files a data set has, as (identity, image_id, path, reason) each, and choose among each person's.
+
+LFW (Huang et al. 2007), CASIA-WebFace and VGGFace2 are folders of people; CelebA has a table; FFHQ has no identities.
+"""
+
+import hashlib
+
+import numpy as np
+
+from ppe.datasets.synthetic_reader import list_synthetic
+from ppe.datasets.photos import walk_photos
+from ppe.datasets.olivetti import list_olivetti
+
+NO_IDENTITY = "(no identity)"  # of a file of whom nobody says who it shows: listed, never readable
+
+
+def choose_photos(files, min_photos, max_photos, seed):
+    """Sort the listed files and keep ``min_photos`` to ``max_photos`` of each person.
+
+    Parameters
+    ----------
+    files : list of (identity, image_id, path, reason)
+
+    Raises
+    ------
+    ValueError
+        If nobody has ``min_photos`` files.
+    """
+    people = {}
+    for file in sorted(files):
+        people.setdefault(file[0], []).append(file)
+    most = max((len(photos) for identity, photos in people.items() if identity != NO_IDENTITY), default=0)
+    if most < min_photos:
+        raise ValueError(f"nobody has {min_photos} photos, the largest number is {most}: lower min_photos "
+                         "(params.yaml: datasets)")
+    kept = []
+    for identity, photos in people.items():
+        if identity == NO_IDENTITY:  # not a person: listed in full, so that nothing goes missing in silence
+            kept.extend(photos)
+            continue
+        if len(photos) < min_photos:
+            continue
+        if max_photos is not None and len(photos) > max_photos:
+            digest = hashlib.sha256(f"{seed}/{identity}".encode()).digest()
+            order = np.random.default_rng(int.from_bytes(digest[:16], "little")).permutation(len(photos))
+            photos = [photos[i] for i in sorted(order[:max_photos])]
+        kept.extend(photos)
+    return kept
+
+
+def list_folder(root, **_):
+    """List ``<root>/<identity>/.../<image>``: LFW, CASIA-WebFace, VGGFace2; image_id is the path."""
+    files = [(path.split("/")[0], path, path, reason) if "/" in path
+             else (NO_IDENTITY, path, path, "it lies beside the people's folders, so it is nobody's")
+             for path, reason in walk_photos(root)]
+    if all(identity == NO_IDENTITY for identity, *_ in files):
+        raise ValueError(f"{root} holds photos but no person's folder: name a folder of <identity>/<image>, or set "
+                         "reader: crowd (params.yaml: datasets)")
+    return files
+
+
+def list_crowd(root, **_):
+    """List a folder of photos without identities (FFHQ): every photo is a person of its own."""
+    return [(path, path, path, reason) for path, reason in walk_photos(root)]
+
+
+def list_celeba(root, **_):
+    """List ``identity_CelebA.txt`` (a file name and a number a line) and the images beside it; image_id is the name."""
+    folder = next((name for name in ("img_align_celeba", "img_celeba") if (root / name).is_dir()), None)
+    table = root / "identity_CelebA.txt"
+    if folder is None or not table.is_file():
+        raise FileNotFoundError(f"{root} needs identity_CelebA.txt and the photos in img_align_celeba/ or img_celeba/ "
+                                "(params.yaml: datasets, root)")
+    identities = {}
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{table} is not UTF-8 ({error}): save it as UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        fields = line.rsplit(maxsplit=1)
+        if len(fields) == 1:
+            raise ValueError(f"identity_CelebA.txt, line {number}: {line!r} is not a file name and an identity")
+        if fields and identities.setdefault(fields[0].strip(), fields[1]) != fields[1]:
+            raise ValueError(f"identity_CelebA.txt, line {number}: {fields[0].strip()!r} is {fields[1]} here and "
+                             f"{identities[fields[0].strip()]} above: keep one of the two lines")
+    on_disk = {path: reason for path, reason in walk_photos(root / folder)}
+    # Both ways: a name without a file is found missing when it is opened, a file without a name is nobody's.
+    files = [(identity, name, f"{folder}/{name}", on_disk.get(name, "")) for name, identity in identities.items()]
+    return files + [(NO_IDENTITY, name, f"{folder}/{name}", reason or "it is not named in identity_CelebA.txt")
+                    for name, reason in on_disk.items() if name not in identities]
+
+
+READERS = {"synthetic": list_synthetic, "lfw": list_folder, "olivetti": list_olivetti, "celeba": list_celeba,
+           "folder": list_folder, "crowd": list_crowd}

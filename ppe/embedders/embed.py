@@ -1,0 +1,203 @@
+"""Faces to unit vectors, in batches, and how well those tell people apart.
+
+Huang et al. 2007, "Labeled Faces in the Wild", for the verification protocol.
+"""
+
+import tempfile
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from ppe.attacks.blocks import read_block
+from ppe.faces import resize_faces
+
+MAX_IN_MEMORY = 2**28
+"""Bytes of embeddings that are kept in memory, 131,072 rows of 512 numbers; more go to a file, so that memory stays flat."""
+
+
+def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"):
+    """Embed faces batch by batch.
+
+    Parameters
+    ----------
+    faces : array, memmap or Tensor [N, 3, H, W], uint8, RGB.
+    embedder : ppe.embedders.Embedder
+    resolution : int or None, pixels
+        Bring the faces down to this side by area first, as a GAN's training faces are; None takes them as they are.
+    batch_size : int
+        Memory grows with it, the result does not depend on it. 16 faces of 112 px fit a CPU's cache (64 take 1.6 times as
+        long each); a GPU wants more.
+    device : str or torch.device
+        Where the embedder is moved to and runs.
+
+    Returns
+    -------
+    Tensor [N, D], float32, on the CPU. Unit L2 norm; row i is face i. Above ``MAX_IN_MEMORY`` bytes, where ``ppe.attacks.nearest``
+    reads them block by block: a numpy memmap, read-only, of a file in the folder for temporary files ($TMPDIR), which is gone
+    as soon as the array is.
+
+    Raises
+    ------
+    ValueError
+        If the faces are not uint8 [N, 3, H, W] or an embedding is not finite.
+    """
+    if len(faces.shape) != 4 or faces.shape[1] != 3 or str(faces.dtype).removeprefix("torch.") != "uint8":
+        raise ValueError(f"faces are {faces.dtype} {list(faces.shape)}, but must be uint8 [N, 3, H, W]")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} is not at least 1")
+    embedder = embedder.to(device)
+
+    kept, num_bytes, file = [], 0, None
+    # One empty batch where there are no faces, so that the result still has its D columns.
+    for start in range(0, max(len(faces), 1), batch_size):
+        batch = read_block(faces, start, batch_size)
+        if resolution is not None:
+            batch = resize_faces(batch, resolution)
+        with torch.inference_mode():
+            vectors = embedder(batch.to(device)).cpu()
+        if not vectors.isfinite().all():
+            row = start + int((~vectors.isfinite()).any(1).nonzero()[0])
+            raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged")
+        kept.append(vectors)
+        num_bytes += vectors.nbytes
+        if num_bytes > MAX_IN_MEMORY:
+            file = file or tempfile.TemporaryFile()
+            file.writelines(part.numpy().tobytes() for part in kept)
+            kept.clear()
+    if file is None:
+        return torch.cat(kept)
+    with file:  # what is mapped outlives it
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(len(faces), vectors.shape[1]))
+
+
+def verify_pairs(embeddings, identity, *, num_pairs, seed):
+    """Score random pairs of photos, as many of one person as of two, no pair twice.
+
+    Parameters
+    ----------
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+    identity : array [N], str or int
+        The person of each embedding.
+    num_pairs : int
+        Even. Half are drawn from all pairs of one person, half from all pairs of two.
+    seed : int
+
+    Returns
+    -------
+    score : Tensor [num_pairs], float32, in [-1, 1]. Cosine; large = same person.
+    is_same : Tensor [num_pairs], bool
+
+    Raises
+    ------
+    ValueError
+        If there are fewer pairs of a kind than are asked for.
+    """
+    _, person = np.unique(np.asarray(identity), return_inverse=True)
+    first, second = np.triu_indices(len(person), k=1)
+    same = person[first] == person[second]
+    half = num_pairs // 2
+    if num_pairs < 2 or num_pairs % 2 or half > min(same.sum(), (~same).sum()):
+        raise ValueError(
+            f"num_pairs={num_pairs} is not an even number up to {2 * min(same.sum(), (~same).sum())}: "
+            f"there are {same.sum()} pairs of one person and {(~same).sum()} of two"
+        )
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate([rng.choice(np.flatnonzero(kind), half, replace=False) for kind in (same, ~same)])
+    score = (embeddings[first[drawn]] * embeddings[second[drawn]]).sum(1)
+    return score, torch.from_numpy(same[drawn])
+
+
+def compute_verification(score, is_same, *, num_folds=10):
+    """Measure how well scores tell pairs of one person from pairs of two.
+
+    Parameters
+    ----------
+    score : Tensor or array [P], float. Large = same person.
+    is_same : Tensor or array [P], bool.
+    num_folds : int
+        Each fold takes its share of either kind of pair in their order, as the folds of LFW do; pass the pairs in the
+        published order to have LFW's own.
+
+    Returns
+    -------
+    dict of str -> float
+        ``auc``; ``accuracy``, the mean over folds of the accuracy at the threshold that is best on the other folds
+        (Huang et al. 2007, section 3); ``tpr_at_fpr_1e-1`` and ``tpr_at_fpr_1e-2``, the largest TPR of a threshold
+        whose FPR is at most that, never interpolated.
+
+    Raises
+    ------
+    ValueError
+        If one of the two kinds has fewer pairs than there are folds, or a score is not finite.
+    """
+    score, is_same = np.asarray(score, dtype=np.float64), np.asarray(is_same, dtype=bool)
+    if score.shape != is_same.shape or score.ndim != 1 or not np.isfinite(score).all():
+        raise ValueError(f"{list(score.shape)} scores and {list(is_same.shape)} is_same must be finite, of one length")
+    if min(is_same.sum(), (~is_same).sum()) < num_folds:
+        raise ValueError(f"{is_same.sum()} same and {(~is_same).sum()} other pairs are too few for {num_folds} folds")
+    fold = np.empty(len(score), dtype=np.int64)
+    for kind in (is_same, ~is_same):
+        fold[kind] = np.arange(kind.sum()) * num_folds // kind.sum()
+    accuracy = [
+        np.mean((score[fold == k] >= _find_threshold(score[fold != k], is_same[fold != k])) == is_same[fold == k])
+        for k in range(num_folds)
+    ]
+    fpr, tpr, _ = roc_curve(is_same, score, drop_intermediate=False)
+    return {
+        "auc": float(roc_auc_score(is_same, score)),
+        "accuracy": float(np.mean(accuracy)),
+        "tpr_at_fpr_1e-1": float(tpr[fpr <= 0.1].max()),
+        "tpr_at_fpr_1e-2": float(tpr[fpr <= 0.01].max()),
+    }
+
+
+def compare_with_truth(embeddings, identity, vectors):
+    """Compare how far people are apart in the numbers that they are drawn from with how far apart a net sees them.
+
+    Parameters
+    ----------
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+    identity : array [N]. The person of each embedding.
+    vectors : array [N, K], float. The person's parameters, the same in all of its rows.
+
+    Returns
+    -------
+    DataFrame, a row a pair of people: ``parameter_distance`` (root mean square over the K parameters, each in its standard
+    deviations over the people), ``embedding_distance`` (1 - cosine of the people's mean embeddings); small = alike.
+    """
+    people, first, number = np.unique(np.asarray(identity), return_index=True, return_inverse=True)
+    means = np.zeros((len(people), embeddings.shape[1]))
+    np.add.at(means, number, np.asarray(embeddings, dtype=np.float64))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    vectors = np.asarray(vectors, dtype=np.float64)[first]
+    spread = vectors.std(0)
+    scaled = (vectors / np.where(spread > 0, spread, 1)) / np.sqrt(vectors.shape[1])
+    one, two = np.triu_indices(len(people), k=1)
+    distance = {
+        "parameter_distance": np.linalg.norm(scaled[one] - scaled[two], axis=1),
+        "embedding_distance": 1 - (means[one] * means[two]).sum(1),
+    }
+    return pd.DataFrame(distance)
+
+
+def _find_threshold(score, is_same):
+    """Find the threshold of highest accuracy, halfway between the two scores that it parts."""
+    order = np.argsort(score, kind="stable")
+    ordered, labels = score[order], is_same[order]
+    # right[i]: pairs told rightly when the i lowest scores are called "other".
+    right = np.concatenate([[0], np.cumsum(~labels)]) + np.concatenate([[0], np.cumsum(labels[::-1])])[::-1]
+    bounds = np.concatenate([[-np.inf], (ordered[1:] + ordered[:-1]) / 2, [np.inf]])
+    # Equal scores cannot be parted.
+    right[1:-1][ordered[1:] == ordered[:-1]] = -1
+    return bounds[np.argmax(right)]
+
+
+def extend_embeddings(embedded, faces, net, device="cpu"):
+    """Embed the faces that come after those that are embedded already: all of ``faces``, as ``embed_faces`` returns them."""
+    rest = faces[len(embedded) :]
+    if 4 * embedded.shape[1] * len(faces) > MAX_IN_MEMORY:
+        return embed_faces(faces, net, device=device) if len(rest) else embedded
+    return torch.cat([embedded, embed_faces(rest, net, device=device)]) if len(rest) else embedded

@@ -1,0 +1,147 @@
+"""The rows of all runs side by side: differences between runs, the headline of each run, the points of the ROC curves."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ppe.evaluation.membership import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, judge_control, match_rows
+from ppe.statistics.intervals import compare_sizes
+from ppe.statistics.metrics import compute_roc
+from ppe.config.params import load_table
+from ppe.attacks.queries import restore_queries
+
+SWEEPS = {
+    "equal kimg": "more people, as many faces shown in all",
+    "equal epochs": "more people, each photo shown as often",
+    "photos": "more photos of each of the same people, as many faces shown in all",
+}
+"""What two compared runs differ in -> in words."""
+
+def collect_rows(files, scores):
+    """Gather the rows of all runs, in the order of params.yaml.
+
+    Parameters
+    ----------
+    files : dict, run -> path of its rows.
+    scores : dict, run -> DataFrame of ``hide_names``. Differences between runs that one thing tells apart come from them:
+        rows whose metric is ``auc_difference``, whose ``versus`` names the run with more people (or photos a person), and
+        whose ``slice`` is a key of ``SWEEPS``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a run has no rows yet; rows of runs that params.yaml no longer names are left alone.
+    """
+    missing = [run for run, path in files.items() if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro attack@{missing[0]}`")
+    rows = pd.concat([load_table(path) for path in files.values()], ignore_index=True)
+    rows[KEYS] = rows[KEYS].fillna("").astype(str)
+    return pd.concat([rows, *_compare_runs(rows, scores)], ignore_index=True)
+
+
+def name_sweep(first, second):
+    """Which one thing tells two runs apart: a key of ``SWEEPS``, or "" where they differ in more, or in nothing.
+
+    first, second : mapping with the columns of ``RUN_COLUMNS``. At equal epochs kimg grows with the people, so that every
+    photo is shown as often; that is another comparison than at equal kimg, where the people of the smaller run are seen more.
+    """
+    different = {name for name in RUN_COLUMNS if first[name] != second[name]}
+    if different == {"num_identities"}:
+        return "equal kimg"
+    if different == {"num_identities", "kimg"} and np.isclose(
+        first["kimg"] * second["num_identities"], second["kimg"] * first["num_identities"]
+    ):
+        return "equal epochs"
+    return "photos" if different in ({"max_train_photos"}, {"train_photos", "max_train_photos"}) else ""
+
+
+def _compare_runs(rows, scores):
+    """Rows of the difference between two runs that one thing tells apart; ``slice`` names it."""
+    runs = rows[rows.slice == "all"].drop_duplicates("run").set_index("run")
+    parts = []
+    for first, second in itertools.combinations(runs.index, 2):
+        sweep = name_sweep(runs.loc[first], runs.loc[second])
+        if not sweep:
+            continue
+        first, second = sorted((first, second), key=lambda run: list(runs.loc[run, ["num_identities", "max_train_photos"]]))
+        for embedder in rows[rows.run == first].query("attack == 'identity'").embedder.unique():
+            pair = [
+                restore_queries(s[(s.attack == "identity") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
+            ]
+            row = match_rows(rows[rows.run == first], **HEADLINE, metric="auc", embedder=embedder).iloc[:1]
+            parts.append(row.assign(**compare_sizes(*pair), p_value=np.nan, versus=second, slice=sweep))
+    return parts
+
+
+def select_headline(rows, run):
+    """The row of a run's first number: identity attack, identity membership, per photo, pooled, AUC."""
+    part = rows[rows.run == run]
+    return match_rows(part, **HEADLINE, metric="auc", embedder=choose_embedder(_read_verification(part))[0]).iloc[0]
+
+
+def _read_verification(rows):
+    return rows[rows.embedder != ""].drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
+
+
+def compute_headlines(rows, runs, judged_p):
+    """The few numbers a run that ``dvc metrics show`` prints: a nested dict, run -> name -> number."""
+    headlines = {}
+    for run in runs:
+        part = rows[rows.run == run]
+        row = select_headline(part, run)
+        other = {**HEADLINE, "metric": "auc", "embedder": row.embedder}
+        share = {**other, "metric": "leak_share", "versus": "identity_twin"}
+        values = {
+            "identity_auc": row.value,
+            "identity_auc_low": row.low,
+            "identity_auc_high": row.high,
+            "identity_auc_person": _first(part, **{**other, "level": "person", "aggregate": "mean"}),
+            "identity_tpr_at_fpr_1e-1": _first(part, **{**other, "metric": "tpr_at_fpr_1e-1"}),
+            "image_auc": _first(part, **{**other, "membership": "image"}),
+            "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_person"}),
+            "top_k_calibrated_auc": _first(part, **{**other, "attack": "top_k_calibrated", "reference": "gan"}),
+            "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
+            **_read_gains(part, other),
+            "pixel_identity_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
+            "ceiling_auc": _first(part, **{**other, "control": "identity_twin"}),
+            "leak_share_of_ceiling": _first(part, **share),
+            "embedder_auc": row.embedder_auc,
+            "control_p_value": judge_control(part, judged_p, row.embedder)[1],
+        }
+        headlines[run] = {name: None if pd.isna(v) else round(float(v), 4) for name, v in values.items()}
+        headlines[run]["control_failed"] = judge_control(part, judged_p, row.embedder)[0]
+        headlines[run]["embedder_is_sound"] = choose_embedder(_read_verification(part))[1]
+    return headlines
+
+
+def _read_gains(rows, headline):
+    """What calibration by GAN c gains, with its paired interval: of the paper's score, and of the mean of the nearest."""
+    gains = {}
+    for name, attack, versus in (("calibration_gain", "identity_calibrated", "identity"),
+                                 ("calibration_gain_top_k", "top_k_calibrated", "identity_top_k")):
+        wanted = {**headline, "metric": "auc_difference", "attack": attack, "reference": "gan", "versus": versus}
+        for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
+            found = match_rows(rows, **wanted)[column]
+            gains[name + end] = found.iloc[0] if len(found) else np.nan
+    return gains
+
+
+def compute_roc_curves(scores, controls=("none", "disjoint", "untrained", "copy_machine", "identity_twin")):
+    """ROC points of the identity attack per photo, each half, for the attack and its controls.
+
+    scores : dict, run -> DataFrame of ``hide_names``, of one embedder. Returns a DataFrame: run, control, half, fpr, tpr.
+    """
+    parts = []
+    for run, hidden in scores.items():
+        for control in controls:
+            for half, queries in restore_queries(hidden, control=control).groupby("half"):
+                roc = compute_roc(queries.score.to_numpy(), queries.is_member.to_numpy())
+                parts.append(roc[["fpr", "tpr"]].assign(run=run, control=control, half=half))
+    return pd.concat(parts, ignore_index=True)[["run", "control", "half", "fpr", "tpr"]]
+
+
+def _first(rows, **wanted):
+    values = match_rows(rows, **wanted).value
+    return values.iloc[0] if len(values) else np.nan

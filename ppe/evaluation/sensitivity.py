@@ -1,0 +1,214 @@
+"""What the leak depends on: how much the attacker has, how alike query and training photo are, who the person is, and
+which net looks. Rows of the same table as ``ppe.evaluation.membership``'s, told apart by their column ``slice``.
+"""
+
+import itertools
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ppe.attacks.scores import score_identity
+from ppe.embedders.embed import embed_faces
+from ppe.evaluation.membership import NO_ROWS, judge_queries, label_rows
+from ppe.statistics.intervals import MIN_PEOPLE, bootstrap_people
+from ppe.statistics.metrics import compute_roc
+from ppe.generators.sampling import sample_faces
+from ppe.attacks.queries import HALVES, aggregate_queries, select_queries
+
+
+def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, settings):
+    """AUC of the identity attack against the number of generated faces that the attacker looks at.
+
+    Parameters
+    ----------
+    photos : DataFrame, N rows: image_id, identity, group, role.
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+    generated : dict, half -> Tensor [M, D]. The first ``size`` rows are looked at.
+    members : DataFrame, written by the trainer.
+    sizes : sequence of int. Those above M are left out; M is added.
+    embedder : str
+    settings : dict for ``ppe.statistics.intervals.compare_halves``.
+
+    Returns
+    -------
+    DataFrame of rows, slice ``generated faces``, their number in ``num_generated``.
+    """
+    total = min(len(generated[half]) for half in HALVES)
+    best = {half: np.full(len(photos), -np.inf) for half in HALVES}
+    parts, start = [], 0
+    for size in sorted({*(s for s in sizes if s < total), total}):
+        for half in HALVES:
+            block = generated[half][start:size]
+            best[half] = np.maximum(best[half], score_identity(query_embeddings=embeddings, generated_embeddings=block))
+        scores = pd.concat([photos.assign(generator=half, score=best[half]) for half in HALVES], ignore_index=True)
+        queries = select_queries(scores, members, "identity")
+        rows = judge_queries(queries, ("auc",), settings, embedder=embedder, slice="generated faces")
+        parts.append(rows.assign(num_generated=size))
+        start = size
+    return pd.concat(parts, ignore_index=True)
+
+
+def measure_cost(generator, embedder, *, num_faces=200, device="cpu"):
+    """Seconds that it takes to draw and embed one generated face: what more effort costs the attacker here."""
+    for _ in range(2):  # the first call also pays for what a library does once
+        started = time.perf_counter()
+        for faces in sample_faces(generator, range(num_faces)):
+            embed_faces(faces, embedder, device=device)
+        seconds = time.perf_counter() - started
+    return seconds / num_faces
+
+
+def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
+    """AUC per person (mean score) against how many unseen photos of each person the attacker holds.
+
+    Every photo stands in as many of the hands as any other (cyclic choices), and the AUC is the mean over the hands,
+    resampled together.
+
+    Parameters
+    ----------
+    scores : DataFrame of ``score_photos``, the identity attack by one embedder.
+    members, num_resamples, seed : as in ``ppe.evaluation.membership.evaluate_scores``.
+
+    Returns
+    -------
+    DataFrame of pooled rows, slice ``photos held: n``, level ``person``.
+    """
+    queries = select_queries(scores, members, "identity")
+    rank = queries.groupby(["half", "identity"]).cumcount()
+    most = int(queries.groupby(["half", "identity"]).size().min())
+    parts = []
+    for held in range(1, most + 1):
+        hands = []
+        for first in range(most if held < most else 1):
+            chosen = queries[((rank - first) % most < held) & (rank < most)]
+            hands.append(aggregate_queries(chosen.assign(half=chosen.half + str(first)), "mean"))
+        row = bootstrap_people(pd.concat(hands, ignore_index=True), num_resamples=num_resamples, seed=seed)
+        keys = {"embedder": embedder, "level": "person", "aggregate": "mean", "slice": f"photos held: {held}"}
+        parts.append(label_rows([row], **keys))
+    return pd.concat(parts, ignore_index=True)
+
+
+def count_train_photos(photos, members):
+    """How many photos of each photo's person the trainer wrote down: ndarray [N], int."""
+    return photos.identity.map(members.identity.value_counts()).to_numpy()
+
+
+def find_own_similarity(embeddings, photos):
+    """Cosine of each query to the nearest of its own person's train photos: near ones may be of the same event.
+
+    embeddings Tensor [N, D], unit norm; photos DataFrame with N rows. Returns ndarray [N], NaN for train photos.
+    """
+    asked, train = (np.flatnonzero(photos.role == role) for role in ("query", "train"))
+    identity = pd.factorize(photos.identity)[0]
+    own = torch.as_tensor(identity[asked][:, None] == identity[train][None])
+    nearest = (embeddings[asked] @ embeddings[train].T).masked_fill(~own, -torch.inf).amax(1).cpu().numpy()
+    similarity = np.full(len(photos), np.nan)
+    similarity[asked] = np.where(np.isfinite(nearest), nearest, np.nan)
+    return similarity
+
+
+def judge_slices(scores, members, columns, *, embedder, settings):
+    """AUC of the identity attack within slices of the queries, by columns of ``scores``.
+
+    Dozens of slices are looked at: of twenty that hold nothing, one is expected to lie outside its interval.
+
+    Parameters
+    ----------
+    scores : DataFrame of ``score_photos``, the identity attack by one embedder, with the columns.
+    columns : sequence of str. A column of text is sliced by value, one of numbers into thirds: of the people where it is
+        the same in all photos of a person, else of the queries. Equal numbers stay together.
+    members, embedder, settings : as in ``judge_efforts``.
+
+    Returns
+    -------
+    DataFrame of rows, slice ``<column>: <value>``. Below ten people a side there is no interval.
+    """
+    parts = []
+    for column in columns:
+        asked = scores[scores.role == "query"]
+        for value, ids in _cut(asked.drop_duplicates("image_id"), column).items():
+            parts.append(_judge_slice(scores, members, ids, f"{column}: {value}", embedder, settings))
+    return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
+
+
+def judge_events(scores, members, *, embedder, settings):
+    """AUC by the queries' similarity to their person's nearest train photo, and without the nearest quarter.
+
+    scores : as in ``judge_slices``, with the column ``own_similarity`` of ``find_own_similarity``. A leak that lived on
+    photos of one event would vanish with the nearest quarter. Slices ``own_similarity: 1 (far)`` to ``4 (near)`` and
+    ``without the nearest quarter``.
+    """
+    asked = scores[(scores.role == "query") & scores.own_similarity.notna()].drop_duplicates("image_id")
+    if len(asked) < 4:
+        return NO_ROWS
+    quarter = pd.qcut(asked.own_similarity.rank(method="first"), 4, labels=["1 (far)", "2", "3", "4 (near)"])
+    slices = {f"own_similarity: {q}": asked.image_id[quarter == q] for q in quarter.cat.categories}
+    slices["without the nearest quarter"] = asked.image_id[quarter != "4 (near)"]
+    parts = [_judge_slice(scores, members, ids, name, embedder, settings) for name, ids in slices.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def judge_agreement(scores, members, verdict_fpr, *, num_resamples=2000, confidence=0.95, seed=0):
+    """Cohen's (1960) kappa of two embedders' verdicts on the same unseen photos, each at its threshold of one FPR.
+
+    scores : DataFrame of ``score_photos``, the identity attack by all embedders. verdict_fpr : float, in (0, 1).
+    num_resamples, confidence, seed : of the interval, percentiles over draws of people of either group; thresholds stay.
+    Returns rows, metric ``verdict_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
+    mean over the halves; NaN where the people do not resolve that FPR, and no interval below ``MIN_PEOPLE`` people a group.
+    """
+    verdicts, is_resolved = {}, True
+    for embedder, table in scores.groupby("embedder", sort=False):
+        queries = select_queries(table, members, "identity")
+        for half, part in queries.groupby("half"):
+            roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
+            threshold = roc.threshold[roc.fpr <= verdict_fpr].min()
+            verdicts[embedder, half] = part.assign(verdict=part.score >= threshold).reset_index(drop=True)
+            is_resolved &= part[~part.is_member].identity.nunique() >= 1 / verdict_fpr
+    names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
+    rows = []
+    for first, second in itertools.combinations(names, 2):
+        pairs = [(verdicts[first, half], verdicts[second, half]) for half in HALVES]
+        drawn = np.full(1 + num_resamples, np.nan)
+        if is_resolved:
+            drawn = np.mean([_resample_kappa(*pair, num_resamples, seed) for pair in pairs], axis=0)
+        few = pairs[0][0].groupby("is_member").identity.nunique().min() < MIN_PEOPLE
+        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        low, high = (np.nan, np.nan) if few or not is_resolved or num_resamples < 2 else np.nanquantile(drawn[1:], tails)
+        row = {"metric": "verdict_kappa", "value": float(drawn[0]), "low": float(low), "high": float(high)}
+        rows.append(label_rows([row], embedder=first, versus=second))
+    return pd.concat(rows, ignore_index=True) if rows else NO_ROWS
+
+
+def _resample_kappa(first, second, num_resamples, seed):
+    """Kappa of two columns of verdicts on the same rows: as they are, then of draws of people: [1 + num_resamples]."""
+    both = 2 * first.verdict.to_numpy(int) + second.verdict.to_numpy(int)
+    cells = pd.crosstab(first.identity, both).reindex(columns=range(4), fill_value=0)
+    is_member = first.groupby("identity").is_member.first()[cells.index].to_numpy()
+    rng, counts = np.random.default_rng(seed), np.ones((1 + num_resamples, len(cells)))
+    for people in (np.flatnonzero(~is_member), np.flatnonzero(is_member)):
+        counts[1:, people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), num_resamples)
+    neither, only_second, only_first, agreed = (counts @ cells.to_numpy()).T / (counts @ cells.sum(axis=1).to_numpy())
+    one, other = only_first + agreed, only_second + agreed
+    by_chance = one * other + (1 - one) * (1 - other)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (neither + agreed - by_chance) / (1 - by_chance)
+
+
+def _judge_slice(scores, members, ids, name, embedder, settings):
+    queries = select_queries(scores[scores.image_id.isin(ids)], members, "identity")
+    return judge_queries(queries, ("auc",), settings, embedder=embedder, slice=name)
+
+
+def _cut(photos, column):
+    """Slice name -> image ids."""
+    values = photos[column]
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 3:
+        of_person = photos.groupby("identity")[column]
+        whole = of_person.first() if (of_person.nunique() <= 1).all() else values
+        edges = np.unique(np.quantile(whole.dropna(), [0, 1 / 3, 2 / 3, 1]))
+        names = [f"{k + 1} ({edges[k]:.3g} to {edges[k + 1]:.3g})" for k in range(len(edges) - 1)]
+        third = pd.cut(values, edges, include_lowest=True, labels=names)
+        return {name: photos.image_id[third == name] for name in names}
+    return {str(name): ids.image_id for name, ids in photos.groupby(column)}

@@ -1,0 +1,281 @@
+"""StyleGAN2 (Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, arXiv 1912.04958).
+
+Written from the paper in plain PyTorch operators: skip generator, residual discriminator, equalised learning rate,
+modulation and demodulation, noise, style mixing, path lengths and truncation. Two identities make it fast without an
+extension that must be compiled:
+
+- Scaling a convolution's weights for each face (equations 1 and 3) is the same as scaling its input by the style and its
+  output by the demodulation, so one ordinary convolution serves the whole batch.
+- The filter [1, 3, 3, 1] that goes with up- and down-sampling is a depthwise convolution, and for the RGB skips bilinear
+  interpolation (which differs at the border alone, where it repeats the edge instead of adding black).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ppe.generators.training.stddev import StddevChannel
+
+LEAK = 0.2
+"""Slope of the leaky ReLU below zero; its output is multiplied by sqrt(2), which keeps the variance."""
+MEAN_DECAY = 0.998
+"""Decay a step of the moving average of w that truncation pulls towards (assumed: half of it is of the last 350 steps)."""
+NOISE_RATE = 0.05
+"""Learning rate of the noise's strengths over that of everything else (assumed: at the rate of a training of minutes the noise
+grows faster than the faces, and covers them)."""
+TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
+FILTER = TAPS[:, None] * TAPS / TAPS.sum() ** 2
+"""Low-pass filter of a map before its side is halved and after it was doubled (Karras et al. 2019, section 2: bilinear
+sampling)."""
+
+
+def build(resolution, settings):
+    """An untrained (generator, discriminator) pair, as ``ppe.generators.build`` describes it."""
+    generator = Generator(
+        resolution,
+        settings["latent_dim"],
+        settings["style_dim"],
+        settings["mapping_layers"],
+        settings["channel_base"],
+        settings["channel_max"],
+        mapping_rate=settings["mapping_rate"],
+        style_mixing=settings["style_mixing"],
+        truncation=settings["truncation"],
+    )
+    return generator, Discriminator(resolution, settings["channel_base_discriminator"], settings["channel_max"])
+
+
+def count_channels(resolution, channel_base, channel_max):
+    """Width of the feature maps at ``resolution``: halved as the side doubles, at most ``channel_max``."""
+    return min(channel_base // resolution, channel_max)
+
+
+def activate(x):
+    """Leaky ReLU that keeps the variance of a standard normal input."""
+    return F.leaky_relu(x, LEAK) * math.sqrt(2)
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with equalised learning rate: unit-variance weights, scaled at run time (Karras et al. 2018, section 4.1)."""
+
+    def __init__(self, in_features, out_features, bias=0.0, rate=1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / rate)
+        self.bias = nn.Parameter(torch.full((out_features,), float(bias)))
+        self.gain, self.rate = rate / math.sqrt(in_features), rate
+
+    def forward(self, x):
+        return F.linear(x, self.weight * self.gain, self.bias * self.rate)
+
+
+class EqualConv(nn.Module):
+    """Convolution with equalised learning rate; ``down`` filters and halves the side."""
+
+    def __init__(self, in_channels, out_channels, size, bias=True, down=False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain, self.size, self.down = 1 / math.sqrt(in_channels * size**2), size, down
+        self.register_buffer("filter", FILTER.clone(), persistent=False)
+
+    def forward(self, x):
+        weight = self.weight * self.gain
+        if not self.down:
+            return F.conv2d(x, weight, self.bias, padding=self.size // 2)
+        if self.size == 1:  # nothing but every second place of the filtered map is needed
+            return F.conv2d(filter_map(x, self.filter, 1, stride=2), weight, self.bias)
+        return F.conv2d(filter_map(x, self.filter, 2), weight, self.bias, stride=2)
+
+
+def filter_map(x, kernel, padding, stride=1):
+    """Every channel of x [B, C, H, W] through one kernel [4, 4]."""
+    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
+
+
+class StyledConv(nn.Module):
+    """A convolution whose input channels a style scales (section 2.2), with noise, bias and activation.
+
+    ``up`` doubles the side: a transposed convolution, then the filter.
+    """
+
+    def __init__(self, in_channels, out_channels, style_dim, up=False):
+        super().__init__()
+        self.affine = EqualLinear(style_dim, in_channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.up = up
+        # Doubling puts three zeros beside every value: four times the filter keeps the mean.
+        self.register_buffer("filter", 4 * FILTER, persistent=False)
+
+    def forward(self, x, w, noise):
+        """x [B, C, H, W], w [B, style_dim], noise [B, 1, H', W'] or None -> [B, C', H', W']."""
+        # Demodulation (equation 3) makes the output's variance independent of the weights' scale, so none is applied.
+        style = self.affine(w)
+        with torch.autocast(x.device.type, enabled=False):  # sums of squares
+            power = self.weight.float().square().sum(dim=(2, 3))
+            demodulate = (style.float().square() @ power.T + 1e-8).rsqrt().to(x.dtype)
+        x = x * style.to(x.dtype)[:, :, None, None]
+        if self.up:
+            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            x = filter_map(x, self.filter, 1)
+        else:
+            x = F.conv2d(x, self.weight, padding=1)
+        x = x * demodulate[:, :, None, None]
+        if noise is not None:
+            x = x + (noise * (self.noise_strength * NOISE_RATE)).to(x.dtype)
+        return activate(x + self.bias.to(x.dtype)[:, None, None])
+
+
+class ToRgb(nn.Module):
+    """A styled 1x1 convolution to red, green and blue, without demodulation (section 2.2 and figure 7)."""
+
+    def __init__(self, in_channels, style_dim):
+        super().__init__()
+        self.affine = EqualLinear(style_dim, in_channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, x, w):
+        style = (self.affine(w) * self.gain).to(x.dtype)
+        return F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
+
+
+class Generator(nn.Module):
+    """Latents z through w to faces, with skip connections of the RGB pictures (figure 7, top right).
+
+    Parameters
+    ----------
+    resolution : int
+        Side of the faces in pixels: a power of two from 8 up.
+    latent_dim, style_dim, mapping_layers, channel_base, channel_max : int
+        Length of z and of w; layers between them; widths as in ``count_channels``.
+    mapping_rate : float
+        Learning rate of the mapping network over that of everything else (Karras et al. 2019, appendix C).
+    style_mixing : float in [0, 1]
+        Share of the training faces whose fine layers follow another z (Karras et al. 2019, section 3.1).
+    truncation : float
+        psi: how far a published face's w lies from the mean w, 1 as drawn (Karras et al. 2019, appendix B).
+    """
+
+    def __init__(self, resolution, latent_dim, style_dim, mapping_layers, channel_base, channel_max,
+                 mapping_rate=0.01, style_mixing=0.9, truncation=1.0):  # fmt: skip
+        super().__init__()
+        self.latent_dim, self.style_mixing, self.truncation = latent_dim, style_mixing, truncation
+        sizes = [latent_dim, *[style_dim] * mapping_layers]
+        self.mapping = nn.ModuleList(
+            EqualLinear(m, n, rate=mapping_rate) for m, n in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        sides = [2**i for i in range(2, int(math.log2(resolution)) + 1)]
+        width = {side: count_channels(side, channel_base, channel_max) for side in sides}
+        self.constant = nn.Parameter(torch.randn(width[4], 4, 4))
+        self.ups = nn.ModuleDict({str(s): StyledConv(width[s // 2], width[s], style_dim, up=True) for s in sides[1:]})
+        self.convs = nn.ModuleDict({str(s): StyledConv(width[s], width[s], style_dim) for s in sides})
+        self.to_rgbs = nn.ModuleDict({str(s): ToRgb(width[s], style_dim) for s in sides})
+        self.num_styles = 2 * len(sides)
+        # A moving sum of w and of its weights: their quotient is a mean from the first step on.
+        self.register_buffer("mean_style", torch.zeros(style_dim))
+        self.register_buffer("mean_weight", torch.zeros(()))
+
+    def map(self, z):
+        """z float [B, latent_dim] -> w float [B, style_dim] (Karras et al. 2019, figure 1)."""
+        with torch.autocast(z.device.type, enabled=False):
+            x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+            for layer in self.mapping:
+                x = activate(layer(x))
+        return x
+
+    def synthesise(self, styles, draws=None):
+        """styles float [B, num_styles, style_dim] -> faces float [B, 3, H, H], about [-1, 1]; no noise without ``draws``."""
+        x = self.constant.expand(len(styles), -1, -1, -1)  # the weights' memory format wins from the first convolution on
+        picture, layer = None, 0
+        for side, conv in self.convs.items():
+            if side in self.ups:
+                x = self.ups[side](x, styles[:, layer], self._draw_noise(side, draws))
+                layer += 1
+            x = conv(x, styles[:, layer], self._draw_noise(side, draws))
+            layer += 1
+            if picture is not None:
+                picture = F.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
+            # The RGB layer shares its style with the next resolution's first layer.
+            rgb = self.to_rgbs[side](x, styles[:, layer]).float()
+            picture = rgb if picture is None else picture + rgb
+        return picture
+
+    def forward(self, z):
+        """z float [B, latent_dim] -> faces float [B, 3, H, H], about [-1, 1]: what is published, a function of z.
+
+        Without noise, at its mean: after trainings of minutes one fixed noise would lie over all faces as a pattern.
+        """
+        w = self.map(z)
+        w = (self.mean_style / self.mean_weight.clamp(min=1e-8)).lerp(w, self.truncation)
+        return self.synthesise(w[:, None].expand(-1, self.num_styles, -1))
+
+    def draw(self, z, draws):
+        """The faces of a training step: fresh noise, and styles of two z in ``style_mixing`` of the faces."""
+        return self.synthesise(self.draw_styles(z, draws), draws)
+
+    def draw_styles(self, z, draws):
+        """styles float [B, num_styles, style_dim]: w of z up to a random layer, of another z from there on."""
+        w = self.map(z)
+        if self.training:
+            self.mean_style.lerp_(w.detach().mean(0), 1 - MEAN_DECAY)
+            self.mean_weight.lerp_(torch.ones_like(self.mean_weight), 1 - MEAN_DECAY)
+        other = self.map(draws.normal(self.latent_dim).to(z.device))
+        cut = 1 + draws.integers(self.num_styles - 1, 1).to(z.device)
+        is_mixed = draws.uniform(1).to(z.device) < self.style_mixing
+        takes_other = is_mixed & (torch.arange(self.num_styles, device=z.device) >= cut)
+        return torch.where(takes_other[:, :, None], other[:, None], w[:, None])
+
+    def measure_path_lengths(self, z, draws):
+        """|J^T y| of each face: how far its pixels move as its styles do (section 3.2, equation 4).
+
+        Returns float [B], with a graph: the caller pulls it towards its moving average.
+        """
+        styles = self.draw_styles(z, draws)
+        faces = self.synthesise(styles, draws)
+        y = draws.normal(*faces.shape[1:]).to(faces) / math.sqrt(faces.shape[2] * faces.shape[3])
+        (gradient,) = torch.autograd.grad((faces * y).sum(), styles, create_graph=True)
+        return gradient.square().sum(2).mean(1).sqrt()
+
+    def _draw_noise(self, side, draws):
+        return None if draws is None else draws.normal(1, int(side), int(side)).to(self.constant.device)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a filtered 1x1 shortcut, half the side (figure 7, bottom right)."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.first = EqualConv(in_channels, in_channels, 3)
+        self.second = EqualConv(in_channels, out_channels, 3, down=True)
+        self.shortcut = EqualConv(in_channels, out_channels, 1, bias=False, down=True)
+
+    def forward(self, x):
+        return (activate(self.second(activate(self.first(x)))) + self.shortcut(x)) * math.sqrt(0.5)
+
+
+class Discriminator(nn.Module):
+    """Faces to logits, large = real: residual blocks down to 4x4, the minibatch standard deviation, two linear layers."""
+
+    def __init__(self, resolution, channel_base, channel_max, stddev_group=4):
+        super().__init__()
+        sides = [resolution // 2**i for i in range(int(math.log2(resolution)) - 1)]
+        width = {side: count_channels(side, channel_base, channel_max) for side in sides}
+        self.from_rgb = EqualConv(3, width[resolution], 1)
+        self.blocks = nn.Sequential(*(ResidualBlock(width[s], width[s // 2]) for s in sides[:-1]))
+        self.stddev = StddevChannel(stddev_group)
+        self.last = EqualConv(width[4] + 1, width[4], 3)
+        self.hidden = EqualLinear(width[4] * 16, width[4])
+        self.logit = EqualLinear(width[4], 1)
+
+    def forward(self, x, stddev=None):
+        """faces float [B, 3, H, H] in [-1, 1] -> (logits float [B], {}); ``stddev`` fixes the channel of that name."""
+        x = self.blocks(activate(self.from_rgb(x)))
+        x = activate(self.last(self.stddev(x, stddev))).flatten(1)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.logit(activate(self.hidden(x.float()))).squeeze(1), {}

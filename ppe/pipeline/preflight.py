@@ -1,0 +1,79 @@
+"""What a data set's index already tells about the runs that are asked of it: fail before minutes are spent on faces.
+
+The index counts photos whose header can be read; how many hold a face shows later, so these numbers are upper bounds.
+"""
+
+from ppe.datasets import mark_auxiliary, split_auxiliary
+from ppe.datasets.splits import GROUPS, choose_half
+from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_square
+
+
+def check_people(index, dataset, settings, runs, embedders):
+    """Check that a data set has the people and photos that its runs and its embedders need.
+
+    Parameters
+    ----------
+    index : DataFrame of ``ppe.datasets.read_index``.
+    dataset : str
+        Its name, for the sentence.
+    settings : the data set's section of params.
+    runs, embedders : dict of str -> section of params; runs of other data sets are left alone.
+
+    Raises
+    ------
+    ValueError
+        The first thing that is too few: what there is, what is asked for, where to change it.
+    """
+    role = mark_auxiliary(index, **settings.auxiliary.model_dump())
+    usable = index[index.readable]
+    photos = usable[role[usable.index] == "attacked"].groupby("identity").size()
+    for name, run in runs.items():
+        able = int((photos >= run.train_photos + run.query_photos).sum())
+        if run.dataset == dataset and able < len(GROUPS) * run.num_identities:
+            raise ValueError(
+                f"{dataset} has {able} identities to attack with at least {run.train_photos} + {run.query_photos} photos, but "
+                f"{len(GROUPS)} x {run.num_identities} are asked for: lower num_identities, train_photos or query_photos "
+                f"(params.yaml: runs.{name}), or leave fewer people auxiliary (params.yaml: datasets.{dataset}.auxiliary)"
+            )
+    others = usable[role[usable.index] == "auxiliary"]
+    part = others.identity.map(split_auxiliary(others.identity, settings.seed))
+    for name in settings.embedders:
+        own = others.identity[part == "embedder"]
+        people = own[choose_half(own, embedders[name].people)].nunique()
+        if embedders[name].steps and people < 2:
+            raise ValueError(
+                f"{dataset} has {people} auxiliary people to train {name} on, and at least 2 are needed: make more people "
+                f"auxiliary (params.yaml: datasets.{dataset}.auxiliary), or name a weights file (params.yaml: embedders.{name})"
+            )
+    count = others.identity[part != "embedder"].value_counts()
+    same = int((count * (count - 1) // 2).sum())
+    other = int(count.sum() * (count.sum() - 1) // 2) - same
+    if settings.num_pairs > 2 * min(same, other):
+        raise ValueError(
+            f"datasets.{dataset}.num_pairs={settings.num_pairs} pairs of photos check the face nets, but auxiliary people have "
+            f"{same} pairs of one person and {other} of two, and half are drawn of either: set it to at most "
+            f"{2 * min(same, other)}, or make more people auxiliary (params.yaml)"
+        )
+
+
+def check_squares(index, dataset, settings, squares):
+    """Check that a data set has the people and photos that its squares need.
+
+    Parameters
+    ----------
+    index, dataset, settings : as in ``check_people``.
+    squares : dict of str -> section of params; squares of other data sets are left alone.
+
+    Raises
+    ------
+    ValueError
+        Of ``ppe.overrepresentation.latin_square.split_square``, with the square's name.
+    """
+    roles = mark_auxiliary(index, **settings.auxiliary.model_dump())
+    table = index.assign(role=roles, duplicate_of="")[index.readable]
+    for name, square in squares.items():
+        if square.dataset == dataset:
+            try:
+                split_square(table, **square.model_dump(include=SPLIT_SETTINGS))
+            except ValueError as error:
+                raise ValueError(f"square {name}: {error}") from None

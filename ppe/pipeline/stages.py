@@ -1,0 +1,158 @@
+"""What the stages without a notebook do: ``python -m ppe index``, ``train``, ``crowd``, ``embed-crowd`` and ``collect``.
+
+Each function imports what it needs itself: a stage depends on what its own command reaches, and on no more.
+"""
+
+from math import isclose
+
+from ppe.config.params import load_params
+from ppe.config.paths import check_member
+
+
+def index(dataset):
+    """Write the table of a data set's photos."""
+    from ppe.datasets import read_index
+    from ppe.pipeline.preflight import check_people, check_squares
+    from ppe.config.params import save_table
+
+    params = load_params(dataset)
+    file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
+    settings = params.datasets[dataset]
+    table = read_index(
+        settings.reader,
+        root=params.dataset_root(dataset),
+        seed=settings.seed,
+        download_dir=params.download_folder(),
+        **params.index_settings(dataset),
+    )
+    save_table(table, file)
+    print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
+    check_people(table, dataset, settings, params.runs, params.embedders)
+    check_squares(table, dataset, settings, params.squares)
+
+
+def train(run):
+    """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
+    from ppe.generators.training.groups import list_jobs, train_groups
+    from ppe.datasets.splits import split_people
+    from ppe.config.params import choose_device, load_table
+
+    params = load_params(run)
+    check_member("run", run, params.runs, "params.yaml")
+    settings = params.runs[run]
+    table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
+    sizes = settings.model_dump(include={"num_identities", "train_photos", "max_train_photos", "query_photos", "seed"})
+    split = split_people(table[table.detected], **sizes)
+    images, members, fingerprint = _gather_training(params, settings, table, split)
+    checkpoints = params.checkpoints_folder(run, fingerprint)
+    recipe = {"gan": settings.gan, "settings": params.gans[settings.gan].model_dump(), "kimg": settings.kimg}
+    jobs = list_jobs(images, settings.seed, checkpoints, run, **recipe, description=params.describe(run))
+    train_groups(jobs, choose_device(params.device), run)
+
+
+def crowd(square):
+    """Train a square's GANs side by side, as many at a time as there are cores, and draw faces from each."""
+    import torch
+
+    from ppe.generators.training.checkpoints import publish_training
+    from ppe.generators.training.groups import list_jobs, train_groups
+    from ppe.config.params import choose_device, load_table, save_table
+    from ppe.generators.sampling import load_generator, sample_faces, save_faces
+    from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_square
+
+    params = load_params(square)
+    check_member("square", square, params.squares, "params.yaml")
+    settings, device = params.squares[square], choose_device(params.device)
+    table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
+    split, plan = split_square(table[table.detected], **settings.model_dump(include=SPLIT_SETTINGS))
+    images, members, fingerprint = _gather_training(params, settings, table, split)
+    checkpoints = params.square_checkpoints_folder(square, fingerprint)
+    gan = params.gans[settings.gan].model_dump()
+    recipe = {"gan": settings.gan, "settings": gan, "kimg": settings.kimg, "description": params.describe_square(square)}
+    jobs = list_jobs(images, settings.seed, checkpoints, square, **recipe)
+    at_once = max(2, torch.get_num_threads())  # each process holds torch and a GAN: memory must not grow with the square
+    for start in range(0, len(jobs), at_once):
+        train_groups(jobs[start : start + at_once], device, f"{square} {start + 1} to {min(start + at_once, len(jobs))}")
+    for name, content in {"split": split, "doses": plan, "members": members}.items():
+        save_table(content, params.crowds_folder(square) / f"{name}.csv")
+    publish_training(checkpoints, params.crowds_folder(square))
+    for group in sorted(images):
+        last = sorted((params.crowds_folder(square) / group).glob("snapshot-*.safetensors"))[-1]
+        generator = load_generator(last, settings.gan, settings.resolution, gan, device)
+        file = params.crowd_faces_folder(square) / f"{group}.npy"
+        save_faces(sample_faces(generator, range(settings.num_generated)), file, settings.num_generated, settings.resolution)
+    print(f"{square}: {len(images)} GANs, {settings.num_photos} photos and {settings.kimg:g} kimg each")
+
+
+def _gather_training(params, settings, table, split):
+    """What the GANs of a split are shown: images by group, their table ``members`` (group, image_id, identity), a fingerprint.
+
+    params, settings : Params, and the run or square of it; table : DataFrame, faces.csv; split : DataFrame, of which the rows
+    whose role is train count. Images are uint8 [n, 3, H, H], H the resolution, a row a row of ``members`` of the group.
+    """
+    from ppe.faces import resize_faces
+    from ppe.generators.training.checkpoints import fingerprint
+    from ppe.config.params import load_array
+
+    training = split[split.role == "train"]
+    row = {image_id: number for number, image_id in enumerate(table.image_id)}
+    faces = load_array(params.faces_folder(settings.dataset) / "faces.npy")
+    images = {g: resize_faces(faces[part.image_id.map(row)], settings.resolution) for g, part in training.groupby("group")}
+    members = training[["group", "image_id", "identity"]].reset_index(drop=True)
+    return images, members, fingerprint(members, images)
+
+
+def embed_crowd(square):
+    """Embed the faces of a square's GANs with each net of its data set, once for all squares that look at them."""
+    import numpy as np
+
+    from ppe.embedders import load
+    from ppe.embedders.embed import embed_faces
+    from ppe.config.params import choose_device, load_array, save_array
+
+    params = load_params(square)
+    check_member("square", square, params.squares, "params.yaml")
+    dataset = params.squares[square].dataset
+    files = sorted(params.crowd_faces_folder(square).glob("*.npy"))
+    for name in params.datasets[dataset].embedders:
+        net = load(params.embedders[name].net, params.weights_file(name, dataset))
+        vectors = [np.asarray(embed_faces(load_array(file), net, device=choose_device(params.device))) for file in files]
+        save_array(np.stack(vectors), params.crowd_embeddings_folder(square) / f"{name}.npy")
+    print(f"{square}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
+
+
+def collect(name=None):
+    """Gather the rows of runs and squares into attacks.csv, doses.csv and metrics.json; cost.csv says what they took.
+
+    name : ``tiny`` gathers what the notebooks left in scratch/.
+    """
+    from ppe.evaluation.collection import collect_rows, compute_headlines
+    from ppe.pipeline.runtime import note_costs
+    from ppe.overrepresentation.data_share import collect_squares
+    from ppe.config.params import load_table, require_file, save_json, save_table
+
+    params = load_params(name)
+    files = {run: params.rows_file(run) for run in params.runs}
+    if name == "tiny":
+        require_file(params.rows_file(name))
+    rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
+    _check_rows(rows, params.runs)
+    headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
+    save_table(rows, params.results_folder() / "attacks.csv")
+    squares = {square: params.dose_rows_file(square) for square in params.squares}
+    if name == "tiny":  # whoever reads the notebooks in order has not come to 8_doses yet
+        squares = {square: file for square, file in squares.items() if file.exists()}
+    save_table(collect_squares(squares), params.results_folder() / "doses.csv")
+    save_json(headlines, params.results_folder() / "metrics.json")
+    note_costs(params)
+
+
+def _check_rows(rows, runs):
+    """Refuse rows that other params made: dvc never mixes them, but a folder that was copied together may."""
+    for run, settings in runs.items():
+        made = rows[rows.run == run].iloc[0]
+        for name, value in settings.model_dump(include=set(rows.columns)).items():
+            value = settings.train_photos if name == "max_train_photos" and value is None else value
+            if made[name] != value and not (isinstance(value, float) and isclose(made[name], value, rel_tol=1e-5)):
+                raise ValueError(f"the rows of {run} were made with {name}={made[name]}, but params.yaml says {value}: "
+                                 f"make them again with `dvc repro attack@{run}`")
