@@ -15,10 +15,10 @@ import sys
 import numpy as np
 import torch
 
-from ppe.embedders import load
-from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces
-from ppe.embedders.realism import measure_likeness, read_background, tabulate_promises
 from ppe.datasets.synthetic import PARAMETERS, draw_photos, sample_identities
+from ppe.embedders import load
+from ppe.embedders.realism import measure_likeness, read_background, tabulate_promises
+from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces
 
 POPULATION = 777  # seed of the people
 

@@ -57,20 +57,20 @@ def prepare_photos(root, paths, known):
 
     A photo without landmarks is cropped at its centre, so that every published pair counts.
     """
-    faces, places, num_missed = [], [], 0
+    faces, peaks, num_missed = [], [], 0
     for start in range(0, len(paths), BATCH):
         block = paths[start : start + BATCH]
         photos = [load_photo(root, path) for path in block]
         if unread := [f"{path}: {photo}" for path, photo in zip(block, photos, strict=True) if isinstance(photo, str)]:
             raise SystemExit(f"{len(unread)} photos of the pairs cannot be read, the first is {unread[0]} (--root)")
         landmarks = read_landmarks(detect_faces(photos) if known is None else known.reindex(block))
-        places.append(landmarks.copy())
+        peaks.append(landmarks.copy())
         missed = np.isnan(landmarks).any((1, 2))
         landmarks[missed] = CENTRE * len(photos[0])
         faces.append(align_faces(photos, landmarks))
         num_missed += int(missed.sum())
         print(f"{start + len(block)} of {len(paths)} photos aligned, {num_missed} without landmarks", flush=True)
-    return np.concatenate(faces), np.concatenate(places)
+    return np.concatenate(faces), np.concatenate(peaks)
 
 
 def main():

@@ -20,12 +20,12 @@ import pandas as pd
 import torch
 from facenet_pytorch import MTCNN
 
+from ppe.datasets.synthetic import draw_photos, sample_identities
 from ppe.embedders import build
 from ppe.embedders.embed import embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, build_detector, detect_faces, prepare_faces
 from ppe.faces.detection import FRAME, LONG_SIDES, MIN_FACE_SIZE, frame_photo
 from ppe.faces.workers import open_workers
-from ppe.datasets.synthetic import draw_photos, sample_identities
 
 PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 3
 

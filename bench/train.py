@@ -23,10 +23,10 @@ from pathlib import Path
 
 import torch
 
+from ppe.config.params import load_params
 from ppe.generators import steps, training
 from ppe.generators.training.groups import list_jobs, train_groups
 from ppe.generators.training.loop import start_training, train_gan, train_step
-from ppe.config.params import load_params
 
 PUBLISHED = """Published by others (images a second of training): StyleGAN2 128 px 80 (V100), 147 (A100); 256 px 48 and 80
 (stylegan3, docs/configs.md); lightweight-gan 256 px about 15 (Colab, its issues 21 and 89)."""
@@ -76,7 +76,7 @@ def measure_lightweight_gan(resolution, steps=30):
 def measure_groups(gan, settings, kimg=3.0):
     """Seconds of three trainings at once, a thread each, and of the same one after another with all threads."""
     images = torch.randint(0, 256, (50, 3, 32, 32), dtype=torch.uint8)
-    recipe = {"gan": gan, "settings": settings, "kimg": kimg}
+    recipe = {"family": gan, "settings": settings, "kimg": kimg}
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         together = list_jobs(dict.fromkeys("abc", images), 1, Path(folder) / "together", "bench", **recipe)
@@ -137,7 +137,7 @@ def main():
     params = load_params()
     if options.one:
         gan, resolution, variant = options.one
-        settings = params.gans[gan].model_dump()
+        settings = params.generators[gan].model_dump()
         if options.channel_base:
             settings |= {"channel_base": options.channel_base, "channel_base_discriminator": options.channel_base}
             settings |= {"channel_max": 512}
@@ -149,21 +149,21 @@ def main():
         print(json.dumps(measure(gan, settings, int(resolution), device)))
         return
     if options.side_by_side:
-        for gan in options.gans:
-            together, alone = measure_groups(gan, params.gans[gan].model_dump())
+        for gan in options.generators:
+            together, alone = measure_groups(gan, params.generators[gan].model_dump())
             print(f"{gan}: three at once {together:.0f} s (with 3 starts of a process), one after another {alone:.0f} s, "
                   f"{alone / together:.2f} x as fast", flush=True)
         return
     if options.compile:
-        for gan in options.gans:
-            row = measure_compiled(gan, params.gans[gan].model_dump(), device)
+        for gan in options.generators:
+            row = measure_compiled(gan, params.generators[gan].model_dump(), device)
             print(f"{gan}: {row['eager']:.0f} images/s, compiled {row['compiled']:.0f}; the first three steps take "
                   f"{row['eager_start']:.1f} s, compiled {row['compiled_start']:.0f} s", flush=True)
         return
     name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor()} {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {name}")
     for resolution in options.resolutions:
-        for gan in options.gans:
+        for gan in options.generators:
             variants = {v: run_alone(gan, resolution, v, options.channel_base) for v in ("plain", "float32", "bfloat16")}
             plain = variants["plain"].get("speed")
             for variant, row in variants.items():

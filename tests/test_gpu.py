@@ -12,24 +12,24 @@ import pytest
 import torch
 
 from ppe import embedders
-from ppe.datasets import synthetic
 from ppe.attacks.nearest import find_nearest, find_nearest_pixel
+from ppe.datasets import synthetic
 from ppe.embedders.embed import embed_faces
 from ppe.faces import BOX_COLUMNS, LANDMARK_COLUMNS, detect_faces
-from ppe.generators import GANS
+from ppe.generators import GENERATORS
+from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 from ppe.generators.training.groups import list_jobs, train_groups
 from ppe.generators.training.loop import train_gan
-from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA GPU: a CPU cannot show what one does otherwise"
 )
 
 
-@pytest.mark.parametrize("gan", list(GANS))
+@pytest.mark.parametrize("gan", list(GENERATORS))
 def test_a_gan_learns_there_and_its_snapshot_draws_the_same_faces_here(gan, small, photos, tmp_path):
     settings = small[gan] | {"precision": "auto"}
-    losses = train_gan(photos, gan=gan, settings=settings, kimg=2.4, seed=3, folder=tmp_path, device="cuda")
+    losses = train_gan(photos, family=gan, settings=settings, kimg=2.4, seed=3, folder=tmp_path, device="cuda")
     mean, error = photos.float().mean(dim=(0, 2, 3)), []
     for name in ("snapshot-000000000.safetensors", "snapshot-000002400.safetensors"):
         there, here = (
@@ -49,11 +49,11 @@ def test_a_gan_learns_there_and_its_snapshot_draws_the_same_faces_here(gan, smal
     assert abs(logits[0] - logits[1]).max() < 0.02 * max(1.0, abs(logits[1]).max())
 
 
-@pytest.mark.parametrize("gan", list(GANS))
+@pytest.mark.parametrize("gan", list(GENERATORS))
 def test_a_training_that_was_stopped_there_goes_on(gan, small, photos, tmp_path, monkeypatch, train_until):
     """A GPU adds in another order each time: it may end as far from an unbroken training as that one made again does."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    recipe = {"images": photos, "gan": gan, "settings": small[gan], "kimg": 0.4, "seed": 3, "device": "cuda"}
+    recipe = {"images": photos, "family": gan, "settings": small[gan], "kimg": 0.4, "seed": 3, "device": "cuda"}
     train_until(31, **recipe, folder=tmp_path / "halted")
     for name in ("whole", "again", "halted"):
         train_gan(**recipe, folder=tmp_path / name)
@@ -71,7 +71,7 @@ def test_a_training_that_was_stopped_there_goes_on(gan, small, photos, tmp_path,
 
 def test_a_runs_three_gans_train_one_after_another(small, photos, tmp_path):
     jobs = list_jobs(
-        dict.fromkeys("abc", photos), 2, tmp_path, "run", gan="fastgan", settings=small["fastgan"], kimg=0.1, description="{}"
+        dict.fromkeys("abc", photos), 2, tmp_path, "run", family="fastgan", settings=small["fastgan"], kimg=0.1, description="{}"
     )
     assert [rows[-1]["images"] for rows in train_groups(jobs, "cuda", "run")] == [96, 96, 96]
 
@@ -111,7 +111,7 @@ TRAIN = """
 import json, sys, torch
 from ppe.generators.training.loop import train_gan
 images = torch.full((12, 3, 32, 32), 60, dtype=torch.uint8)
-train_gan(images, gan="fastgan", settings=json.loads(sys.argv[1]), kimg=0.1, seed=3, folder=sys.argv[2], device="cuda")
+train_gan(images, family="fastgan", settings=json.loads(sys.argv[1]), kimg=0.1, seed=3, folder=sys.argv[2], device="cuda")
 print(torch.distributed.get_backend())
 """
 

@@ -61,7 +61,7 @@ def test_mending_prose_trains_nothing(study):
 def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
     """Two runs in the graph, as dvc sees them: the second is not computed, so only its own missing outputs are told."""
     line = next(line for line in (study[0] / "params.yaml").read_text().splitlines() if line.startswith("  tiny: "))
-    other = line.replace("  tiny: ", "  other: ").replace("gan: fastgan", "gan: stylegan2")
+    other = line.replace("  tiny: ", "  other: ").replace("generator: fastgan", "generator: stylegan2")
     change(study, "params.yaml", (line, f"{line}\n{other}"))
     before = list_stale(study)
     new = {"train@other", "generate@other", "attack@other"}
@@ -81,8 +81,8 @@ def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
 
 def test_adding_a_gan_makes_no_row_stale(study):
     """A module, an entry in the registry, a section and its class: no run of another GAN is touched."""
-    (study[0] / "ppe" / "gans" / "mine.py").write_text(NEW_GAN)
-    change(study, "ppe/generators/__init__.py", ('GANS = {', 'GANS = {"mine": "ppe.generators.mine", '))
+    (study[0] / "ppe" / "generators" / "mine.py").write_text(NEW_GAN)
+    change(study, "ppe/generators/__init__.py", ('GENERATORS = {', 'GENERATORS = {"mine": "ppe.generators.mine", '))
     section = re.search(r"  fastgan:\n((?:    .*\n)+)", (study[0] / "params.yaml").read_text())[0]
     change(study, "params.yaml", (section, section + section.replace("fastgan:", "mine:")))
     assert list_stale(study) == set()

@@ -19,13 +19,12 @@ import yaml
 from PIL import Image
 
 from ppe import __main__ as commands
-from ppe.pipeline import presets as copies
 from ppe import embedders
-from ppe.pipeline import stages
-from ppe.datasets import synthetic
-from ppe.datasets import iter_photos, read_index
-from ppe.faces import prepare_faces
 from ppe.config.params import load_array, load_params, load_table, save_array, save_json, save_table
+from ppe.datasets import iter_photos, read_index, synthetic
+from ppe.faces import prepare_faces
+from ppe.pipeline import presets as presets
+from ppe.pipeline import stages
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +45,8 @@ def project(root, tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
     content["datasets"] = {"mine": {"reader": "folder", "root": "photos", "auxiliary": {"last": 10}, "resolutions": [32],
-                                    "embedders": ["drawn-arcface", "drawn-triplet"], "num_pairs": 20}}  # fmt: skip
-    content["squares"] = {}
+                                    "embedders": ["synthetic-arcface", "synthetic-triplet"], "num_pairs": 20}}  # fmt: skip
+    content["experiments"] = {}
     content["runs"]["tiny"] |= {"dataset": "mine", "num_identities": 2, "train_photos": 2, "query_photos": 2}
 
     def run(change, *words):
@@ -157,9 +156,9 @@ def test_a_face_is_found_in_every_kind_of_picture(people, tmp_path):
     assert table.num_faces["two.png"] == 2 and (table.num_faces.drop(["two.png", "large.png"]) == 1).all()
     eye, width = table.loc["large.png", "left_eye_x"], people.shape[2]
     assert table.num_faces["large.png"] == 2 and eye > width, "the large one, which is on the right, not the small one"
-    copies = table.drop(["two.png", "large.png"]).image_id
-    assert set(table.duplicate_of[copies.index]) <= {"", *copies}, "one picture in many formats is one picture"
-    assert (table.duplicate_of[copies.index] != "").sum() >= len(copies) - 2
+    presets = table.drop(["two.png", "large.png"]).image_id
+    assert set(table.duplicate_of[presets.index]) <= {"", *presets}, "one picture in many formats is one picture"
+    assert (table.duplicate_of[presets.index] != "").sum() >= len(presets) - 2
 
 
 def test_names_come_back_from_the_tables_as_they_went(tmp_path):
@@ -241,21 +240,21 @@ def test_more_than_there_is_is_refused_before_anything_is_computed(project, coun
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"num_null": 5000}, "square tiny: .* but 5000 are asked for as null people"),
+    [({"num_controls": 5000}, "square tiny: .* but 5000 are asked for as null people"),
      ({"num_photos": 100_000}, "square tiny: .* photos, but 2 are asked for as subjects: lower")],
 )  # fmt: skip
 def test_a_square_that_asks_for_too_much_is_refused_by_the_first_stage(project, root, change, sentence):
     preset = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
 
     def ask(content):
-        content.update({key: preset[key] for key in ("runs", "datasets", "squares")})
-        content["squares"] = {name: square | change for name, square in content["squares"].items()}
+        content.update({key: preset[key] for key in ("runs", "datasets", "experiments")})
+        content["experiments"] = {name: experiment | change for name, experiment in content["experiments"].items()}
 
     assert re.search(sentence.replace("square tiny", "square tiny[a-z-]*"), project(ask, "index", "tiny"))
 
 
-@pytest.mark.parametrize(("command", "kind"), [("index", "dataset"), ("train", "run"), ("crowd", "square"),
-                                               ("embed-crowd", "square")])  # fmt: skip
+@pytest.mark.parametrize(("command", "kind"), [("index", "dataset"), ("train", "run"), ("background", "experiment"),
+                                               ("embed-experiment", "experiment")])  # fmt: skip
 def test_a_name_of_another_kind_is_a_sentence(project, command, kind):
     assert project(nothing, command, "smoke").startswith(f"{kind}='smoke' is not one of [")
 
@@ -276,7 +275,7 @@ def write_all(folder, size):
         "table.csv": lambda: save_table(pd.DataFrame({"a": numbers}), folder / "table.csv"),
         "array.npy": lambda: save_array(numbers, folder / "array.npy"),
         "text.json": lambda: save_json({"a": numbers.tolist()}, folder / "text.json"),
-        "whole/copy.csv": lambda: copies.bring_back(folder.parent / "study", folder / "whole"),
+        "whole/copy.csv": lambda: presets.bring_back(folder.parent / "study", folder / "whole"),
         "net.safetensors": lambda: embedders.save(folder / "net.safetensors", "mobilefacenet", net.state_dict(), {}),
     }
 
@@ -311,10 +310,10 @@ def test_half_a_table_and_rows_of_none_are_no_rows(root, tmp_path):
     run = next(iter(params.runs))
     rows = load_table(params.rows_file(run))
     params._base = tmp_path
-    assert not copies.has_rows(params, run)
+    assert not presets.has_rows(params, run)
     for table, is_ours in ((rows, True), (rows.iloc[:0], False), (rows.drop(columns="kimg"), False)):
         save_table(table, params.rows_file(run))
-        assert copies.has_rows(params, run) == is_ours
+        assert presets.has_rows(params, run) == is_ours
 
 
 @pytest.fixture
@@ -395,21 +394,21 @@ def write_executed(path, name, words):
 def test_the_last_words_of_a_study_that_stops_are_the_notebooks_sentence(tmp_path):
     write_executed(tmp_path / "executed" / "2_embed-x.ipynb", "KeyError", "'old'")
     os.utime(tmp_path / "executed" / "2_embed-x.ipynb", (1, 1))
-    assert copies._find_sentence(tmp_path, since=2) == "", "a notebook of yesterday says nothing about today"
+    assert presets._find_sentence(tmp_path, since=2) == "", "a notebook of yesterday says nothing about today"
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "ValueError", "lower num_identities")
-    assert copies._find_sentence(tmp_path, since=2) == "3_train-x stopped: lower num_identities"
+    assert presets._find_sentence(tmp_path, since=2) == "3_train-x stopped: lower num_identities"
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyError", "'odd'")
-    assert copies._find_sentence(tmp_path, since=2) == "3_train-x stopped: KeyError: 'odd'"
+    assert presets._find_sentence(tmp_path, since=2) == "3_train-x stopped: KeyError: 'odd'"
     full = "run, GAN a: SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)"
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "RuntimeError", full)
-    found = copies._find_sentence(tmp_path, since=2)
+    found = presets._find_sentence(tmp_path, since=2)
     assert found == f"3_train-x stopped: {full}: the disk is full, make room and give the same command again"
     (tmp_path / "executed" / "3_train-x.ipynb").write_text('{"cells": [')
-    assert copies._find_sentence(tmp_path, since=2) == "", "half a notebook"
+    assert presets._find_sentence(tmp_path, since=2) == "", "half a notebook"
     (tmp_path / ".checkpoints").mkdir()
-    (tmp_path / copies.LAST_WORDS).write_text("square x: lower num_null")
-    assert copies._find_sentence(tmp_path, since=2) == "square x: lower num_null", "of a stage without a notebook"
-    os.utime(tmp_path / copies.LAST_WORDS, (1, 1))
+    (tmp_path / presets.LAST_WORDS).write_text("square x: lower num_controls")
+    assert presets._find_sentence(tmp_path, since=2) == "square x: lower num_controls", "of a stage without a notebook"
+    os.utime(tmp_path / presets.LAST_WORDS, (1, 1))
     write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyboardInterrupt", "")
     with pytest.raises(KeyboardInterrupt):
-        copies._find_sentence(tmp_path, since=2)
+        presets._find_sentence(tmp_path, since=2)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from smoke_study import run
 
-from ppe.attacks.scores import ATTACKS
 from ppe.attacks.queries import CONTROLS, MEMBERSHIPS
+from ppe.attacks.scores import ATTACKS
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
 
@@ -26,19 +26,19 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert set(rows.run) == {"tiny"}
     auc = rows[(rows.metric == "auc") & (rows.slice == "all")]
     assert auc.value.astype(float).between(0, 1).all()
-    pooled = auc[(auc.half == "pooled") & (auc.control == "none")]
+    pooled = auc[(auc.member_group == "pooled") & (auc.control == "none")]
     assert set(zip(pooled.attack, pooled.membership, strict=True)) == set(product(ATTACKS, MEMBERSHIPS))
-    assert set(pooled.embedder) == {"", "drawn-arcface", "drawn-triplet"}
-    assert set(pooled[pooled.attack == "density_ratio"].reference) == {"gan", "real"}
+    assert set(pooled.embedder) == {"", "synthetic-arcface", "synthetic-triplet"}
+    assert set(pooled[pooled.attack == "density_ratio"].calibration) == {"reference_generator", "cohort"}
     assert set(auc.control) == set(CONTROLS)
-    ceiling = auc[(auc.control == "copy_machine") & (auc.embedder == "drawn-arcface") & (auc.half == "pooled")]
+    ceiling = auc[(auc.control == "memorisation_ceiling") & (auc.embedder == "synthetic-arcface") & (auc.member_group == "pooled")]
     assert (ceiling.value.astype(float) > 0.5).all(), "training photos in the place of generated faces must be recognised"
     assert (pooled.low == "").all(), "below ten people a side there is no interval"
-    assert {"leak_share", "permuted_share", "auc_difference", "verdict_kappa"} <= set(rows.metric)
+    assert {"leak_share", "permuted_share", "auc_difference", "cohen_kappa"} <= set(rows.metric)
     slices = set(rows.slice.str.split(":").str[0])
     assert {"generated faces", "photos held", "own_similarity", "without the nearest quarter", "attribute_hair", "kimg"} <= slices
-    assert {"kernel_distance", "frechet_distance", "kernel_gap", "effective_people"} <= set(rows.metric)
-    assert {"kappa", "top_k", "epsilon"} <= set(rows.metric)
+    assert {"kernel_distance", "frechet_distance", "kernel_gap", "effective_identities"} <= set(rows.metric)
+    assert {"concentration", "top_k", "epsilon"} <= set(rows.metric)
     metrics = json.loads((results / "metrics.json").read_text())
     assert set(metrics) == {"tiny"} and metrics["tiny"]["identity_auc_low"] is None
     figures = {p.stem for p in (results / "figures").iterdir()}
@@ -47,8 +47,8 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert list(claims.claim.unique()) == ["C1", "C2", "C3", "C4"]
     assert "supported" not in set(claims.verdict), "so little says nothing"
     costs = pd.read_csv(results / "cost.csv")
-    squares = ["crowd", "crowd", "embed-crowd", "embed-crowd", "dose", "dose"]
-    assert list(costs.stage) == ["faces", "embed", "train", "generate", "attack", *squares] and (costs.seconds > 0).all()
+    experiments = ["background", "background", "embed-experiment", "embed-experiment", "data_share", "data_share"]
+    assert list(costs.stage) == ["faces", "embed", "train", "generate", "attack", *experiments] and (costs.seconds > 0).all()
 
 
 def test_every_executed_notebook_has_pictures_and_no_error(study):
@@ -66,25 +66,25 @@ def test_every_executed_notebook_has_pictures_and_no_error(study):
 def test_squares_run_from_a_crowd_to_rows(study):
     folder, _ = study
     rows = pd.read_csv(folder / "results" / "smoke" / "doses.csv")
-    assert set(zip(rows.square, rows.kind, strict=True)) == {("tiny", "many"), ("tiny-none", "none")}
+    assert set(zip(rows.experiment, rows.kind, strict=True)) == {("tiny", "many"), ("tiny-none", "none")}
     assert set(rows.measure) == {
-        "match_share", "match_share_ceiling", "identity", "identity_top_k", "discovered", "false_alarms",
+        "match_share", "match_share_ceiling", "nearest", "nearest_top_k", "detected", "false_alarms",
     }  # fmt: skip
-    assert set(rows.embedder) == {"drawn-arcface", "drawn-triplet"}
+    assert set(rows.embedder) == {"synthetic-arcface", "synthetic-triplet"}
     assert rows.value.notna().all() and rows.value[rows.measure != "false_alarms"].between(-1, 1).all()
-    assert set(rows.dose[(rows.square == "tiny") & (rows.statistic == "mean")].dropna()) == {0, 0.15}
-    members = pd.read_csv(folder / "models" / "crowds" / "tiny" / "members.csv")
-    split = pd.read_csv(folder / "models" / "crowds" / "tiny" / "split.csv")
+    assert set(rows.data_share[(rows.experiment == "tiny") & (rows.statistic == "mean")].dropna()) == {0, 0.15}
+    members = pd.read_csv(folder / "models" / "baseline" / "tiny" / "members.csv")
+    split = pd.read_csv(folder / "models" / "baseline" / "tiny" / "split.csv")
     assert (members.groupby("group").size() == 12).all()
-    assert not set(members.identity) & set(split.identity[split.part == "null"])
+    assert not set(members.identity) & set(split.identity[split.part == "control"])
     assert not set(members.image_id) & set(split.image_id[split.role == "query"])
-    assert len(list((folder / ".checkpoints" / "squares").glob("*/*/finished.json"))) == 4
+    assert len(list((folder / ".checkpoints" / "experiments").glob("*/*/finished.json"))) == 4
 
 
 def test_members_are_what_the_trainer_saw_and_no_query_is_among_them(study):
     folder, _ = study
-    split = pd.read_csv(folder / "models" / "gans" / "tiny" / "split.csv")
-    members = pd.read_csv(folder / "models" / "gans" / "tiny" / "members.csv")
+    split = pd.read_csv(folder / "models" / "generators" / "tiny" / "split.csv")
+    members = pd.read_csv(folder / "models" / "generators" / "tiny" / "members.csv")
     assert not set(members.image_id) & set(split[split.role == "query"].image_id)
     assert members.groupby("identity").group.nunique().max() == 1
     faces = pd.read_csv(folder / "data" / "faces" / "tiny" / "faces.csv")

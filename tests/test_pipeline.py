@@ -10,13 +10,13 @@ import yaml
 
 NOTEBOOKS = {
     "faces": "1_faces", "embed": "2_embed", "train": "3_train",
-    "generate": "4_generate", "attack": "5_attack", "figures": "6_figures", "claims": "7_claims", "dose": "8_doses",
+    "generate": "4_generate", "attack": "5_attack", "figures": "6_figures", "claims": "7_claims", "data_share": "8_doses",
 }  # fmt: skip
 ORDER = [
     "storage", "settings", "paths", "params", "parallel",
-    "synthetic", "datasets", "faces", "identities", "squares", "door", "gans", "sampling",
+    "synthetic", "datasets", "faces", "identities", "experiments", "door", "generators", "sampling",
     "blocks", "embedders", "embeddings", "realism", "distances", "attacks", "metrics", "frechet", "resampling", "intervals",
-    "doses", "placebos", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "dose_claims",
+    "data_shares", "placebos", "discovery", "scoring", "rehearsal", "evaluation", "collection", "costs", "evidence", "dose_claims",
     "claims",
     "summary", "scrutiny", "progress", "figures", "attack_figures", "claim_figures", "dose_figures", "pages", "copies",
     "stages", "__main__",
@@ -69,8 +69,8 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(root, stage):
     graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
     deps = set(graph.get("do", graph)["deps"])
     listed = {d for d in deps if d.startswith("ppe/")}
-    if "ppe/generators/${item.gan}.py" in listed:
-        listed = listed - {"ppe/generators/${item.gan}.py"} | {"ppe/generators/fastgan.py"}
+    if "ppe/generators/${item.generator}.py" in listed:
+        listed = listed - {"ppe/generators/${item.generator}.py"} | {"ppe/generators/fastgan.py"}
     reached = list_reached(root, NOTEBOOKS[stage]) - NOT_TRACKED
     if stage in ("train", "generate", "attack"):
         reached |= {"ppe/generators/fastgan.py", "ppe/generators/training/stddev.py"}  # through the registry
@@ -78,7 +78,7 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(root, stage):
     assert f"sources/{NOTEBOOKS[stage]}.py" in deps
 
 
-@pytest.mark.parametrize("stage", ["crowd", "embed-crowd", "collect"])
+@pytest.mark.parametrize("stage", ["background", "embed-experiment", "collect"])
 def test_a_stage_without_a_notebook_depends_on_every_module_that_its_command_reaches(root, stage):
     graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
     listed = {d for d in graph.get("do", graph)["deps"] if d.startswith("ppe/")}
@@ -87,8 +87,8 @@ def test_a_stage_without_a_notebook_depends_on_every_module_that_its_command_rea
     called = {node.id for node in ast.walk(command) if isinstance(node, ast.Name) and node.id in functions}
     code = "\n".join(ast.unparse(functions[name]) for name in sorted({command.name, *called}))
     reached = follow_imports(root, code) - NOT_TRACKED
-    if stage == "crowd":
-        reached |= {"ppe/generators/${item.gan}.py", "ppe/generators/training/stddev.py"}  # through the registry
+    if stage == "background":
+        reached |= {"ppe/generators/${item.generator}.py", "ppe/generators/training/stddev.py"}  # through the registry
     assert listed == reached
 
 

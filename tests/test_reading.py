@@ -13,7 +13,7 @@ from ppe.pipeline.presets import prepare_copy
 NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_figures", "7_claims", "8_doses"]
 BEFORE = {
     "6_figures": [("collect", "tiny")],
-    "8_doses": [(command, square) for square in ("tiny-none", "tiny") for command in ("crowd", "embed-crowd")],
+    "8_doses": [(command, experiment) for experiment in ("tiny-none", "tiny") for command in ("background", "embed-experiment")],
 }
 """What a reader is told to run first: commands of ``python -m ppe``."""
 EVERYTHING = ("data", "models", "results", "sources", "executed", "notebooks", "ppe", "studies")

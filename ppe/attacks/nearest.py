@@ -132,7 +132,7 @@ def find_top_k(query, reference, k, block_size=8192):
     return largest.clamp(-1, 1)
 
 
-def compute_log_density(query, reference, kappa, block_size=8192):
+def compute_log_density(query, reference, concentration, block_size=8192):
     """Compute the log of the mean of exp(kappa * cosine): a von Mises-Fisher kernel density, without its constant.
 
     Parameters and raises as in ``find_nearest``; kappa > 0 is the concentration: large sees near neighbours alone.
@@ -141,11 +141,11 @@ def compute_log_density(query, reference, kappa, block_size=8192):
     -------
     log_density : Tensor [N], float32, in [-kappa, kappa]; large = many generated faces near.
     """
-    if not kappa > 0:
-        raise ValueError(f"kappa={kappa} is not above 0")
+    if not concentration > 0:
+        raise ValueError(f"kappa={concentration} is not above 0")
     total = None
     for cosine in _iter_cosines(query, reference, block_size):
-        part = torch.logsumexp(kappa * cosine, dim=1)
+        part = torch.logsumexp(concentration * cosine, dim=1)
         total = part if total is None else torch.logaddexp(total, part)
     return total - float(np.log(len(reference)))
 

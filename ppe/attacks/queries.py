@@ -12,19 +12,19 @@ import pandas as pd
 
 from ppe.attacks.scores import ATTACKS, aggregate_scores, list_needed
 
-HALVES = "ab"
-MEMBERSHIPS = ("identity", "image", "photo_given_person")
+MEMBER_GROUPS = "ab"
+MEMBERSHIPS = ("identity_membership", "image_membership", "photo_given_identity")
 CONTROLS = {
-    "none": "{half}",
-    "disjoint": "c",
-    "untrained": "untrained-{half}",
-    "copy_machine": "train-{half}",
-    "identity_twin": "twin-{half}",
+    "none": "{member_group}",
+    "negative_control": "c",
+    "untrained": "untrained-{member_group}",
+    "memorisation_ceiling": "train-{member_group}",
+    "held_out_ceiling": "twin-{member_group}",
 }
 """Control -> the set of faces that stands for "generated" when a half is scored; ``none`` is the attack itself."""
 
 
-def score_photos(photos, query, sets, attacks, embedder="", reference=""):
+def score_photos(photos, query, sets, attacks, embedder="", calibration=""):
     """Score every photo against every set of faces by every attack that has what it needs.
 
     Parameters
@@ -45,7 +45,7 @@ def score_photos(photos, query, sets, attacks, embedder="", reference=""):
         known = {**query, **arrays}
         if set(list_needed(attack)) <= set(known):
             score = np.asarray(ATTACKS[attack](**known), np.float64)
-            parts.append(photos.assign(generator=name, embedder=embedder, attack=attack, reference=reference, score=score))
+            parts.append(photos.assign(face_set=name, embedder=embedder, attack=attack, calibration=calibration, score=score))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -58,7 +58,7 @@ def score_with_constants(photos, query, generated, real, constants, embedder):
     query : Tensor [N, D], float32, unit L2 norm.
     generated : dict, half a, b or c -> Tensor [M, D]: what each GAN drew. GAN c is no reference for itself.
     real : Tensor [R, D]. Real faces of auxiliary people.
-    constants : dict, ``epsilon``, ``kappa``, ``top_k`` of ``ppe.attacks.tuning``.
+    constants : dict, ``epsilon``, ``concentration``, ``top_k`` of ``ppe.attacks.tuning``.
     embedder : str
 
     Returns
@@ -66,19 +66,19 @@ def score_with_constants(photos, query, generated, real, constants, embedder):
     DataFrame as ``score_photos``; ``reference`` is empty, ``gan`` or ``real``.
     """
     calibrated = [attack for attack in ATTACKS if "reference_embeddings" in list_needed(attack)]
-    raw = [attack for attack in ATTACKS if attack not in (*calibrated, "identity")]
+    raw = [attack for attack in ATTACKS if attack not in (*calibrated, "nearest")]
     known = {**constants, "query_embeddings": query}
     sets = {group: {"generated_embeddings": generated[group]} for group in "abc"}
-    halves = {half: sets[half] for half in HALVES}
+    member_groups = {member_group: sets[member_group] for member_group in MEMBER_GROUPS}
     parts = [
         score_photos(photos, known, sets, raw, embedder),
-        score_photos(photos, {**known, "reference_embeddings": generated["c"]}, halves, calibrated, embedder, "gan"),
-        score_photos(photos, {**known, "reference_embeddings": real}, sets, calibrated, embedder, "real"),
+        score_photos(photos, {**known, "reference_embeddings": generated["c"]}, member_groups, calibrated, embedder, "reference_generator"),
+        score_photos(photos, {**known, "reference_embeddings": real}, sets, calibrated, embedder, "cohort"),
     ]
     return pd.concat(parts, ignore_index=True)
 
 
-def score_twins(photos, embeddings, embedder=""):
+def score_held_out(photos, embeddings, embedder=""):
     """Score photos against the other unseen photos of a half's people: the ceiling of a leak of the identity alone.
 
     A member's own photo is left out of the set that it is held against; for everybody else one photo is left out in turn,
@@ -95,15 +95,15 @@ def score_twins(photos, embeddings, embedder=""):
     a single query photo. (With 5 + 5 photos a person is held against 4 own photos here, and 5 by the copy machine.)
     """
     parts = []
-    for half in HALVES:
-        rows = np.flatnonzero((photos.group == half) & (photos.role == "query"))
+    for member_group in MEMBER_GROUPS:
+        rows = np.flatnonzero((photos.group == member_group) & (photos.role == "query"))
         if photos.identity.iloc[rows].value_counts().min() < 2:
-            return photos.iloc[:0].assign(generator="", embedder="", attack="", reference="", score=0.0)  # no other photo
+            return photos.iloc[:0].assign(face_set="", embedder="", attack="", calibration="", score=0.0)  # no other photo
         left_out = rows[np.arange(len(photos)) % len(rows)]
         left_out[rows] = rows
         held = (embeddings @ embeddings[rows].T).cpu().numpy().astype(np.float64)
         held[np.arange(len(photos)), np.searchsorted(rows, left_out)] = -np.inf
-        named = photos.assign(generator=f"twin-{half}", embedder=embedder, attack="identity", reference="")
+        named = photos.assign(face_set=f"twin-{member_group}", embedder=embedder, attack="nearest", calibration="")
         parts.append(named.assign(score=held.max(1)))
     return pd.concat(parts, ignore_index=True)
 
@@ -118,7 +118,7 @@ def select_queries(scores, members, membership, control="none"):
     membership : str
         ``identity``: unseen photos of members against unseen photos of non-members (the paper's);
         ``image``: train photos of members against unseen photos of non-members;
-        ``photo_given_person``: train photos against unseen photos of the same people.
+        ``photo_given_identity``: train photos against unseen photos of the same people.
     control : str, key of ``CONTROLS``.
 
     Returns
@@ -128,31 +128,31 @@ def select_queries(scores, members, membership, control="none"):
     if membership not in MEMBERSHIPS:
         raise ValueError(f"membership={membership!r} is not one of {list(MEMBERSHIPS)}")
     parts = []
-    for half in HALVES:
-        rows = scores[scores.generator == CONTROLS[control].format(half=half)]
-        shown = members[members.group == half]
+    for member_group in MEMBER_GROUPS:
+        rows = scores[scores.face_set == CONTROLS[control].format(member_group=member_group)]
+        shown = members[members.group == member_group]
         is_member = rows.identity.isin(shown.identity)
         # What the trainer wrote decides: a photo that it lists is never a query, whatever the split says.
         is_train = rows.image_id.isin(members.image_id)
-        if membership == "photo_given_person":
+        if membership == "photo_given_identity":
             kept, label = is_member, is_train
         else:
-            kept, label = is_train == (is_member if membership == "image" else False), is_member
-        parts.append(rows[kept].assign(half=half, is_member=label[kept]))
-    return pd.concat(parts, ignore_index=True)[["half", "image_id", "identity", "is_member", "score"]]
+            kept, label = is_train == (is_member if membership == "image_membership" else False), is_member
+        parts.append(rows[kept].assign(member_group=member_group, is_member=label[kept]))
+    return pd.concat(parts, ignore_index=True)[["member_group", "image_id", "identity", "is_member", "score"]]
 
 
 def aggregate_queries(queries, how):
     """One score a person and half: ``mean``, ``largest`` or ``majority`` of its photos' scores."""
     parts = []
-    for half, part in queries.groupby("half"):
+    for member_group, part in queries.groupby("member_group"):
         member = part.groupby("identity").is_member.first()
         people, score = aggregate_scores(part.score.to_numpy(), part.identity.to_numpy(), how)
-        parts.append(pd.DataFrame({"half": half, "identity": people, "is_member": member[people].to_numpy(), "score": score}))
+        parts.append(pd.DataFrame({"member_group": member_group, "identity": people, "is_member": member[people].to_numpy(), "score": score}))
     return pd.concat(parts, ignore_index=True)
 
 
-def hide_names(scores):
+def pseudonymise_scores(scores):
     """The scores of the attack ``identity`` on unseen photos with pseudonyms for names: group and a number, photos go.
 
     Scores against sets without a GAN (training photos, twins) can be computed by whoever has the photos and the net, and
@@ -161,21 +161,21 @@ def hide_names(scores):
 
     Returns a DataFrame: person, group, generator, embedder, attack, score.
     """
-    scores = scores[(scores.attack == "identity") & (scores.role == "query")]
-    linked = scores.generator.where(~scores.generator.isin(list(HALVES)), HALVES)
+    scores = scores[(scores.attack == "nearest") & (scores.role == "query")]
+    linked = scores.face_set.where(~scores.face_set.isin(list(MEMBER_GROUPS)), MEMBER_GROUPS)
     parts = []
     for _, part in scores.groupby([linked, "embedder"]):
         rank = part.groupby("identity").score.mean().rank(method="first", ascending=False).astype(int)
-        parts.append(part.assign(person=part.group + part.identity.map(rank).astype(str).str.zfill(3)))
-    columns = ["person", "group", "generator", "embedder", "attack", "score"]
+        parts.append(part.assign(pseudonym=part.group + part.identity.map(rank).astype(str).str.zfill(3)))
+    columns = ["pseudonym", "group", "face_set", "embedder", "attack", "score"]
     table = pd.concat(parts)[columns].assign(score=lambda t: t.score.round(4))
-    return table.sort_values(["embedder", "generator", "person", "score"], ignore_index=True)
+    return table.sort_values(["embedder", "face_set", "pseudonym", "score"], ignore_index=True)
 
 
 def restore_queries(hidden, control="none"):
-    """``select_queries`` of identity membership for a table of ``hide_names``: the group stands for what the trainer wrote."""
+    """``select_queries`` of identity membership for a table of ``pseudonymise_scores``: the group stands for what the trainer wrote."""
     parts = []
-    for half in HALVES:
-        rows = hidden[hidden.generator == CONTROLS[control].format(half=half)]
-        parts.append(rows.assign(half=half, identity=rows.person, is_member=rows.group == half))
-    return pd.concat(parts, ignore_index=True)[["half", "identity", "is_member", "score"]]
+    for member_group in MEMBER_GROUPS:
+        rows = hidden[hidden.face_set == CONTROLS[control].format(member_group=member_group)]
+        parts.append(rows.assign(member_group=member_group, identity=rows.pseudonym, is_member=rows.group == member_group))
+    return pd.concat(parts, ignore_index=True)[["member_group", "identity", "is_member", "score"]]

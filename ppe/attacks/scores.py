@@ -24,7 +24,7 @@ import pandas as pd
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
 
 
-def score_identity(*, query_embeddings, generated_embeddings, **unused):
+def score_nearest(*, query_embeddings, generated_embeddings, **unused):
     """Score each query by the largest cosine between its embedding and those of the generated faces (the paper).
 
     Parameters
@@ -45,12 +45,12 @@ def score_identity(*, query_embeddings, generated_embeddings, **unused):
     return 1 - distance.cpu().numpy()
 
 
-def score_identity_top_k(*, query_embeddings, generated_embeddings, top_k, **unused):
+def score_nearest_top_k(*, query_embeddings, generated_embeddings, top_k, **unused):
     """Score each query by the mean of its ``top_k`` largest cosines: less at the mercy of one lucky face.
 
     Parameters
     ----------
-    query_embeddings, generated_embeddings : as in ``score_identity``.
+    query_embeddings, generated_embeddings : as in ``score_nearest``.
     top_k : int, at least 1; all of the generated faces where there are fewer.
 
     Returns
@@ -60,62 +60,62 @@ def score_identity_top_k(*, query_embeddings, generated_embeddings, top_k, **unu
     return find_top_k(query_embeddings, generated_embeddings, top_k).mean(1).cpu().numpy()
 
 
-def score_identity_density(*, query_embeddings, generated_embeddings, kappa, **unused):
+def score_density(*, query_embeddings, generated_embeddings, concentration, **unused):
     """Score each query by the log density of generated faces around it (the numerator of DOMIAS, van Breugel et al. 2023,
     arXiv 2302.12580, with a von Mises-Fisher kernel).
 
     Parameters
     ----------
-    query_embeddings, generated_embeddings : as in ``score_identity``.
+    query_embeddings, generated_embeddings : as in ``score_nearest``.
     kappa : float, above 0. Concentration of the kernel.
 
     Returns
     -------
     score : ndarray [N], float32, in [-kappa, kappa]; large = member.
     """
-    return compute_log_density(query_embeddings, generated_embeddings, kappa).cpu().numpy()
+    return compute_log_density(query_embeddings, generated_embeddings, concentration).cpu().numpy()
 
 
-def score_identity_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, **unused):
+def score_nearest_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, **unused):
     """Score each query by how much nearer it is to the generated faces than to a reference (GAN-Leaks, Chen et al. 2020,
     arXiv 1909.03935, section 4.4: some faces are near to everything).
 
     Parameters
     ----------
-    query_embeddings, generated_embeddings : as in ``score_identity``.
+    query_embeddings, generated_embeddings : as in ``score_nearest``.
     reference_embeddings : Tensor or ndarray [R, D], float32, unit L2 norm. Faces that owe nothing to either half.
 
     Returns
     -------
     score : ndarray [N], float32, in [-2, 2]. Difference of the largest cosines; large = member.
     """
-    generated = score_identity(query_embeddings=query_embeddings, generated_embeddings=generated_embeddings)
-    return generated - score_identity(query_embeddings=query_embeddings, generated_embeddings=reference_embeddings)
+    generated = score_nearest(query_embeddings=query_embeddings, generated_embeddings=generated_embeddings)
+    return generated - score_nearest(query_embeddings=query_embeddings, generated_embeddings=reference_embeddings)
 
 
-def score_top_k_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, top_k, **unused):
-    """``score_identity_calibrated`` with the mean of the ``top_k`` largest cosines in the place of the largest.
+def score_nearest_top_k_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, top_k, **unused):
+    """``score_nearest_calibrated`` with the mean of the ``top_k`` largest cosines in the place of the largest.
 
     Of a reference of another size the same share of its faces is taken, at least one: else the two means are no one score.
     """
     share = top_k / len(generated_embeddings)
-    generated = score_identity_top_k(
+    generated = score_nearest_top_k(
         query_embeddings=query_embeddings, generated_embeddings=generated_embeddings, top_k=top_k
     )
-    return generated - score_identity_top_k(
+    return generated - score_nearest_top_k(
         query_embeddings=query_embeddings, generated_embeddings=reference_embeddings,
         top_k=max(1, round(share * len(reference_embeddings))),
     )
 
 
-def score_density_ratio(*, query_embeddings, generated_embeddings, reference_embeddings, kappa, **unused):
+def score_density_ratio(*, query_embeddings, generated_embeddings, reference_embeddings, concentration, **unused):
     """Score each query by the log ratio of the densities of generated and of reference faces (DOMIAS, van Breugel et al.
     2023, arXiv 2302.12580, equation 2).
 
-    Parameters and direction as in ``score_identity_density`` and ``score_identity_calibrated``.
+    Parameters and direction as in ``score_density`` and ``score_nearest_calibrated``.
     """
-    generated = compute_log_density(query_embeddings, generated_embeddings, kappa)
-    return (generated - compute_log_density(query_embeddings, reference_embeddings, kappa)).cpu().numpy()
+    generated = compute_log_density(query_embeddings, generated_embeddings, concentration)
+    return (generated - compute_log_density(query_embeddings, reference_embeddings, concentration)).cpu().numpy()
 
 
 def score_monte_carlo(*, query_embeddings, generated_embeddings, epsilon, **unused):
@@ -124,7 +124,7 @@ def score_monte_carlo(*, query_embeddings, generated_embeddings, epsilon, **unus
 
     Parameters
     ----------
-    query_embeddings, generated_embeddings : as in ``score_identity``.
+    query_embeddings, generated_embeddings : as in ``score_nearest``.
     epsilon : float, in (0, 2]. Cosine distance.
 
     Returns
@@ -172,11 +172,11 @@ def score_discriminator(*, query_logits, **unused):
 
 
 ATTACKS = {
-    "identity": score_identity,
-    "identity_top_k": score_identity_top_k,
-    "identity_density": score_identity_density,
-    "identity_calibrated": score_identity_calibrated,
-    "top_k_calibrated": score_top_k_calibrated,
+    "nearest": score_nearest,
+    "nearest_top_k": score_nearest_top_k,
+    "density": score_density,
+    "nearest_calibrated": score_nearest_calibrated,
+    "nearest_top_k_calibrated": score_nearest_top_k_calibrated,
     "density_ratio": score_density_ratio,
     "monte_carlo": score_monte_carlo,
     "pixel": score_pixel,

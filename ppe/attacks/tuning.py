@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.scores import score_identity_density, score_identity_top_k
-from ppe.statistics.resampling import resample_people
+from ppe.attacks.scores import score_density, score_nearest_top_k
+from ppe.statistics.resampling import resample_identities
 
 
 def find_radius(embeddings, identity, false_match_rate):
@@ -32,7 +32,7 @@ def find_radius(embeddings, identity, false_match_rate):
     return 1 - float(np.quantile(cosine, 1 - false_match_rate))
 
 
-def rehearse_attack(embeddings, identity, *, kappas, top_shares, num_identities, num_games, seed=0):
+def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identities, num_tuning_games, seed=0):
     """Play the attack among auxiliary people, and see how well it does with each constant.
 
     In each game as many people a half as in the attack are drawn, or as many as there are. The first half of a person's
@@ -44,14 +44,14 @@ def rehearse_attack(embeddings, identity, *, kappas, top_shares, num_identities,
     ----------
     embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary people at the GAN's resolution.
     identity : sequence of str, N. People with a single photo are left out.
-    kappas : sequence of float. Concentrations of ``identity_density``.
-    top_shares : sequence of float in (0, 1]. k of ``identity_top_k`` over the faces that a person has.
+    kappas : sequence of float. Concentrations of ``density``.
+    top_shares : sequence of float in (0, 1]. k of ``nearest_top_k`` over the faces that a person has.
     num_identities : int. People a half.
-    num_games, seed : int. Games, each with other people in the halves; the same seed, the same games.
+    num_tuning_games, seed : int. Games, each with other people in the halves; the same seed, the same games.
 
     Returns
     -------
-    DataFrame: constant (``kappa`` or ``top_share``), value, k (0 for kappa: what a share came to in the rehearsal), auc (mean
+    DataFrame: constant (``concentration`` or ``top_share``), value, k (0 for kappa: what a share came to in the rehearsal), auc (mean
     over halves and games), a row a candidate, smallest first.
 
     Raises
@@ -67,43 +67,43 @@ def rehearse_attack(embeddings, identity, *, kappas, top_shares, num_identities,
         raise ValueError(f"{len(people)} auxiliary people have two photos, but a rehearsal needs at least 2: "
                          "raise num_auxiliary or widen auxiliary (params.yaml: datasets)")
     size = min(num_identities, len(people) // 2)
-    orders = [np.random.default_rng([seed, game]).permutation(people) for game in range(num_games)]
+    orders = [np.random.default_rng([seed, game]).permutation(people) for game in range(num_tuning_games)]
     games = [_deal(photos, order[:size], order[size : 2 * size]) for order in orders]
     own = photos.is_shown.sum() / len(people)
     rows = []
-    for value in sorted(kappas):
-        auc = np.mean([_play(game, embeddings, partial(score_identity_density, kappa=value)) for game in games])
-        rows.append({"constant": "kappa", "value": value, "k": 0, "auc": auc})
+    for value in sorted(concentrations):
+        auc = np.mean([_play(game, embeddings, partial(score_density, concentration=value)) for game in games])
+        rows.append({"constant": "concentration", "value": value, "k": 0, "auc": auc})
     for value in sorted(top_shares):
         k = max(1, round(value * own))
-        auc = np.mean([_play(game, embeddings, partial(score_identity_top_k, top_k=k)) for game in games])
+        auc = np.mean([_play(game, embeddings, partial(score_nearest_top_k, top_k=k)) for game in games])
         rows.append({"constant": "top_share", "value": value, "k": k, "auc": auc})
     return pd.DataFrame(rows)
 
 
-def choose_constants(rehearsed, num_faces):
+def choose_constants(tuned, num_faces):
     """The value of each constant with the largest AUC; the smaller where two do equally well.
 
     num_faces : float. Generated faces a person of a half: num_generated / num_identities.
-    Returns dict: ``kappa`` (float) and ``top_k`` (int), the chosen share of ``num_faces``.
+    Returns dict: ``concentration`` (float) and ``top_k`` (int), the chosen share of ``num_faces``.
     """
-    best = rehearsed.assign(auc=rehearsed.auc.round(6)).sort_values(["auc", "value"], ascending=[False, True])
+    best = tuned.assign(auc=tuned.auc.round(6)).sort_values(["auc", "value"], ascending=[False, True])
     best = best.drop_duplicates("constant").set_index("constant").value
-    return {"kappa": float(best["kappa"]), "top_k": max(1, round(best["top_share"] * num_faces))}
+    return {"concentration": float(best["concentration"]), "top_k": max(1, round(best["top_share"] * num_faces))}
 
 
 def _deal(photos, first, second):
     """The photos of a game's people, with their half."""
-    half = {**dict.fromkeys(first, "a"), **dict.fromkeys(second, "b")}
-    return photos[photos.identity.isin(list(half))].assign(half=lambda table: table.identity.map(half))
+    member_group = {**dict.fromkeys(first, "a"), **dict.fromkeys(second, "b")}
+    return photos[photos.identity.isin(list(member_group))].assign(member_group=lambda table: table.identity.map(member_group))
 
 
 def _play(photos, embeddings, score):
     """AUC of the asked photos under both halves."""
     asked = photos[~photos.is_shown]
     parts = []
-    for half in "ab":
-        shown = photos.index[photos.is_shown & (photos.half == half)]
+    for member_group in "ab":
+        shown = photos.index[photos.is_shown & (photos.member_group == member_group)]
         found = score(query_embeddings=embeddings[asked.index], generated_embeddings=embeddings[shown])
-        parts.append(pd.DataFrame({"half": half, "identity": asked.identity, "is_member": asked.half == half, "score": found}))
-    return resample_people(pd.concat(parts, ignore_index=True), num_resamples=0)[0]
+        parts.append(pd.DataFrame({"member_group": member_group, "identity": asked.identity, "is_member": asked.member_group == member_group, "score": found}))
+    return resample_identities(pd.concat(parts, ignore_index=True), num_resamples=0)[0]

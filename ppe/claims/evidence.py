@@ -15,7 +15,7 @@ QUESTIONS = {
 }
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
-    "claim", "comparison", "dataset", "gan", "resolution", "people", "photos", "kimg", "runs", "measure", "value", "low",
+    "claim", "comparison", "dataset", "generator", "resolution", "people", "photos", "kimg", "runs", "measure", "value", "low",
     "high", "p_value", "verdict", "reason", "what_would_change",
 ]  # fmt: skip
 VERDICTS = ("supported", "not supported", "not resolved", "not measured", "shown")
@@ -23,12 +23,12 @@ VERDICTS = ("supported", "not supported", "not resolved", "not measured", "shown
 NO_NET = f"no face net reaches an AUC of {MIN_VERIFICATION_AUC} on people that it never saw"
 
 
-def describe_evidence(rows, judged_p):
+def describe_evidence(rows, control_p):
     """One row a run: its settings, its headline, and ``excuse``: why no verdict is built on it, or "".
 
     ``epochs`` says how often each training photo was shown, if everybody has as many; ``others`` is of ``list_others``.
     """
-    headlines = compute_headlines(rows, list(rows.run.unique()), judged_p)
+    headlines = compute_headlines(rows, list(rows.run.unique()), control_p)
     table = []
     for run, part in rows.groupby("run", sort=False):
         row = select_headline(rows, run)
@@ -69,7 +69,7 @@ def list_sweeps(runs):
                 first = group.iloc[0]
                 amount = f"{first.epochs:g} epochs" if sweep == "equal epochs" else f"{first.kimg:g} kimg"
                 people = f", {first.num_identities} people" if sweep == "photos" else ""
-                line = f"{first.dataset}, {first.gan}, {first.resolution} px, {amount}{people}"
+                line = f"{first.dataset}, {first.generator}, {first.resolution} px, {amount}{people}"
                 parts.append(group.assign(sweep=sweep, line=line, x=group[x]))
     return pd.concat(parts, ignore_index=True) if parts else runs.iloc[:0].assign(sweep="", line="", x=0)
 

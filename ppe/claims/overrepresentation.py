@@ -4,24 +4,24 @@ everybody else is diverse.
 
 import pandas as pd
 
-from ppe.evaluation.membership import choose_embedder
 from ppe.claims.evidence import NO_NET, describe_claim
-from ppe.overrepresentation.placebo_test import smallest_p
+from ppe.evaluation.membership import choose_embedder
+from ppe.overrepresentation.placebo_test import find_smallest_p
 
-COPY_SHARE = 0.1
+CEILING_SHARE = 0.1
 """Share of what a GAN that copies would show, below which an effect is small."""
 RULE_SAW = ("lfw",)
 """Data sets whose rows were seen before the rule was chosen: a verdict on them is exploratory."""
 EXPLORATORY = "exploratory: the rule was chosen after rows of this data set had been seen"
 
 
-def judge_doses(doses, judged_p=0.01):
+def judge_data_shares(data_shares, control_p=0.01):
     """C4: a row a square and measure: the contrast of the largest dose and 0, of the net that gives the verdict.
 
     ``match_share``, the share of generated faces that match the person, is judged. Supported: from dose 0 to the largest the
-    share grows more than for null people in the same places (p < ``judged_p``): somebody comes through, which is not
+    share grows more than for null people in the same places (p < ``control_p``): somebody comes through, which is not
     everybody, so the reason says for how many it grew, and what two other tests of the same people say, which ask whether it
-    grows for people in general. Not supported: its interval ends below ``COPY_SHARE`` of what a GAN that copies would show,
+    grows for people in general. Not supported: its interval ends below ``CEILING_SHARE`` of what a GAN that copies would show,
     which is not zero. Else not resolved. The interval takes the effect to be the same for all, since so few people have no
     other: it is about these people, and no other. Other measures are shown, with the alarms in GANs in which nobody stands
     out, and so are squares of so few people that no p can be that small. Each square is judged by itself; nothing is
@@ -30,7 +30,7 @@ def judge_doses(doses, judged_p=0.01):
     doses : DataFrame, the rows of the squares (``results/<study>/doses.csv``), or None.
     """
     parts, alarms = [], []
-    for _, part in doses.groupby("square", sort=False) if doses is not None else ():
+    for _, part in data_shares.groupby("experiment", sort=False) if data_shares is not None else ():
         verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
         embedder, is_sound = choose_embedder(verified)
         part = part[part.embedder == embedder]
@@ -38,18 +38,18 @@ def judge_doses(doses, judged_p=0.01):
             alarms += _count_alarms(part)
             continue
         ceiling = part[(part.measure == "match_share_ceiling") & (part.statistic == "contrast")].value.max()
-        for (measure, reference), table in part.groupby(["measure", "reference"], sort=False):
-            means = table[table.statistic == "mean"].dropna(subset="dose").sort_values("dose")
+        for (measure, reference), table in part.groupby(["measure", "calibration"], sort=False):
+            means = table[table.statistic == "mean"].dropna(subset="data_share").sort_values("data_share")
             if len(means):
                 name = f"{measure}, against {reference}" if reference else measure
                 contrast = table[table.statistic == "contrast"]
-                grown = _say_who_grew(table[table.statistic == "person"]) + _say_other_tests(table)
+                grown = _say_who_grew(table[table.statistic == "identity"]) + _say_other_tests(table)
                 excuse = "" if is_sound else NO_NET
                 if measure != "match_share" or not len(contrast):
                     excuse = excuse or "no verdict is built on this measure"
-                elif smallest_p(contrast.num_people.iloc[0], contrast.num_null.iloc[0]) >= judged_p:
-                    excuse = excuse or f"so few people cannot reach p < {judged_p}"
-                parts.append(_judge_dose(means, contrast, ceiling, judged_p, name, excuse, grown))
+                elif find_smallest_p(contrast.num_identities.iloc[0], contrast.num_controls.iloc[0]) >= control_p:
+                    excuse = excuse or f"so few people cannot reach p < {control_p}"
+                parts.append(_judge_data_share(means, contrast, ceiling, control_p, name, excuse, grown))
     if not parts:
         parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no squares",
                                 what_would_change="a study with squares")]  # fmt: skip
@@ -60,17 +60,17 @@ def _count_alarms(part):
     """In how many of the GANs in which nobody stands out somebody is discovered all the same, for each reference."""
     rows = []
     for row in part[(part.measure == "false_alarms") & (part.statistic == "share")].itertuples():
-        reason = f"{round(row.value * row.num_gans)} of {row.num_gans:g} GANs in which nobody stands out"
+        reason = f"{round(row.value * row.num_generators)} of {row.num_generators:g} GANs in which nobody stands out"
         shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "comparison": row.kind}
-        numbers = {"measure": f"false alarms, against {row.reference}", "value": row.value, "low": row.low, "high": row.high}
-        names = {"dataset": row.dataset, "gan": row.gan, "runs": f"{row.square} {row.crowds}"}
+        numbers = {"measure": f"false alarms, against {row.calibration}", "value": row.value, "low": row.low, "high": row.high}
+        names = {"dataset": row.dataset, "generator": row.generator, "runs": f"{row.experiment} {row.baseline}"}
         rows.append(describe_claim("C4", **names, **shape, **numbers, verdict="shown", reason=reason))
     return rows
 
 
 def _say_other_tests(table):
     """The p-values of the largest dose against none, paired by person, and of the trend over all doses."""
-    means = table[(table.statistic == "mean") & table.p_value.notna()].sort_values("dose")
+    means = table[(table.statistic == "mean") & table.p_value.notna()].sort_values("data_share")
     trends = table[(table.statistic == "trend") & table.p_value.notna()]
     paired = f"; paired by person p = {means.p_value.iloc[-1]:.2g}" if len(means) else ""
     return paired + (f"; trend over all doses p = {trends.p_value.iloc[0]:.2g}" if len(trends) else "")
@@ -78,7 +78,7 @@ def _say_other_tests(table):
 
 def _say_who_grew(people):
     """For how many people the value is larger at the largest dose than at 0, from where to where, and one person's share."""
-    ends = [people[people.dose == dose].groupby("person").value.mean() for dose in (people.dose.max(), 0)]
+    ends = [people[people.data_share == data_share].groupby("pseudonym").value.mean() for data_share in (people.data_share.max(), 0)]
     growth = (ends[0] - ends[1]).dropna()
     if not len(growth):
         return ""
@@ -87,31 +87,31 @@ def _say_who_grew(people):
     return f"; it grew for {(growth > 0).sum()} of {len(growth)} people{span}{most}"
 
 
-def _judge_dose(means, contrast, ceiling, judged_p, measure, excuse, grown):
+def _judge_data_share(means, contrast, ceiling, control_p, measure, excuse, grown):
     """The claim of one measure of a square, from its means at each dose and, where there is one, its contrast."""
     first, last = means.iloc[0], means.iloc[-1]
-    reason = f"{last.value:.3g} at a dose of {last.dose:.1%}, {first.value:.3g} at {first.dose:.1%}"
+    reason = f"{last.value:.3g} at a dose of {last.data_share:.1%}, {first.value:.3g} at {first.data_share:.1%}"
     numbers, verdict, change = {name: last[name] for name in ("value", "low", "high")}, "shown", ""
     if len(contrast):
         row = contrast.iloc[0]
         numbers = {name: row[name] for name in ("value", "low", "high")}
-        reason += f"; p = {row.p_value:.3g} against {row.num_null:g} null people; a GAN that copies: {ceiling:.3g}{grown}"
+        reason += f"; p = {row.p_value:.3g} against {row.num_controls:g} null people; a GAN that copies: {ceiling:.3g}{grown}"
         measure = f"difference of {measure}"
-        if row.p_value < judged_p:
-            verdict, change = "supported", f"a rerun with p of {judged_p} or more"
-        elif row.high < COPY_SHARE * ceiling:
-            verdict, change = "not supported", f"a rerun whose interval reaches {COPY_SHARE:g} of what a GAN that copies shows"
+        if row.p_value < control_p:
+            verdict, change = "supported", f"a rerun with p of {control_p} or more"
+        elif row.high < CEILING_SHARE * ceiling:
+            verdict, change = "not supported", f"a rerun whose interval reaches {CEILING_SHARE:g} of what a GAN that copies shows"
         else:
             verdict, change = "not resolved", "more people, more photos of each, or a longer training"
     if verdict != "shown" and last.dataset in RULE_SAW:
         reason += f"; {EXPLORATORY}"
     if excuse:
         verdict, change, reason = "shown", "", f"{reason}; {excuse}"
-    return _describe_dose(last, measure, numbers) | {"verdict": verdict, "reason": reason, "what_would_change": change}
+    return _describe_data_share(last, measure, numbers) | {"verdict": verdict, "reason": reason, "what_would_change": change}
 
 
-def _describe_dose(row, measure, numbers):
-    shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "people": f"{row.num_people:g}"}
-    names = {"comparison": row.kind, "dataset": row.dataset, "gan": row.gan, "runs": f"{row.square} {row.crowds}"}
+def _describe_data_share(row, measure, numbers):
+    shape = {"resolution": f"{row.resolution:g}", "kimg": f"{row.kimg:g}", "people": f"{row.num_identities:g}"}
+    names = {"comparison": row.kind, "dataset": row.dataset, "generator": row.generator, "runs": f"{row.experiment} {row.baseline}"}
     return describe_claim("C4", measure=measure, **names, **shape, **numbers)
 

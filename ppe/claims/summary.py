@@ -3,21 +3,21 @@
 import numpy as np
 import pandas as pd
 
+from ppe.claims.evidence import QUESTIONS
+from ppe.claims.overrepresentation import EXPLORATORY
 from ppe.claims.verdicts import choose_cells, judge_cells
+from ppe.config.params import load_table
 from ppe.evaluation.collection import select_headline
 from ppe.pipeline.runtime import sum_minutes
-from ppe.claims.overrepresentation import EXPLORATORY
-from ppe.claims.evidence import QUESTIONS
-from ppe.config.params import load_table
 
 MARKERS = ("<!-- claims: written by python -m ppe claims -->", "<!-- end of claims -->")
 TEXT = (
-    *("claim", "comparison", "dataset", "gan", "resolution", "people", "photos", "kimg", "runs", "measure", "verdict"),
+    *("claim", "comparison", "dataset", "generator", "resolution", "people", "photos", "kimg", "runs", "measure", "verdict"),
     *("reason", "what_would_change"),
 )
 
 NULLS = {"C1": 0.5, "C2": 0.0}
-SEARCHED = {"gan": "other GANs' faces", "real": "real faces of auxiliary people"}
+SEARCHED = {"generators": "other generators' faces", "cohort": "photos of auxiliary people"}
 
 
 def load_claims(files):
@@ -54,7 +54,7 @@ def write_summary(tables, costs):
     head = "| claim | study | data, GAN, pixels | people | kimg | measured | verdict | minutes |"
     lines = [head, "|---" * (head.count("|") - 1) + "|"]
     for row in joined.itertuples():
-        where = f"{row.dataset}, {row.gan}, {row.resolution}" if row.dataset else ""
+        where = f"{row.dataset}, {row.generator}, {row.resolution}" if row.dataset else ""
         people = row.people + (f", {row.comparison}" if row.comparison else "")
         minutes = sum_minutes(costs[row.study], row.runs.split()) if row.study in costs else np.nan
         cost = f"{minutes:.0f}" if np.isfinite(minutes) else ""
@@ -105,7 +105,7 @@ def compare_headlines(committed, fresh):
 def _has_larger(claims):
     """Whether a verdict's runs are some of those of another verdict on the same setting: of a study with fewer seeds."""
     judged = claims[claims.verdict != "shown"]
-    same = ["claim", "comparison", "dataset", "gan", "resolution", "people", "photos", "kimg", "measure"]
+    same = ["claim", "comparison", "dataset", "generator", "resolution", "people", "photos", "kimg", "measure"]
     setting = judged[same].agg(tuple, axis=1)
     runs = judged.runs.str.split().map(frozenset)
     larger = [any(runs.loc[i] < other for other in runs[setting == setting.loc[i]]) for i in judged.index]

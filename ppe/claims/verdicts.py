@@ -6,11 +6,11 @@ one over-represented person among many.
 import numpy as np
 import pandas as pd
 
-from ppe.evaluation.collection import SWEEPS
-from ppe.claims.overrepresentation import judge_doses
-from ppe.evaluation.membership import RUN_COLUMNS
 from ppe.claims.evidence import COLUMNS, SETTING, describe_claim, describe_evidence, list_others
-from ppe.statistics.intervals import MIN_PEOPLE
+from ppe.claims.overrepresentation import judge_data_shares
+from ppe.evaluation.collection import SWEEPS
+from ppe.evaluation.membership import RUN_COLUMNS
+from ppe.statistics.intervals import MIN_IDENTITIES
 
 SMALL_AUC = 0.55  # an AUC below it is a small effect: an interval that ends there speaks against C1
 SMALL_DIFFERENCE = 0.05  # likewise a difference of two AUCs, against C2
@@ -27,14 +27,14 @@ MORE = {
 """What would change a claim that is not resolved, where its people have an interval."""
 
 
-def judge_claims(rows, doses=None, judged_p=0.01):
+def judge_claims(rows, data_shares=None, control_p=0.01):
     """Judge the four claims on a study's rows.
 
     - **C1**, for each setting (data set, GAN, resolution, people, photos, kimg): supported if the interval of the pooled
       identity AUC on unseen photos lies above 0.5 (an effect may be there and small: then the reason says so); not supported
       if it ends below ``SMALL_AUC``; else not resolved at this size. Nor is it where an end is nearer to its bound than
       ``DRAW_ERROR`` of the interval's width, so that other random numbers of the bootstrap could have turned the verdict. Below
-      ``MIN_PEOPLE`` people a side there is no interval, but a permutation test is exact at any number of people: supported if
+      ``MIN_IDENTITIES`` people a side there is no interval, but a permutation test is exact at any number of people: supported if
       p < ``MAX_P``, else not resolved. Of several seeds p is twice their mean, a p-value however the seeds hang together (Vovk
       and Wang 2020, "Combining p-values via averaging").
     - **C2**, for each series of sizes at equal kimg, or at equal epochs: the AUC of the smallest size with an interval minus
@@ -43,7 +43,7 @@ def judge_claims(rows, doses=None, judged_p=0.01):
     - **C3** takes from each (data set, GAN, resolution) C1's setting with the fewest people that have an interval (then
       most photos, most kimg, most seeds), so it says nothing about many people: supported if C1 is in every one, not supported
       if it is not in one, else not resolved; not measured below two data sets and two GANs.
-    - **C4** is judged on ``doses``: see ``judge_doses``.
+    - **C4** is judged on ``data_shares``: see ``judge_data_shares``.
 
     *Seeds.* Each is shown; the verdict is on the mean of values and of interval ends. The mean of k seeds gets no narrower
     than one, since seeds may draw the same people. *No verdict* is built on seed 0 (used for tuning), on runs whose judged
@@ -53,17 +53,17 @@ def judge_claims(rows, doses=None, judged_p=0.01):
     Parameters
     ----------
     rows : DataFrame of ``collect_rows``.
-    doses : DataFrame of the squares' rows, or None: see ``judge_doses``.
-    judged_p : float. As in ``judge_control``.
+    doses : DataFrame of the squares' rows, or None: see ``judge_data_shares``.
+    control_p : float. As in ``judge_control``.
 
     Returns
     -------
     DataFrame, a row a piece of evidence: ``COLUMNS``. ``value``, ``low``, ``high`` are of ``measure``; ``p_value``, of permuted
     people, stands where there is no interval; ``verdict`` is one of ``VERDICTS``.
     """
-    runs = describe_evidence(rows, judged_p)
+    runs = describe_evidence(rows, control_p)
     leaks = _judge_leaks(runs)
-    parts = [leaks, _judge_growth(rows, runs), judge_cells(leaks), judge_doses(doses, judged_p)]
+    parts = [leaks, _judge_growth(rows, runs), judge_cells(leaks), judge_data_shares(data_shares, control_p)]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
 
 
@@ -94,14 +94,14 @@ def _judge_growth(rows, runs):
     table["others"] = [others[pair] for pair in zip(table.run, second.run, strict=True)]
     table["run"] += " " + second.run
     # A series is what one curve is drawn of: all that the sweep does not change.
-    fixed = ["sweep", "dataset", "gan", "resolution", "query_photos", "num_generated"]
+    fixed = ["sweep", "dataset", "generator", "resolution", "query_photos", "num_generated"]
     table["line"] = table[fixed].astype(str).agg(" ".join, axis=1) + np.where(
         table.sweep == "equal epochs", (table.kimg / table.num_identities / table.train_photos).round(6).astype(str),
         table.kimg.astype(str) + " " + table.train_photos.astype(str),
     )  # fmt: skip
     sizes = ["num_identities", "other_num_identities", "max_train_photos", "other_max_train_photos"]
     table["series"] = table[["line", *sizes]].astype(str).agg(" ".join, axis=1)
-    can = (table.num_identities >= MIN_PEOPLE) & (table.excuse == "") & (table.sweep != "photos")
+    can = (table.num_identities >= MIN_IDENTITIES) & (table.excuse == "") & (table.sweep != "photos")
     able = table[can].groupby("line")
     smallest, largest = (able[name].agg(how).reindex(table.line).to_numpy()
                          for name, how in (("num_identities", "min"), ("other_num_identities", "max")))
@@ -154,7 +154,7 @@ def _judge(low, high, p_value, null, small, more=""):
     """(verdict, reason, what would change it) of an interval against no effect and a small one, or, where there is none, of a
     permutation test."""
     if not np.isfinite(low):
-        reason, enough = f"below {MIN_PEOPLE} people a side there is no interval", f"{MIN_PEOPLE} people a side"
+        reason, enough = f"below {MIN_IDENTITIES} people a side there is no interval", f"{MIN_IDENTITIES} people a side"
         if not np.isfinite(p_value):
             return "not resolved", reason, enough
         reason += f"; people's labels permuted: p = {p_value:.4f}"
@@ -183,19 +183,19 @@ def choose_cells(leaks, most=False):
         "kimg": -judged.kimg.astype(float), "seeds": -judged.runs.str.split().str.len(),
     })  # fmt: skip
     judged = judged.loc[order.sort_values(list(order), kind="stable").index]
-    return judged.drop_duplicates(["dataset", "gan", "resolution"]).sort_values(["dataset", "gan", "resolution"])
+    return judged.drop_duplicates(["dataset", "generator", "resolution"]).sort_values(["dataset", "generator", "resolution"])
 
 
 def judge_cells(leaks):
     """C3 over the settings of C1, of one study or of several: a table of one row."""
     cells = choose_cells(leaks)
-    names = cells.dataset + " " + cells.gan + " " + cells.resolution.astype(str) + " px"
+    names = cells.dataset + " " + cells.generator + " " + cells.resolution.astype(str) + " px"
     reasons = [f"{verdict}: {', '.join(part)}" for verdict, part in names.groupby(cells.verdict)]
     found = cells.verdict.tolist()
-    num_datasets, num_gans = cells.dataset.nunique(), cells.gan.nunique()
-    if min(num_datasets, num_gans) < 2:
+    num_datasets, num_generators = cells.dataset.nunique(), cells.generator.nunique()
+    if min(num_datasets, num_generators) < 2:
         verdict = "not measured"
-        reasons.append(f"data sets: {num_datasets}, GANs: {num_gans}, and two of each are needed")
+        reasons.append(f"data sets: {num_datasets}, GANs: {num_generators}, and two of each are needed")
     else:
         verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "not resolved"
     share = found.count("supported") / len(cells) if len(cells) else np.nan
@@ -211,7 +211,7 @@ def _describe_row(row, keys, verdict, reason, change):
         return f"{own:g}" if own == other else f"{own:g} against {other:g}"
 
     cells = {"people": say("num_identities"), "photos": say("max_train_photos"), "kimg": say("kimg"), "runs": row["run"]}
-    same = {name: row[name] for name in ("dataset", "gan", "value", "low", "high")}
+    same = {name: row[name] for name in ("dataset", "generator", "value", "low", "high")}
     same["p_value"] = np.nan if np.isfinite(row["low"]) else row["p_value"]
     end = {"comparison": row["sweep"], "verdict": verdict, "reason": reason, "what_would_change": change}
     return describe_claim(**keys, **same, **cells, **end, resolution=f"{row['resolution']:g}")

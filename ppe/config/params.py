@@ -19,8 +19,10 @@ from pydantic import Field
 from ppe.config.paths import SCRATCH_STUDY, Paths, check_member
 from ppe.config.paths import find_root as find_root
 from ppe.config.paths import find_shared as find_shared
-from ppe.config.schema import Attack, Dataset, Dose, Embedder, Gans, Run, Square
-from ppe.config.storage import load_array as load_array  # these names are for those who import them from here, notebooks above all
+from ppe.config.schema import Attack, Dataset, Embedder, Experiment, Generators, Overrepresentation, Run
+from ppe.config.storage import (
+    load_array as load_array,  # these names are for those who import them from here, notebooks above all
+)
 from ppe.config.storage import load_table as load_table
 from ppe.config.storage import require_file as require_file
 from ppe.config.storage import save_array as save_array
@@ -28,8 +30,8 @@ from ppe.config.storage import save_json as save_json
 from ppe.config.storage import save_table as save_table
 from ppe.config.storage import write_whole as write_whole
 
-SAME_AS_CROWDS = (
-    *("dataset", "resolution", "gan", "num_photos", "max_crowd_photos", "query_photos", "num_null", "kimg", "num_generated"),
+SAME_AS_BASELINE = (
+    *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg", "num_generated"),
     "seed",
 )
 """What a square and the crowds that set its thresholds have in common, so that only an over-represented person differs."""
@@ -42,28 +44,28 @@ class Params(Paths):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs: Annotated[dict[str, Run], Field(min_length=1)]
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
-    gans: Gans
+    generators: Generators
     embedders: dict[str, Embedder]
     attack: Attack
-    squares: dict[str, Square] = {}
-    dose: Dose | None = None
+    experiments: dict[str, Experiment] = {}
+    overrepresentation: Overrepresentation | None = None
 
     @pydantic.model_validator(mode="after")
     def _names_fit(self):
         for section, names in {"study": [self.study], "runs": self.runs, "datasets": self.datasets,
-                               "embedders": self.embedders, "gans": self.gans, "squares": self.squares}.items():
+                               "embedders": self.embedders, "generators": self.generators, "experiments": self.experiments}.items():
             for name in names:
                 if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
                     raise ValueError(f"{section}: name {name!r}: allowed are lower-case letters, digits and single hyphens")
-        for section in ("runs", "squares"):
+        for section in ("runs", "experiments"):
             for name, run in getattr(self, section).items():
                 check_member(f"{section}.{name}.dataset", run.dataset, self.datasets)
-                check_member(f"{section}.{name}.gan", run.gan, self.gans)
+                check_member(f"{section}.{name}.generator", run.generator, self.generators)
                 check_member(f"{section}.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
-        if self.squares and self.dose is None:
-            raise ValueError("squares need the section dose: its constants are explained in params.yaml")
-        for name, square in self.squares.items():
-            self._check_crowds(name, square)
+        if self.experiments and self.overrepresentation is None:
+            raise ValueError("experiments need the section overrepresentation: its constants are explained in params.yaml")
+        for name, experiment in self.experiments.items():
+            self._check_baseline(name, experiment)
         for name, dataset in self.datasets.items():
             for embedder in dataset.embedders:
                 check_member(f"datasets.{name}.embedders", embedder, self.embedders)
@@ -71,19 +73,19 @@ class Params(Paths):
                 raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
         return self
 
-    def _check_crowds(self, name, square):
+    def _check_baseline(self, name, experiment):
         """The crowds that set a square's thresholds are its own but for the people who stand out."""
-        allowed = [other for other, settings in self.squares.items() if settings.kind == "none"]
-        check_member(f"squares.{name}.crowds", square.crowds, allowed)
-        crowds = self.squares[square.crowds]
-        for key in SAME_AS_CROWDS:
-            if getattr(square, key) != getattr(crowds, key):
-                raise ValueError(f"squares.{name}.{key}={getattr(square, key)!r} differs from squares.{square.crowds}.{key}="
-                                 f"{getattr(crowds, key)!r}, whose crowds set its thresholds: make them equal")
-        if square.doses[-1] != crowds.doses[-1] or square.num_subjects > crowds.num_subjects:
-            raise ValueError(f"squares.{name} has up to {square.num_subjects} people at dose {square.doses[-1]}, but the crowds "
-                             f"of squares.{square.crowds} leave out {crowds.num_subjects} who have photos for dose "
-                             f"{crowds.doses[-1]}: give both one largest dose, and no more people to the first")
+        allowed = [other for other, settings in self.experiments.items() if settings.kind == "none"]
+        check_member(f"experiments.{name}.baseline", experiment.baseline, allowed)
+        baseline = self.experiments[experiment.baseline]
+        for key in SAME_AS_BASELINE:
+            if getattr(experiment, key) != getattr(baseline, key):
+                raise ValueError(f"experiments.{name}.{key}={getattr(experiment, key)!r} differs from experiments.{experiment.baseline}.{key}="
+                                 f"{getattr(baseline, key)!r}, whose crowds set its thresholds: make them equal")
+        if experiment.data_shares[-1] != baseline.data_shares[-1] or experiment.num_overrepresented > baseline.num_overrepresented:
+            raise ValueError(f"experiments.{name} has up to {experiment.num_overrepresented} people at dose {experiment.data_shares[-1]}, but the crowds "
+                             f"of experiments.{experiment.baseline} leave out {baseline.num_overrepresented} who have photos for dose "
+                             f"{baseline.data_shares[-1]}: give both one largest dose, and no more people to the first")
 
 
 WRITING = 10.0  # seconds that what started a kernel may take to write its notebook once the kernel has ended
@@ -143,13 +145,13 @@ def load_params(name=None, root=None):
     if "DVC_STAGE" in os.environ and not _turn:
         _turn.append(_wait_for_turn(root / ".checkpoints" / "stage.lock", os.environ["DVC_STAGE"]))
     params = _read(root / "params.yaml", root, root)
-    known = {params.study, *params.runs, *params.datasets, *params.squares}
+    known = {params.study, *params.runs, *params.datasets, *params.experiments}
     if name in (None, *known):
         return params
     if name.split("-")[0] == "tiny":
         return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
     raise ValueError(
-        f"{name!r} is not a run, square, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "
+        f"{name!r} is not a run, experiment, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "
         "notebook"
     )
 

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from ppe.config.schema import GANS, Section
+from ppe.config.schema import Section
 
 SCRATCH_STUDY = "smoke"
 """The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
@@ -37,9 +37,9 @@ class Paths(Section):
         """Trained nets and their verification on people that they never saw."""
         return self._base / "models" / "embedders" / self._dataset(dataset)
 
-    def gans_folder(self, run):
+    def generators_folder(self, run):
         """``split.csv``, ``members.csv``, ``losses.csv`` and the snapshots of GANs a, b and c."""
-        return self._base / "models" / "gans" / self._run(run)
+        return self._base / "models" / "generators" / self._run(run)
 
     def generated_folder(self, run):
         """``a.npy``, ``b.npy``, ``c.npy``: uint8 [M, 3, H, W]."""
@@ -53,21 +53,21 @@ class Paths(Section):
         """The run's scores, one row a photo and set, with numbers in the place of names."""
         return self.results_folder() / "scores" / f"{self._run(run)}.csv"
 
-    def crowds_folder(self, square):
+    def experiment_models_folder(self, experiment):
         """``split.csv``, ``members.csv``, ``doses.csv`` and the snapshots of a square's GANs."""
-        return self._base / "models" / "crowds" / self._square(square)
+        return self._base / "models" / "experiments" / self._experiment(experiment)
 
-    def crowd_faces_folder(self, square):
+    def experiment_faces_folder(self, experiment):
         """``<group>.npy`` for each GAN of a square: uint8 [M, 3, H, W]."""
-        return self._base / "data" / "crowds" / self._square(square)
+        return self._base / "data" / "experiments" / self._experiment(experiment)
 
-    def crowd_embeddings_folder(self, square):
+    def experiment_embeddings_folder(self, experiment):
         """``<embedder>.npy``: float32 [GANs, M, D], what a net sees in the faces of a square's GANs, sorted by group."""
-        return self._base / "data" / "crowd_embeddings" / self._square(square)
+        return self._base / "data" / "experiment_embeddings" / self._experiment(experiment)
 
-    def dose_rows_file(self, square):
+    def experiment_rows_file(self, experiment):
         """The square's numbers, one row a number; beside the runs' rows, since that folder exists in every study."""
-        return self.results_folder() / "rows" / "doses" / f"{self._square(square)}.csv"
+        return self.results_folder() / "rows" / "experiments" / f"{self._experiment(experiment)}.csv"
 
     def style_file(self):
         """The look of every figure."""
@@ -95,29 +95,29 @@ class Paths(Section):
         """
         return self._base / ".checkpoints" / f"{run}-{self._digest_training(self.runs[self._run(run)], members)}"
 
-    def square_checkpoints_folder(self, square, members):
+    def experiment_checkpoints_folder(self, experiment, members):
         """The same for the GANs of a square."""
-        digest = self._digest_training(self.squares[self._square(square)], members)
-        return self._base / ".checkpoints" / "squares" / f"{square}-{digest}"
+        digest = self._digest_training(self.experiments[self._experiment(experiment)], members)
+        return self._base / ".checkpoints" / "experiments" / f"{experiment}-{digest}"
 
     def _digest_training(self, settings, members):
-        others = {"__init__", *GANS} - {settings.gan}
-        code = [file.read_bytes() for file in sorted((Path(__file__).parent / "gans").glob("*.py")) if file.stem not in others]
-        text = settings.model_dump_json(exclude={"num_generated", "num_effort", "crowds", "num_null"})
-        parts = [text, self.gans[settings.gan].model_dump_json(), members]
+        room = Path(__file__).parents[1] / "generators"
+        code = [file.read_bytes() for file in (room / f"{settings.generator}.py", *sorted((room / "training").glob("*.py")))]
+        text = settings.model_dump_json(exclude={"num_generated", "num_effort", "baseline", "num_controls"})
+        parts = [text, self.generators[settings.generator].model_dump_json(), members]
         return hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
 
     def list_checkpoints(self, run):
         """Folders in which the run was trained, of any recipe."""
         return sorted((self._base / ".checkpoints").glob(f"{self._run(run)}-{'[0-9a-f]' * 16}"))
 
-    def list_square_checkpoints(self, square):
+    def list_experiment_checkpoints(self, experiment):
         """The same for the GANs of a square."""
-        return sorted((self._base / ".checkpoints" / "squares").glob(f"{self._square(square)}-{'[0-9a-f]' * 16}"))
+        return sorted((self._base / ".checkpoints" / "experiments").glob(f"{self._experiment(experiment)}-{'[0-9a-f]' * 16}"))
 
-    def seconds_file(self, stage, square):
+    def seconds_file(self, stage, experiment):
         """Where a stage without a notebook notes what it took; no output, since it differs from time to time."""
-        return self._base / ".checkpoints" / "seconds" / f"{stage}-{self._square(square)}.json"
+        return self._base / ".checkpoints" / "seconds" / f"{stage}-{self._experiment(experiment)}.json"
 
     def executed_folder(self):
         """Notebooks with their outputs."""
@@ -155,13 +155,13 @@ class Paths(Section):
         """The params that make a run, as JSON text: every artefact of the run carries it."""
         return self._describe({"run": run}, self.runs[self._run(run)])
 
-    def describe_square(self, square):
+    def describe_experiment(self, experiment):
         """The same for a square."""
-        return self._describe({"square": square}, self.squares[self._square(square)])
+        return self._describe({"experiment": experiment}, self.experiments[self._experiment(experiment)])
 
     def _describe(self, name, settings):
-        gan = self.gans[settings.gan].model_dump()
-        return json.dumps({"study": self.study, **name, **settings.model_dump(), "gan_settings": gan})
+        gan = self.generators[settings.generator].model_dump()
+        return json.dumps({"study": self.study, **name, **settings.model_dump(), "generator_settings": gan})
 
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
@@ -179,8 +179,8 @@ class Paths(Section):
         check_member("run", name, self.runs, self._file)
         return name
 
-    def _square(self, name):
-        check_member("square", name, self.squares, self._file)
+    def _experiment(self, name):
+        check_member("experiment", name, self.experiments, self._file)
         return name
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "crowd")
-GANS = ("fastgan", "stylegan2")
+READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "background")
+GENERATORS = ("fastgan", "stylegan2")
 NETS = ("mobilefacenet", "facenet")
 
 Count = Annotated[int, Field(gt=0)]
@@ -53,7 +53,7 @@ class Run(Section):
 
     dataset: str
     resolution: Resolution
-    gan: Literal[GANS]
+    generator: Literal[GENERATORS]
     num_identities: Count
     train_photos: Count
     max_train_photos: Count | None  # no default: dvc tracks it, and stops where a line lacks it
@@ -73,7 +73,7 @@ class Run(Section):
         return self
 
 
-class Gan(Section):
+class Generator(Section):
     """How a GAN is built and trained; the same for all runs that name it."""
 
     latent_dim: Count
@@ -111,13 +111,13 @@ class Gan(Section):
         return self
 
 
-class FastGan(Gan):
+class FastGan(Generator):
     """What only FastGAN has."""
 
     redraw_weight: Annotated[float, Field(ge=0)]
 
 
-class StyleGan2(Gan):
+class StyleGan2(Generator):
     """What only StyleGAN2 has."""
 
     style_dim: Count
@@ -131,14 +131,14 @@ class StyleGan2(Gan):
     path_length_decay: Fraction
 
 
-class Gans(Section):
+class Generators(Section):
     """The section of each GAN that the study trains, by the GAN's name."""
 
     fastgan: FastGan | None = None
     stylegan2: StyleGan2 | None = None
 
     def __iter__(self):
-        return iter(name for name in GANS if getattr(self, name) is not None)
+        return iter(name for name in GENERATORS if getattr(self, name) is not None)
 
     def __getitem__(self, name):
         return getattr(self, name)
@@ -152,7 +152,7 @@ class Embedder(Section):
     input_size: Annotated[int, Field(ge=32, le=256)] = 112
     width: Positive = 1.0
     loss: Literal["arcface", "triplet"] = "arcface"
-    people: Literal["all", "first half", "second half"] = "all"
+    identities: Literal["all", "first half", "second half"] = "all"
     steps: Count | None = None
     batch_size: Count = 64
     learning_rate: Positive = 1e-3
@@ -173,59 +173,59 @@ class Attack(Section):
 
     num_resamples: Count
     num_permutations: Count
-    judged_p: Annotated[float, Field(gt=0, lt=1)]
+    control_p: Annotated[float, Field(gt=0, lt=1)]
     num_shuffles: Count
-    kappas: Annotated[list[Positive], Field(min_length=1)]
+    concentrations: Annotated[list[Positive], Field(min_length=1)]
     top_shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
-    num_games: Count
+    num_tuning_games: Count
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
     verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
     num_untrained: Count
-    num_progress: Count
+    num_snapshot_faces: Count
     efforts: Annotated[list[Count], Field(min_length=1)]
 
     @pydantic.model_validator(mode="after")
     def _can_fail(self):
-        if 2 / (1 + self.num_permutations) >= self.judged_p:
-            raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < judged_p={self.judged_p}: raise it")
+        if 2 / (1 + self.num_permutations) >= self.control_p:
+            raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < control_p={self.control_p}: raise it")
         return self
 
 
-class Square(Section):
-    """One line of ``squares``: GANs that are shown a crowd and, but for the kind ``none``, some people too often."""
+class Experiment(Section):
+    """One line of ``experiments``: GANs that are shown a crowd and, but for the kind ``none``, some people too often."""
 
     dataset: str
     resolution: Resolution
-    gan: Literal[GANS]
+    generator: Literal[GENERATORS]
     kind: Literal["many", "repeated", "none"]
-    crowds: str
-    num_subjects: Count
+    baseline: str
+    num_overrepresented: Count
     num_rotations: Count
-    doses: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2)]
+    data_shares: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2)]
     num_photos: Count
-    max_crowd_photos: Count
+    max_background_photos: Count
     query_photos: Count
-    num_null: Count
+    num_controls: Count
     kimg: Positive
     num_generated: Count
     seed: Annotated[int, Field(ge=0)]
 
     @pydantic.model_validator(mode="after")
     def _rotates(self):
-        if self.doses != sorted(set(self.doses)) or self.doses[0] != 0:
-            raise ValueError(f"doses={self.doses} must rise from 0: at dose 0 a person is in no photo")
+        if self.data_shares != sorted(set(self.data_shares)) or self.data_shares[0] != 0:
+            raise ValueError(f"data_shares={self.data_shares} must rise from 0: at a data share of 0 a person is in no photo")
         if self.kind == "none" and self.num_rotations < 2:
             raise ValueError("kind='none' with num_rotations=1: some of the crowds set thresholds, others are judged, so at "
                              "least 2 are needed")
-        if self.kind != "none" and self.num_rotations != len(self.doses):
-            raise ValueError(f"num_rotations={self.num_rotations} is not the number of doses, {len(self.doses)}: each person "
+        if self.kind != "none" and self.num_rotations != len(self.data_shares):
+            raise ValueError(f"num_rotations={self.num_rotations} is not the number of data_shares, {len(self.data_shares)}: each person "
                              "passes through each dose once")
         return self
 
 
-class Dose(Section):
+class Overrepresentation(Section):
     """Constants of how an over-represented person is looked for."""
 
     match_rate: Annotated[float, Field(gt=0, lt=1)]
     top_k: Count
-    num_places: Count
+    num_peaks: Count

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 TEXT_COLUMNS = (
-    *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "person", "generator"),
-    *("run", "dataset", "gan", "half", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
-    *("metric", "versus", "reference", "square", "kind", "crowds", "measure"),
+    *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "pseudonym", "face_set"),
+    *("run", "dataset", "generator", "member_group", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
+    *("metric", "versus", "calibration", "experiment", "kind", "baseline", "measure"),
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
-MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/gans": "3_train", "data/generated": "4_generate",
-          "models/crowds": "crowd", "data/crowds": "crowd", "data/crowd_embeddings": "embed-crowd", "rows/doses": "8_doses",
+MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/generators": "3_train", "data/generated": "4_generate",
+          "models/experiments": "train-experiment", "data/experiments": "train-experiment", "data/experiment_embeddings": "embed-experiment", "rows/experiments": "8_overrepresentation",
           "rows": "5_attack", "scores": "5_attack", "results": "collect"}  # fmt: skip
 """Folder -> what makes its files: a notebook, or a command of ``python -m ppe``; the first that is in a path counts."""
 

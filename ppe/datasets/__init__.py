@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ppe.datasets.auxiliary import mark_auxiliary, split_auxiliary
-from ppe.datasets.synthetic_reader import describe_drawn, draw_batches, sample_people
+from ppe.datasets.olivetti import OLIVETTI_FILE, OLIVETTI_SHA256, OLIVETTI_URL, find_olivetti_row, load_olivetti
 from ppe.datasets.photos import describe_file, load_photo, say_error
 from ppe.datasets.readers import READERS, choose_photos
-from ppe.datasets.olivetti import OLIVETTI_FILE, OLIVETTI_SHA256, OLIVETTI_URL, find_olivetti_row, load_olivetti
+from ppe.datasets.synthetic_reader import describe_drawn, draw_batches, sample_people
 
 __all__ = ["READERS", "iter_photos", "load_photo", "mark_auxiliary", "read_index", "sample_people", "split_auxiliary"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-AUXILIARY_PARTS = {"embedder": 0.6, "reference": 0.2, "threshold": 0.2}  # shares of the auxiliary people
+AUXILIARY_PARTS = {"embedder": 0.6, "cohort": 0.2, "threshold": 0.2}  # shares of the auxiliary people
 
 
 def mark_auxiliary(index, *, photos=None, last=None, usable=None):
@@ -37,7 +37,7 @@ def mark_auxiliary(index, *, photos=None, last=None, usable=None):
         raise ValueError(f"photos={photos}: 1 <= lo <= hi is needed (params.yaml: datasets)")
     usable = pd.Series(np.asarray(index["readable"] if usable is None else usable, dtype=bool), index=index.index)
     count = usable.groupby(index["identity"]).transform("sum")
-    return pd.Series(np.select([count > high, count >= low], ["attacked", "auxiliary"], "crowd"), index=index.index)
+    return pd.Series(np.select([count > high, count >= low], ["attacked", "auxiliary"], "background"), index=index.index)
 
 
 def split_auxiliary(identities, seed):
@@ -51,7 +51,7 @@ def split_auxiliary(identities, seed):
 
     Returns
     -------
-    dict identity -> "embedder" (60 %), "reference" (20 %) or "threshold" (20 %); no part is empty.
+    dict identity -> "embedder" (60 %), "cohort" (20 %) or "threshold" (20 %); no part is empty.
 
     Raises
     ------
@@ -64,6 +64,6 @@ def split_auxiliary(identities, seed):
                          "none or at least three are needed (params.yaml: datasets)")
     order = np.random.default_rng(seed).permutation(len(people))
     counts = {part: max(1, round(share * len(people))) for part, share in AUXILIARY_PARTS.items()}
-    counts["embedder"] = len(people) - counts["reference"] - counts["threshold"]
+    counts["embedder"] = len(people) - counts["cohort"] - counts["threshold"]
     parts = np.repeat(list(counts), list(counts.values())) if people else []
     return {people[i]: str(part) for i, part in sorted(zip(order, parts, strict=True))}

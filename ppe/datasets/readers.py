@@ -7,9 +7,9 @@ import hashlib
 
 import numpy as np
 
-from ppe.datasets.synthetic_reader import list_synthetic
-from ppe.datasets.photos import walk_photos
 from ppe.datasets.olivetti import list_olivetti
+from ppe.datasets.photos import walk_photos
+from ppe.datasets.synthetic_reader import list_synthetic
 
 NO_IDENTITY = "(no identity)"  # of a file of whom nobody says who it shows: listed, never readable
 
@@ -59,7 +59,7 @@ def list_folder(root, **_):
     return files
 
 
-def list_crowd(root, **_):
+def list_background(root, **_):
     """List a folder of photos without identities (FFHQ): every photo is a person of its own."""
     return [(path, path, path, reason) for path, reason in walk_photos(root)]
 
@@ -91,4 +91,4 @@ def list_celeba(root, **_):
 
 
 READERS = {"synthetic": list_synthetic, "lfw": list_folder, "olivetti": list_olivetti, "celeba": list_celeba,
-           "folder": list_folder, "crowd": list_crowd}
+           "folder": list_folder, "background": list_background}

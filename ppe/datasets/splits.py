@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 GROUPS = "abc"
 
 
-def split_people(table, *, num_identities, train_photos, query_photos, seed, max_train_photos=None):
+def split_identities(table, *, num_identities, train_photos, query_photos, seed, max_train_photos=None):
     """Draw three groups of people, and each person's train and query photos.
 
     The order of people, and of each person's photos, is that of a hash of (seed, name). So it depends neither on the
@@ -21,7 +21,7 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed, max
     Parameters
     ----------
     table : DataFrame
-        One row a usable photo: ``image_id`` (unique), ``identity``, ``role`` (``attacked``, ``auxiliary`` or ``crowd``;
+        One row a usable photo: ``image_id`` (unique), ``identity``, ``role`` (``attacked``, ``auxiliary`` or ``background``;
         one a person), ``duplicate_of`` (the image_id of a photo that shows the same picture; missing or empty: none).
         Only attacked people are drawn.
     num_identities : int
@@ -78,7 +78,7 @@ def split_people(table, *, num_identities, train_photos, query_photos, seed, max
     return split
 
 
-def choose_half(identities, people):
+def choose_identities(identities, people):
     """Which photos are of the wanted people: every other one of the sorted names, so that two nets share nobody.
 
     identities : sequence of str, one a photo. people : ``all``, ``first half`` or ``second half``.

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ppe.evaluation.membership import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, judge_control, match_rows
-from ppe.statistics.intervals import compare_sizes
-from ppe.statistics.metrics import compute_roc
-from ppe.config.params import load_table
 from ppe.attacks.queries import restore_queries
+from ppe.config.params import load_table
+from ppe.evaluation.membership import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, judge_control, match_rows
+from ppe.statistics.intervals import compare_runs
+from ppe.statistics.metrics import compute_roc
 
 SWEEPS = {
     "equal kimg": "more people, as many faces shown in all",
@@ -24,7 +24,7 @@ def collect_rows(files, scores):
     Parameters
     ----------
     files : dict, run -> path of its rows.
-    scores : dict, run -> DataFrame of ``hide_names``. Differences between runs that one thing tells apart come from them:
+    scores : dict, run -> DataFrame of ``pseudonymise_scores``. Differences between runs that one thing tells apart come from them:
         rows whose metric is ``auc_difference``, whose ``versus`` names the run with more people (or photos a person), and
         whose ``slice`` is a key of ``SWEEPS``.
 
@@ -66,12 +66,12 @@ def _compare_runs(rows, scores):
         if not sweep:
             continue
         first, second = sorted((first, second), key=lambda run: list(runs.loc[run, ["num_identities", "max_train_photos"]]))
-        for embedder in rows[rows.run == first].query("attack == 'identity'").embedder.unique():
+        for embedder in rows[rows.run == first].query("attack == 'nearest'").embedder.unique():
             pair = [
-                restore_queries(s[(s.attack == "identity") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
+                restore_queries(s[(s.attack == "nearest") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
             ]
             row = match_rows(rows[rows.run == first], **HEADLINE, metric="auc", embedder=embedder).iloc[:1]
-            parts.append(row.assign(**compare_sizes(*pair), p_value=np.nan, versus=second, slice=sweep))
+            parts.append(row.assign(**compare_runs(*pair), p_value=np.nan, versus=second, slice=sweep))
     return parts
 
 
@@ -85,33 +85,33 @@ def _read_verification(rows):
     return rows[rows.embedder != ""].drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
 
 
-def compute_headlines(rows, runs, judged_p):
+def compute_headlines(rows, runs, control_p):
     """The few numbers a run that ``dvc metrics show`` prints: a nested dict, run -> name -> number."""
     headlines = {}
     for run in runs:
         part = rows[rows.run == run]
         row = select_headline(part, run)
         other = {**HEADLINE, "metric": "auc", "embedder": row.embedder}
-        share = {**other, "metric": "leak_share", "versus": "identity_twin"}
+        share = {**other, "metric": "leak_share", "versus": "held_out_ceiling"}
         values = {
             "identity_auc": row.value,
             "identity_auc_low": row.low,
             "identity_auc_high": row.high,
-            "identity_auc_person": _first(part, **{**other, "level": "person", "aggregate": "mean"}),
+            "identity_auc_person": _first(part, **{**other, "level": "identity", "aggregate": "mean"}),
             "identity_tpr_at_fpr_1e-1": _first(part, **{**other, "metric": "tpr_at_fpr_1e-1"}),
-            "image_auc": _first(part, **{**other, "membership": "image"}),
-            "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_person"}),
-            "top_k_calibrated_auc": _first(part, **{**other, "attack": "top_k_calibrated", "reference": "gan"}),
+            "image_auc": _first(part, **{**other, "membership": "image_membership"}),
+            "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_identity"}),
+            "top_k_calibrated_auc": _first(part, **{**other, "attack": "nearest_top_k_calibrated", "calibration": "reference_generator"}),
             "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
             **_read_gains(part, other),
             "pixel_identity_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
-            "ceiling_auc": _first(part, **{**other, "control": "identity_twin"}),
+            "ceiling_auc": _first(part, **{**other, "control": "held_out_ceiling"}),
             "leak_share_of_ceiling": _first(part, **share),
             "embedder_auc": row.embedder_auc,
-            "control_p_value": judge_control(part, judged_p, row.embedder)[1],
+            "control_p_value": judge_control(part, control_p, row.embedder)[1],
         }
         headlines[run] = {name: None if pd.isna(v) else round(float(v), 4) for name, v in values.items()}
-        headlines[run]["control_failed"] = judge_control(part, judged_p, row.embedder)[0]
+        headlines[run]["control_failed"] = judge_control(part, control_p, row.embedder)[0]
         headlines[run]["embedder_is_sound"] = choose_embedder(_read_verification(part))[1]
     return headlines
 
@@ -119,27 +119,27 @@ def compute_headlines(rows, runs, judged_p):
 def _read_gains(rows, headline):
     """What calibration by GAN c gains, with its paired interval: of the paper's score, and of the mean of the nearest."""
     gains = {}
-    for name, attack, versus in (("calibration_gain", "identity_calibrated", "identity"),
-                                 ("calibration_gain_top_k", "top_k_calibrated", "identity_top_k")):
-        wanted = {**headline, "metric": "auc_difference", "attack": attack, "reference": "gan", "versus": versus}
+    for name, attack, versus in (("calibration_gain", "nearest_calibrated", "nearest"),
+                                 ("calibration_gain_top_k", "nearest_top_k_calibrated", "nearest_top_k")):
+        wanted = {**headline, "metric": "auc_difference", "attack": attack, "calibration": "reference_generator", "versus": versus}
         for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
             found = match_rows(rows, **wanted)[column]
             gains[name + end] = found.iloc[0] if len(found) else np.nan
     return gains
 
 
-def compute_roc_curves(scores, controls=("none", "disjoint", "untrained", "copy_machine", "identity_twin")):
+def compute_roc_curves(scores, controls=("none", "negative_control", "untrained", "memorisation_ceiling", "held_out_ceiling")):
     """ROC points of the identity attack per photo, each half, for the attack and its controls.
 
-    scores : dict, run -> DataFrame of ``hide_names``, of one embedder. Returns a DataFrame: run, control, half, fpr, tpr.
+    scores : dict, run -> DataFrame of ``pseudonymise_scores``, of one embedder. Returns a DataFrame: run, control, half, fpr, tpr.
     """
     parts = []
     for run, hidden in scores.items():
         for control in controls:
-            for half, queries in restore_queries(hidden, control=control).groupby("half"):
+            for member_group, queries in restore_queries(hidden, control=control).groupby("member_group"):
                 roc = compute_roc(queries.score.to_numpy(), queries.is_member.to_numpy())
-                parts.append(roc[["fpr", "tpr"]].assign(run=run, control=control, half=half))
-    return pd.concat(parts, ignore_index=True)[["run", "control", "half", "fpr", "tpr"]]
+                parts.append(roc[["fpr", "tpr"]].assign(run=run, control=control, member_group=member_group))
+    return pd.concat(parts, ignore_index=True)[["run", "control", "member_group", "fpr", "tpr"]]
 
 
 def _first(rows, **wanted):

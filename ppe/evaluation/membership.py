@@ -3,28 +3,28 @@
 import numpy as np
 import pandas as pd
 
-from ppe.statistics.intervals import compare_attacks, compare_ceiling, compare_halves, permute_often
+from ppe.attacks.queries import CONTROLS, MEMBER_GROUPS, MEMBERSHIPS, aggregate_queries, select_queries
+from ppe.statistics.intervals import compare_attacks, compare_ceiling, evaluate_groups, permute_often
 from ppe.statistics.metrics import MIN_VERIFICATION_AUC
-from ppe.attacks.queries import CONTROLS, HALVES, MEMBERSHIPS, aggregate_queries, select_queries
 
 AGGREGATES = ("mean", "largest", "majority")
-CEILINGS = ("copy_machine", "identity_twin")
+CEILINGS = ("memorisation_ceiling", "held_out_ceiling")
 RUN_COLUMNS = [
-    "dataset", "resolution", "gan", "num_identities", "train_photos", "max_train_photos", "query_photos", "kimg",
+    "dataset", "resolution", "generator", "num_identities", "train_photos", "max_train_photos", "query_photos", "kimg",
     "seed", "num_generated",
 ]  # fmt: skip
 CALIBRATED = {
-    "identity_calibrated": "identity", "top_k_calibrated": "identity_top_k", "density_ratio": "identity_density",
+    "nearest_calibrated": "nearest", "nearest_top_k_calibrated": "nearest_top_k", "density_ratio": "density",
 }  # fmt: skip
 """Calibrated attack -> the same without a reference."""
-KEYS = ["embedder", "attack", "reference", "membership", "level", "aggregate", "control", "slice", "versus"]
+KEYS = ["embedder", "attack", "calibration", "membership", "level", "aggregate", "control", "slice", "versus"]
 HEADLINE = {
-    "attack": "identity", "membership": "identity", "level": "photo", "control": "none", "slice": "all", "versus": "",
-    "half": "pooled",
+    "attack": "nearest", "membership": "identity_membership", "level": "photo", "control": "none", "slice": "all", "versus": "",
+    "member_group": "pooled",
 }  # fmt: skip
 
 
-NO_ROWS = pd.DataFrame(columns=[*KEYS, "half", "metric", "value", "low", "high", "num_members", "num_non_members"])
+NO_ROWS = pd.DataFrame(columns=[*KEYS, "member_group", "metric", "value", "low", "high", "num_members", "num_non_members"])
 
 
 def evaluate_scores(scores, members, *, num_resamples, num_permutations, num_shuffles, seed=0):
@@ -40,25 +40,25 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, num_shu
     """
     settings = {"num_resamples": num_resamples, "num_permutations": num_permutations, "seed": seed}
     parts = []
-    for (embedder, attack, reference), table in scores.groupby(["embedder", "attack", "reference"], sort=False):
-        key = {"embedder": embedder, "attack": attack, "reference": reference}
-        is_main = attack == "identity"
+    for (embedder, attack, reference), table in scores.groupby(["embedder", "attack", "calibration"], sort=False):
+        key = {"embedder": embedder, "attack": attack, "calibration": reference}
+        is_main = attack == "nearest"
         for membership in MEMBERSHIPS:
             queries = select_queries(table, members, membership)
             metrics = ("auc", "tpr_at_fpr_1e-1", *(["average_precision"] * is_main))
-            if membership == "photo_given_person":
+            if membership == "photo_given_identity":
                 metrics = ("auc",)  # the others would rank photos of different people
             parts.append(judge_queries(queries, metrics, settings, **key, membership=membership))
-            for how in AGGREGATES if is_main and membership == "identity" else ("mean",) * (membership == "identity"):
+            for how in AGGREGATES if is_main and membership == "identity_membership" else ("mean",) * (membership == "identity_membership"):
                 person = aggregate_queries(queries, how)
-                parts.append(judge_queries(person, ("auc", "tpr_at_fpr_1e-1"), settings, **key, level="person", aggregate=how))
-        for control in list(CONTROLS)[1:] if is_main else ("disjoint",):
-            if table.generator.isin({CONTROLS[control].format(half=half) for half in HALVES}).any():
-                queries = select_queries(table, members, "identity", control)
+                parts.append(judge_queries(person, ("auc", "tpr_at_fpr_1e-1"), settings, **key, level="identity", aggregate=how))
+        for control in list(CONTROLS)[1:] if is_main else ("negative_control",):
+            if table.face_set.isin({CONTROLS[control].format(member_group=member_group) for member_group in MEMBER_GROUPS}).any():
+                queries = select_queries(table, members, "identity_membership", control)
                 parts.append(judge_queries(queries, ("auc",), settings, **key, control=control))
         if is_main:
             parts += _judge_ceilings(table, members, settings, key)
-            queries = select_queries(table, members, "identity")
+            queries = select_queries(table, members, "identity_membership")
             parts.append(label_rows(permute_often(queries, num_shuffles=num_shuffles, seed=seed), **key, control="permuted"))
     return pd.concat(parts, ignore_index=True)
 
@@ -72,51 +72,51 @@ def compare_attack_rows(scores, members, *, num_resamples, seed=0):
     scores, members : as in ``evaluate_scores``. An attack without an embedder is compared with each embedder's.
     """
     parts = []
-    tables = dict(list(scores.groupby(["embedder", "attack", "reference"], sort=False)))
+    tables = dict(list(scores.groupby(["embedder", "attack", "calibration"], sort=False)))
     for (embedder, versus, base), first in tables.items():
         for (other_embedder, attack, reference), second in tables.items():
-            is_pair = versus in {"identity", CALIBRATED.get(attack)} and attack != versus and not base
+            is_pair = versus in {"nearest", CALIBRATED.get(attack)} and attack != versus and not base
             if is_pair and other_embedder in (embedder, ""):
-                pair = [select_queries(t, members, "identity") for t in (second, first)]
+                pair = [select_queries(t, members, "identity_membership") for t in (second, first)]
                 row = compare_attacks(*pair, num_resamples=num_resamples, seed=seed)
-                parts.append(label_rows([row], embedder=embedder, attack=attack, reference=reference, versus=versus))
+                parts.append(label_rows([row], embedder=embedder, attack=attack, calibration=reference, versus=versus))
     return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
 
 
 def _judge_ceilings(table, members, settings, key):
     """The leak as a share of what this embedder could find at best."""
-    queries = select_queries(table, members, "identity")
+    queries = select_queries(table, members, "identity_membership")
     parts = []
     for control in CEILINGS:
-        if table.generator.eq(CONTROLS[control].format(half="a")).any():
-            ceiling = select_queries(table, members, "identity", control)
+        if table.face_set.eq(CONTROLS[control].format(member_group="a")).any():
+            ceiling = select_queries(table, members, "identity_membership", control)
             row = compare_ceiling(queries, ceiling, num_resamples=settings["num_resamples"], seed=settings["seed"])
             parts.append(label_rows([row], **key, versus=control))
     return parts
 
 
 def judge_queries(queries, metrics, settings, **keys):
-    """``compare_halves`` with the columns of ``KEYS``.
+    """``evaluate_groups`` with the columns of ``KEYS``.
 
     The halves of two controls are not pooled: they mirror each other, since one GAN c (or two nets full of noise) ranks
     everybody alike under both, so that their mean is 0.5 by construction.
     """
-    pooled = keys.get("control", "none") not in ("disjoint", "untrained")
-    return label_rows(compare_halves(queries, metrics, pooled=pooled, **settings), **keys)
+    pooled = keys.get("control", "none") not in ("negative_control", "untrained")
+    return label_rows(evaluate_groups(queries, metrics, pooled=pooled, **settings), **keys)
 
 
 def label_rows(rows, **keys):
     """Rows with the columns of ``KEYS``; those not named are as in the headline."""
-    usual = {"embedder": "", "reference": "", "aggregate": "", **HEADLINE}
+    usual = {"embedder": "", "calibration": "", "aggregate": "", **HEADLINE}
     table = pd.DataFrame(rows)
-    if "half" not in table:
-        table = table.assign(half="pooled")
+    if "member_group" not in table:
+        table = table.assign(member_group="pooled")
     return table.assign(**{name: {**usual, **keys}[name] for name in KEYS})
 
 
 def describe_constants(constants, embedder):
-    """Rows that say with which constants an attack was run: metric ``epsilon``, ``kappa`` or ``top_k``."""
-    attacks = {"epsilon": "monte_carlo", "kappa": "identity_density", "top_k": "identity_top_k"}
+    """Rows that say with which constants an attack was run: metric ``epsilon``, ``concentration`` or ``top_k``."""
+    attacks = {"epsilon": "monte_carlo", "concentration": "density", "top_k": "nearest_top_k"}
     unknown = dict.fromkeys(["low", "high", "num_members", "num_non_members"], np.nan)
     rows = [
         label_rows([{"metric": name, "value": float(value), **unknown}], embedder=embedder, attack=attacks[name])
@@ -138,7 +138,7 @@ def describe_rows(rows, run, settings, verification=None):
     table = pd.concat([head, rows.drop(columns="num_generated", errors="ignore")], axis=1)
     table["p_value"] = table.get("p_value", np.nan)
     table["embedder_auc"] = table.embedder.map(verification or {}).astype(float)
-    order = ["run", *RUN_COLUMNS[:-1], "half", *KEYS, "num_generated", "metric", "value", "low", "high", "p_value"]
+    order = ["run", *RUN_COLUMNS[:-1], "member_group", *KEYS, "num_generated", "metric", "value", "low", "high", "p_value"]
     return table[[*order, "num_members", "num_non_members", "embedder_auc"]]
 
 
@@ -152,19 +152,19 @@ def choose_embedder(verification):
     return (sound or list(verification))[0], bool(sound)
 
 
-def judge_control(rows, judged_p, embedder):
+def judge_control(rows, control_p, embedder):
     """Whether the judged control failed: GAN c, who saw nobody of either half, must not tell the halves apart.
 
     rows : of ``evaluate_scores``. Returns (failed, p): the halves mirror each other, so p is twice the smaller of their
-    one-sided permutation p-values (identity attack, identity membership, per photo); failed where p < ``judged_p``. It
+    one-sided permutation p-values (identity attack, identity membership, per photo); failed where p < ``control_p``. It
     finds a GAN c or an embedder that knows one half's people; it says nothing about the labels of members.
     """
-    judged = {**HEADLINE, "control": "disjoint", "metric": "auc", "embedder": embedder}
-    del judged["half"]
+    judged = {**HEADLINE, "control": "negative_control", "metric": "auc", "embedder": embedder}
+    del judged["member_group"]
     p = 2 * match_rows(rows, **judged).p_value.min()
     if not np.isfinite(p):
         raise ValueError(f"the judged control of {embedder!r} has no p-value: rows of control 'disjoint' are missing")
-    return bool(p < judged_p), float(min(1.0, p))
+    return bool(p < control_p), float(min(1.0, p))
 
 
 def match_rows(rows, **wanted):

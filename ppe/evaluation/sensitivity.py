@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ppe.attacks.scores import score_identity
+from ppe.attacks.queries import MEMBER_GROUPS, aggregate_queries, select_queries
+from ppe.attacks.scores import score_nearest
 from ppe.embedders.embed import embed_faces
 from ppe.evaluation.membership import NO_ROWS, judge_queries, label_rows
-from ppe.statistics.intervals import MIN_PEOPLE, bootstrap_people
-from ppe.statistics.metrics import compute_roc
 from ppe.generators.sampling import sample_faces
-from ppe.attacks.queries import HALVES, aggregate_queries, select_queries
+from ppe.statistics.intervals import MIN_IDENTITIES, bootstrap_identities
+from ppe.statistics.metrics import compute_roc
 
 
 def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, settings):
@@ -29,21 +29,21 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     members : DataFrame, written by the trainer.
     sizes : sequence of int. Those above M are left out; M is added.
     embedder : str
-    settings : dict for ``ppe.statistics.intervals.compare_halves``.
+    settings : dict for ``ppe.statistics.intervals.evaluate_groups``.
 
     Returns
     -------
     DataFrame of rows, slice ``generated faces``, their number in ``num_generated``.
     """
-    total = min(len(generated[half]) for half in HALVES)
-    best = {half: np.full(len(photos), -np.inf) for half in HALVES}
+    total = min(len(generated[member_group]) for member_group in MEMBER_GROUPS)
+    best = {member_group: np.full(len(photos), -np.inf) for member_group in MEMBER_GROUPS}
     parts, start = [], 0
     for size in sorted({*(s for s in sizes if s < total), total}):
-        for half in HALVES:
-            block = generated[half][start:size]
-            best[half] = np.maximum(best[half], score_identity(query_embeddings=embeddings, generated_embeddings=block))
-        scores = pd.concat([photos.assign(generator=half, score=best[half]) for half in HALVES], ignore_index=True)
-        queries = select_queries(scores, members, "identity")
+        for member_group in MEMBER_GROUPS:
+            block = generated[member_group][start:size]
+            best[member_group] = np.maximum(best[member_group], score_nearest(query_embeddings=embeddings, generated_embeddings=block))
+        scores = pd.concat([photos.assign(face_set=member_group, score=best[member_group]) for member_group in MEMBER_GROUPS], ignore_index=True)
+        queries = select_queries(scores, members, "identity_membership")
         rows = judge_queries(queries, ("auc",), settings, embedder=embedder, slice="generated faces")
         parts.append(rows.assign(num_generated=size))
         start = size
@@ -75,17 +75,17 @@ def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
     -------
     DataFrame of pooled rows, slice ``photos held: n``, level ``person``.
     """
-    queries = select_queries(scores, members, "identity")
-    rank = queries.groupby(["half", "identity"]).cumcount()
-    most = int(queries.groupby(["half", "identity"]).size().min())
+    queries = select_queries(scores, members, "identity_membership")
+    rank = queries.groupby(["member_group", "identity"]).cumcount()
+    most = int(queries.groupby(["member_group", "identity"]).size().min())
     parts = []
     for held in range(1, most + 1):
         hands = []
         for first in range(most if held < most else 1):
             chosen = queries[((rank - first) % most < held) & (rank < most)]
-            hands.append(aggregate_queries(chosen.assign(half=chosen.half + str(first)), "mean"))
-        row = bootstrap_people(pd.concat(hands, ignore_index=True), num_resamples=num_resamples, seed=seed)
-        keys = {"embedder": embedder, "level": "person", "aggregate": "mean", "slice": f"photos held: {held}"}
+            hands.append(aggregate_queries(chosen.assign(member_group=chosen.member_group + str(first)), "mean"))
+        row = bootstrap_identities(pd.concat(hands, ignore_index=True), num_resamples=num_resamples, seed=seed)
+        keys = {"embedder": embedder, "level": "identity", "aggregate": "mean", "slice": f"photos held: {held}"}
         parts.append(label_rows([row], **keys))
     return pd.concat(parts, ignore_index=True)
 
@@ -155,28 +155,28 @@ def judge_agreement(scores, members, verdict_fpr, *, num_resamples=2000, confide
 
     scores : DataFrame of ``score_photos``, the identity attack by all embedders. verdict_fpr : float, in (0, 1).
     num_resamples, confidence, seed : of the interval, percentiles over draws of people of either group; thresholds stay.
-    Returns rows, metric ``verdict_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
-    mean over the halves; NaN where the people do not resolve that FPR, and no interval below ``MIN_PEOPLE`` people a group.
+    Returns rows, metric ``cohen_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
+    mean over the halves; NaN where the people do not resolve that FPR, and no interval below ``MIN_IDENTITIES`` people a group.
     """
     verdicts, is_resolved = {}, True
     for embedder, table in scores.groupby("embedder", sort=False):
-        queries = select_queries(table, members, "identity")
-        for half, part in queries.groupby("half"):
+        queries = select_queries(table, members, "identity_membership")
+        for member_group, part in queries.groupby("member_group"):
             roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
             threshold = roc.threshold[roc.fpr <= verdict_fpr].min()
-            verdicts[embedder, half] = part.assign(verdict=part.score >= threshold).reset_index(drop=True)
+            verdicts[embedder, member_group] = part.assign(verdict=part.score >= threshold).reset_index(drop=True)
             is_resolved &= part[~part.is_member].identity.nunique() >= 1 / verdict_fpr
     names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
     rows = []
     for first, second in itertools.combinations(names, 2):
-        pairs = [(verdicts[first, half], verdicts[second, half]) for half in HALVES]
+        pairs = [(verdicts[first, member_group], verdicts[second, member_group]) for member_group in MEMBER_GROUPS]
         drawn = np.full(1 + num_resamples, np.nan)
         if is_resolved:
             drawn = np.mean([_resample_kappa(*pair, num_resamples, seed) for pair in pairs], axis=0)
-        few = pairs[0][0].groupby("is_member").identity.nunique().min() < MIN_PEOPLE
+        few = pairs[0][0].groupby("is_member").identity.nunique().min() < MIN_IDENTITIES
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = (np.nan, np.nan) if few or not is_resolved or num_resamples < 2 else np.nanquantile(drawn[1:], tails)
-        row = {"metric": "verdict_kappa", "value": float(drawn[0]), "low": float(low), "high": float(high)}
+        row = {"metric": "cohen_kappa", "value": float(drawn[0]), "low": float(low), "high": float(high)}
         rows.append(label_rows([row], embedder=first, versus=second))
     return pd.concat(rows, ignore_index=True) if rows else NO_ROWS
 
@@ -197,7 +197,7 @@ def _resample_kappa(first, second, num_resamples, seed):
 
 
 def _judge_slice(scores, members, ids, name, embedder, settings):
-    queries = select_queries(scores[scores.image_id.isin(ids)], members, "identity")
+    queries = select_queries(scores[scores.image_id.isin(ids)], members, "identity_membership")
     return judge_queries(queries, ("auc",), settings, embedder=embedder, slice=name)
 
 

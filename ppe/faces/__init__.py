@@ -9,9 +9,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ppe.faces.alignment import LANDMARK_COLUMNS, TEMPLATE, align_faces, fit_similarity
-from ppe.faces.resize import measure_sharpness, resize_faces
 from ppe.faces.detection import BOX_COLUMNS, build_detector, detect_faces, iter_faces, no_face
 from ppe.faces.duplicates import find_duplicates
+from ppe.faces.resize import measure_sharpness, resize_faces
 
 __all__ = [
     "BOX_COLUMNS", "LANDMARK_COLUMNS", "TEMPLATE", "align_faces", "build_detector", "detect_faces", "find_duplicates",

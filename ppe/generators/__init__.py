@@ -2,16 +2,16 @@
 
 from importlib import import_module
 
-GANS = {"fastgan": "ppe.generators.fastgan", "stylegan2": "ppe.generators.stylegan2"}
+GENERATORS = {"fastgan": "ppe.generators.fastgan", "stylegan2": "ppe.generators.stylegan2"}
 
 
-def build(gan, resolution, settings):
+def build(family, resolution, settings):
     """Build an untrained pair of nets.
 
     Parameters
     ----------
-    gan : str
-        A name in ``GANS``. Its module has a ``build(resolution, settings)``, and two nets:
+    family : str
+        A name in ``GENERATORS``. Its module has a ``build(resolution, settings)``, and two nets:
 
         - generator(z) -> faces float [B, 3, H, H] about [-1, 1], a function of z alone; generator.draw(z, draws) -> the
           faces of a training step, which may use further random numbers; generator.latent_dim.
@@ -26,6 +26,6 @@ def build(gan, resolution, settings):
     -------
     (generator, discriminator), two ``nn.Module`` in float32 on the CPU; weights follow torch's global seed.
     """
-    if gan not in GANS:
-        raise ValueError(f"gan={gan!r} is not one of {list(GANS)} (params.yaml: runs)")
-    return import_module(GANS[gan]).build(resolution, settings)
+    if family not in GENERATORS:
+        raise ValueError(f"family={family!r} is not one of {list(GENERATORS)} (params.yaml: runs)")
+    return import_module(GENERATORS[family]).build(resolution, settings)

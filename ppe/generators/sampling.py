@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ppe.generators import build
 from ppe.config.params import write_whole
+from ppe.generators import build
 
 LATENT_STREAM = 2**31
 """Keeps the seeds of published faces apart from those of training steps, which are far below (torch's generator on a CPU looks
 at the lower 32 bits of a seed alone)."""
 
 
-def load_generator(path, gan, resolution, settings, device="cpu"):
+def load_generator(path, family, resolution, settings, device="cpu"):
     """Load a snapshot's generator, ready to sample.
 
     Parameters
     ----------
     path : path of a ``snapshot-*.safetensors``.
-    gan, resolution, settings : as in ``ppe.generators.build``.
+    family, resolution, settings : as in ``ppe.generators.build``.
 
     Returns
     -------
@@ -33,19 +33,19 @@ def load_generator(path, gan, resolution, settings, device="cpu"):
     ValueError
         If the file is no safetensors file or holds another net.
     """
-    generator, _ = build(gan, resolution, settings)
-    return _load(generator, path, f"a {gan} generator of {resolution} px", device)
+    generator, _ = build(family, resolution, settings)
+    return _load(generator, path, f"a {family} generator of {resolution} px", device)
 
 
-def load_discriminator(path, gan, resolution, settings, device="cpu"):
+def load_discriminator(path, family, resolution, settings, device="cpu"):
     """Load ``discriminator.safetensors`` for a white-box attack; parameters and raises as in ``load_generator``.
 
     Returns
     -------
     nn.Module in eval mode: faces float [B, 3, H, H] in [-1, 1], stddev -> (logits float [B], maps).
     """
-    _, discriminator = build(gan, resolution, settings)
-    return _load(discriminator, path, f"a {gan} discriminator of {resolution} px", device)
+    _, discriminator = build(family, resolution, settings)
+    return _load(discriminator, path, f"a {family} discriminator of {resolution} px", device)
 
 
 def _load(net, path, what, device):

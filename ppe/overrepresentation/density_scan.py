@@ -16,7 +16,7 @@ from scipy import stats
 from ppe.attacks.nearest import count_within
 
 
-def find_places(generated, reference, radius, num_places):
+def find_peaks(generated, reference, radius, num_peaks):
     """Find the densest places of a GAN's faces, the densest first; faces of one place are taken out before the next is sought.
 
     Parameters
@@ -25,7 +25,7 @@ def find_places(generated, reference, radius, num_places):
     reference : Tensor [R, D], float32, unit L2 norm. What faces are like when nobody stands out: faces of GANs of other crowds,
         or real faces of auxiliary people.
     radius : float, in (0, 2]. Cosine distance within which two faces are near.
-    num_places : int. Places at most; fewer where no face is left that has more near it than expected.
+    num_peaks : int. Places at most; fewer where no face is left that has more near it than expected.
 
     Returns
     -------
@@ -37,9 +37,9 @@ def find_places(generated, reference, radius, num_places):
     is_left = torch.ones(len(generated), dtype=torch.bool)
     share = (count_within(generated, reference, radius).double() + 1) / (len(reference) + 1)
     near = count_within(generated, generated, radius).double() - 1
-    place = np.full(len(generated), -1)
+    peak = np.full(len(generated), -1)
     rows = []
-    for number in range(num_places):
+    for number in range(num_peaks):
         expected = share * (is_left.sum() - 1)
         score = torch.where(near > expected, near * (near / expected).log() - (near - expected), torch.zeros(()).double())
         score[~is_left] = 0
@@ -50,19 +50,19 @@ def find_places(generated, reference, radius, num_places):
         inside[center] = True
         rows.append({"center": center, "num_faces": int(near[center]), "expected": float(expected[center]),
                      "score": float(score[center])})  # fmt: skip
-        place[inside.numpy()] = number
+        peak[inside.numpy()] = number
         is_left &= ~inside
         near -= count_within(generated, generated[inside], radius)
-    return pd.DataFrame(rows, columns=["center", "num_faces", "expected", "score"]), place
+    return pd.DataFrame(rows, columns=["center", "num_faces", "expected", "score"]), peak
 
 
-def average_places(generated, place, num_places):
-    """The unit mean embedding of the faces of each place: Tensor [num_places, D], float32."""
-    means = torch.stack([generated[torch.from_numpy(place == number)].mean(0) for number in range(num_places)])
+def average_peaks(generated, peak, num_peaks):
+    """The unit mean embedding of the faces of each place: Tensor [num_peaks, D], float32."""
+    means = torch.stack([generated[torch.from_numpy(peak == number)].mean(0) for number in range(num_peaks)])
     return torch.nn.functional.normalize(means)
 
 
-def find_thresholds(crowds, real, references, *, radius, num_places, against):
+def find_thresholds(baseline, real, references, *, radius, num_peaks, against):
     """See how dense places get, and how near to each person, in GANs in which nobody stands out.
 
     Parameters
@@ -70,7 +70,7 @@ def find_thresholds(crowds, real, references, *, radius, num_places, against):
     crowds : dict, group -> Tensor [M, D]. Faces of those GANs. Each is held against the others, never against its own faces.
     real, against : as in ``choose_reference``.
     references : Tensor [P, D]. Of ``ppe.overrepresentation.data_share.average_references``.
-    radius, num_places : as in ``find_places``.
+    radius, num_peaks : as in ``find_peaks``.
 
     Returns
     -------
@@ -78,110 +78,110 @@ def find_thresholds(crowds, real, references, *, radius, num_places, against):
     nearness : ndarray [P]. The largest cosine of a place's mean face and each person's references; one above it is the person.
     """
     density, nearness = 0.0, np.full(len(references), -1.0)
-    for group, faces in crowds.items():
-        reference = choose_reference({g: other for g, other in crowds.items() if g != group}, real, against)
-        places, place = find_places(faces, reference, radius, num_places)
-        if len(places):
-            cosine = average_places(faces, place, len(places)) @ references.T
-            density, nearness = max(density, places.score.max()), np.maximum(nearness, cosine.amax(0).double().numpy())
+    for group, faces in baseline.items():
+        reference = choose_reference({g: other for g, other in baseline.items() if g != group}, real, against)
+        peaks, peak = find_peaks(faces, reference, radius, num_peaks)
+        if len(peaks):
+            cosine = average_peaks(faces, peak, len(peaks)) @ references.T
+            density, nearness = max(density, peaks.score.max()), np.maximum(nearness, cosine.amax(0).double().numpy())
     return density, nearness
 
 
-def choose_reference(crowds, real, against):
+def choose_reference(baseline, real, against):
     """What faces are like when nobody stands out: ``gan``, faces of the crowds' GANs; or ``real``, of auxiliary people.
 
     crowds : dict, group -> Tensor [M, D]; real : Tensor [R, D]. Returns a Tensor; the real faces where no other crowd is left.
     """
-    return torch.cat(list(crowds.values())) if against == "gan" and crowds else real
+    return torch.cat(list(baseline.values())) if against == "generators" and baseline else real
 
 
-def judge_places(faces, places, place, people, references, stands_out, thresholds):
+def judge_peaks(faces, peaks, peak, people, references, stands_out, thresholds):
     """Say which places are discoveries, and whose they are.
 
     Parameters
     ----------
-    faces, places, place : Tensor [M, D], and what ``find_places`` returned.
+    faces, places, place : Tensor [M, D], and what ``find_peaks`` returned.
     people, references : ndarray [P] of str, Tensor [P, D]. Everybody whom a place could be: subjects and null people.
     stands_out : set of str. People whom this GAN was shown too often.
     thresholds : (float, ndarray [P]). Of ``find_thresholds``.
 
     Returns
     -------
-    ``places`` with ``is_discovery``, ``identity`` (the person whose references are nearest to the place's mean face),
+    ``peaks`` with ``is_alarm``, ``identity`` (the person whose references are nearest to the place's mean face),
     ``cosine`` (to them) and ``is_true``: a discovery whose person stands out, and is nearer than to any place of the GANs that
     set the thresholds. A discovery that is not true is a false alarm.
     """
-    if not len(places):
-        return places.assign(is_discovery=False, identity="", cosine=np.nan, is_true=False)
+    if not len(peaks):
+        return peaks.assign(is_alarm=False, identity="", cosine=np.nan, is_true=False)
     density, nearness = thresholds
-    cosine, nearest = (average_places(faces, place, len(places)) @ references.T).max(1)
+    cosine, nearest = (average_peaks(faces, peak, len(peaks)) @ references.T).max(1)
     identity, cosine = np.asarray(people)[nearest.numpy()], cosine.double().numpy()
-    is_discovery = places.score.to_numpy() > density
-    is_true = is_discovery & np.isin(identity, list(stands_out)) & (cosine > nearness[nearest.numpy()])
-    return places.assign(is_discovery=is_discovery, identity=identity, cosine=cosine, is_true=is_true)
+    is_alarm = peaks.score.to_numpy() > density
+    is_true = is_alarm & np.isin(identity, list(stands_out)) & (cosine > nearness[nearest.numpy()])
+    return peaks.assign(is_alarm=is_alarm, identity=identity, cosine=cosine, is_true=is_true)
 
 
-def search_square(generated, crowds, real, people, references, plan, *, radius, num_places, against, max_crowd_photos):
+def scan_experiment(generated, baseline, real, people, references, plan, *, radius, num_peaks, against, max_background_photos):
     """Look for over-represented people in each GAN of a square.
 
     Parameters
     ----------
     generated : dict, group -> Tensor [M, D]: the GANs to look at, none of which set the thresholds.
     crowds, real, against : as in ``choose_reference``; crowds are those that set the thresholds.
-    people, references : as in ``judge_places``.
+    people, references : as in ``judge_peaks``.
     plan : DataFrame identity, group, dose, num_photos.
-    radius, num_places : as in ``find_places``.
-    max_crowd_photos : int. Photos of a person of the crowd, at most: a subject of no more does not stand out.
+    radius, num_peaks : as in ``find_peaks``.
+    max_background_photos : int. Photos of a person of the crowd, at most: a subject of no more does not stand out.
 
     Returns
     -------
     found : DataFrame ``values`` of ``ppe.overrepresentation.data_share``: value 1 where the subject was discovered, else 0.
-    places : DataFrame of ``judge_places`` for every GAN, with ``group``, ``place``, ``dose`` of the person (NaN: a null
+    places : DataFrame of ``judge_peaks`` for every GAN, with ``group``, ``peak``, ``data_share`` of the person (NaN: a null
         person) and ``threshold``, the score above which a place is a discovery.
     """
-    thresholds = find_thresholds(crowds, real, references, radius=radius, num_places=num_places, against=against)
+    thresholds = find_thresholds(baseline, real, references, radius=radius, num_peaks=num_peaks, against=against)
     # A crowd that sets them is held against all the others: as many here, or sparse places would seem emptier.
-    reference = choose_reference({group: crowds[group] for group in list(crowds)[:-1]}, real, against)
+    reference = choose_reference({group: baseline[group] for group in list(baseline)[:-1]}, real, against)
     parts = []
     for group, faces in generated.items():
         cells = plan[plan.group == group]
-        places, place = find_places(faces, reference, radius, num_places)
-        stands_out = set(cells.identity[cells.num_photos > max_crowd_photos])
-        judged = judge_places(faces, places, place, people, references, stands_out, thresholds)
-        dose = judged.identity.map(cells.set_index("identity").dose)
+        peaks, peak = find_peaks(faces, reference, radius, num_peaks)
+        stands_out = set(cells.identity[cells.num_photos > max_background_photos])
+        judged = judge_peaks(faces, peaks, peak, people, references, stands_out, thresholds)
+        data_share = judged.identity.map(cells.set_index("identity").data_share)
         named = {"group": group, "place": range(len(judged)), "threshold": thresholds[0]}
-        parts.append(judged.assign(**named, dose=dose.astype(float)))
-    places = pd.concat(parts, ignore_index=True)
-    true = set(zip(places.group[places.is_true], places.identity[places.is_true], strict=True))
-    rows = plan.loc[plan.group.isin(generated), ["identity", "group", "dose"]].reset_index(drop=True)
+        parts.append(judged.assign(**named, data_share=data_share.astype(float)))
+    peaks = pd.concat(parts, ignore_index=True)
+    true = set(zip(peaks.group[peaks.is_true], peaks.identity[peaks.is_true], strict=True))
+    rows = plan.loc[plan.group.isin(generated), ["identity", "group", "data_share"]].reset_index(drop=True)
     value = [float((group, identity) in true) for group, identity in zip(rows.group, rows.identity, strict=True)]
-    return rows.assign(value=value), places
+    return rows.assign(value=value), peaks
 
 
-def count_alarms(places, groups, confidence=0.95):
+def count_alarms(peaks, groups, confidence=0.95):
     """Count the discoveries that are nobody who stands out, and say how many of all are somebody who does.
 
     Parameters
     ----------
-    places : DataFrame of ``search_square``.
+    places : DataFrame of ``scan_experiment``.
     groups : sequence of str. All GANs that were looked at.
 
     Returns
     -------
-    DataFrame: ``group``, ``statistic``, ``value``, ``low``, ``high``, ``num_gans``. A row "gan" each: its false alarms; a row
+    DataFrame: ``group``, ``statistic``, ``value``, ``low``, ``high``, ``num_generators``. A row "gan" each: its false alarms; a row
     "mean": false alarms a GAN; a row "share": share of the GANs with one or more, with its exact interval (Clopper and Pearson
     1934); and, where there are discoveries, a row "precision": the share of them that is true, a person who was found in several
     places of a GAN counting once.
     """
-    counts = places[places.is_discovery & ~places.is_true].groupby("group").size().reindex(groups, fill_value=0)
+    counts = peaks[peaks.is_alarm & ~peaks.is_true].groupby("group").size().reindex(groups, fill_value=0)
     has_alarm = int((counts > 0).sum())
     interval = stats.binomtest(has_alarm, len(counts)).proportion_ci(confidence, method="exact")
-    rows = [{"group": group, "statistic": "gan", "value": float(count), "num_gans": 1} for group, count in counts.items()]
-    rows.append({"group": "", "statistic": "mean", "value": counts.mean(), "num_gans": len(counts)})
+    rows = [{"group": group, "statistic": "generator", "value": float(count), "num_generators": 1} for group, count in counts.items()]
+    rows.append({"group": "", "statistic": "mean", "value": counts.mean(), "num_generators": len(counts)})
     rows.append({"group": "", "statistic": "share", "value": has_alarm / len(counts), "low": interval.low,
-                 "high": interval.high, "num_gans": len(counts)})  # fmt: skip
-    if places.is_discovery.any():
-        num_true = len(places[places.is_true].drop_duplicates(["group", "identity"]))
+                 "high": interval.high, "num_generators": len(counts)})  # fmt: skip
+    if peaks.is_alarm.any():
+        num_true = len(peaks[peaks.is_true].drop_duplicates(["group", "identity"]))
         precision = num_true / (num_true + counts.sum())
-        rows.append({"group": "", "statistic": "precision", "value": precision, "num_gans": len(counts)})
-    return pd.DataFrame(rows, columns=["group", "statistic", "value", "low", "high", "num_gans"])
+        rows.append({"group": "", "statistic": "precision", "value": precision, "num_generators": len(counts)})
+    return pd.DataFrame(rows, columns=["group", "statistic", "value", "low", "high", "num_generators"])

@@ -29,7 +29,7 @@ tr:nth-child(even) {background: #f6f6f6} .prompt, .anchor-link {display: none} n
 """
 
 
-def write_pages(notebooks, executed, docs, names, left_out=()):
+def write_site(notebooks, executed, docs, names, left_out=()):
     """Write a page for each notebook that was executed, and ``index.html``; pages of an earlier call are replaced.
 
     Parameters

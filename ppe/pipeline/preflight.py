@@ -4,11 +4,11 @@ The index counts photos whose header can be read; how many hold a face shows lat
 """
 
 from ppe.datasets import mark_auxiliary, split_auxiliary
-from ppe.datasets.splits import GROUPS, choose_half
-from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_square
+from ppe.datasets.splits import GROUPS, choose_identities
+from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
 
 
-def check_people(index, dataset, settings, runs, embedders):
+def check_dataset(index, dataset, settings, runs, embedders):
     """Check that a data set has the people and photos that its runs and its embedders need.
 
     Parameters
@@ -39,7 +39,7 @@ def check_people(index, dataset, settings, runs, embedders):
     part = others.identity.map(split_auxiliary(others.identity, settings.seed))
     for name in settings.embedders:
         own = others.identity[part == "embedder"]
-        people = own[choose_half(own, embedders[name].people)].nunique()
+        people = own[choose_identities(own, embedders[name].identities)].nunique()
         if embedders[name].steps and people < 2:
             raise ValueError(
                 f"{dataset} has {people} auxiliary people to train {name} on, and at least 2 are needed: make more people "
@@ -56,24 +56,24 @@ def check_people(index, dataset, settings, runs, embedders):
         )
 
 
-def check_squares(index, dataset, settings, squares):
+def check_experiments(index, dataset, settings, experiments):
     """Check that a data set has the people and photos that its squares need.
 
     Parameters
     ----------
-    index, dataset, settings : as in ``check_people``.
+    index, dataset, settings : as in ``check_dataset``.
     squares : dict of str -> section of params; squares of other data sets are left alone.
 
     Raises
     ------
     ValueError
-        Of ``ppe.overrepresentation.latin_square.split_square``, with the square's name.
+        Of ``ppe.overrepresentation.latin_square.split_experiment``, with the square's name.
     """
     roles = mark_auxiliary(index, **settings.auxiliary.model_dump())
     table = index.assign(role=roles, duplicate_of="")[index.readable]
-    for name, square in squares.items():
-        if square.dataset == dataset:
+    for name, experiment in experiments.items():
+        if experiment.dataset == dataset:
             try:
-                split_square(table, **square.model_dump(include=SPLIT_SETTINGS))
+                split_experiment(table, **experiment.model_dump(include=SPLIT_SETTINGS))
             except ValueError as error:
                 raise ValueError(f"square {name}: {error}") from None

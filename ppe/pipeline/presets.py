@@ -9,12 +9,12 @@ import time
 
 import pandas as pd
 
-from ppe.pipeline.runtime import note_costs
-from ppe.overrepresentation.data_share import ROW_COLUMNS as SQUARE_COLUMNS
-from ppe.evaluation.membership import RUN_COLUMNS
 from ppe.config.params import find_shared, load_params, load_table
 from ppe.config.paths import LAST_WORDS
 from ppe.config.storage import copy_whole
+from ppe.evaluation.membership import RUN_COLUMNS
+from ppe.overrepresentation.data_share import ROW_COLUMNS as EXPERIMENT_COLUMNS
+from ppe.pipeline.runtime import note_costs
 
 SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
 """Errors that ppe raises with a sentence of its own."""
@@ -125,13 +125,13 @@ def run_study(root, name, only=None):
               "committed ones.")
         return
     missing = [f"attack@{run}" for run in params.runs if not has_rows(params, run)]
-    missing += [f"dose@{square}" for square in params.squares if not has_square_rows(params, square)]
+    missing += [f"dose@{experiment}" for experiment in params.experiments if not has_experiment_rows(params, experiment)]
     for stage in missing:
         call("dvc", "repro", stage)
         note_costs(params)
         bring_back(copy, results)
     # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
-    nets = [*map(params.gans_folder, params.runs), *map(params.crowds_folder, params.squares)]
+    nets = [*map(params.generators_folder, params.runs), *map(params.experiment_models_folder, params.experiments)]
     has_nets = all(folder.exists() for folder in nets)
     hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
     call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
@@ -140,8 +140,8 @@ def run_study(root, name, only=None):
 
 def _choose_stage(params, name):
     """The last stage of a run, or a square, of a study."""
-    if name not in {*params.runs, *params.squares}:
-        raise ValueError(f"{name!r} is not one of {[*params.runs, *params.squares]} (studies/{params.study}.yaml: runs, squares)")
+    if name not in {*params.runs, *params.experiments}:
+        raise ValueError(f"{name!r} is not one of {[*params.runs, *params.experiments]} (studies/{params.study}.yaml: runs, squares)")
     return f"attack@{name}" if name in params.runs else f"dose@{name}"
 
 
@@ -195,17 +195,17 @@ def has_rows(params, run):
     return is_ours and all(rows.iloc[0][name] == settings[name] for name in RUN_COLUMNS)
 
 
-def has_square_rows(params, square):
+def has_experiment_rows(params, experiment):
     """Whether the square's rows are there, and of its present settings."""
-    file, settings = params.dose_rows_file(square), params.squares[square].model_dump()
+    file, settings = params.experiment_rows_file(experiment), params.experiments[experiment].model_dump()
     if not file.exists():
         return False
     rows = load_table(file)
-    own = [name for name in SQUARE_COLUMNS if name in settings]
+    own = [name for name in EXPERIMENT_COLUMNS if name in settings]
     if not len(rows) or not set(own) <= set(rows):
         return False  # none, or an older code's
-    doses = {0.0} if settings["kind"] == "none" else set(settings["doses"])
-    return all(rows.iloc[0][name] == settings[name] for name in own) and set(rows.dose.dropna()) == doses
+    data_shares = {0.0} if settings["kind"] == "none" else set(settings["data_shares"])
+    return all(rows.iloc[0][name] == settings[name] for name in own) and set(rows.data_share.dropna()) == data_shares
 
 
 def bring_back(copy, results):

@@ -11,7 +11,7 @@ from ppe.config.params import choose_device, load_params, load_table, save_json,
 
 COLUMNS = ["stage", "run", "seconds", "cores", "device"]
 STAGES = {"faces": "1_faces", "embed": "2_embed", "train": "3_train", "generate": "4_generate", "attack": "5_attack",
-          "crowd": None, "embed-crowd": None, "dose": "8_doses"}  # fmt: skip
+          "background": None, "embed-experiment": None, "data_share": "8_doses"}  # fmt: skip
 """Stage -> its notebook; those without one note their seconds themselves."""
 
 
@@ -23,7 +23,7 @@ def note_seconds(stage, name):
     save_json({"seconds": time.monotonic() - started}, load_params(name).seconds_file(stage, name))
 
 
-def measure_costs(executed, datasets, runs, checkpoints, *, device, squares=(), noted=None, known=None):
+def measure_costs(executed, datasets, runs, checkpoints, *, device, experiments=(), noted=None, known=None):
     """Read the seconds of each stage; those of notebooks that are not here are kept from ``known``.
 
     A training that was stopped, or found finished, takes its notebook (or command) less than it cost. So a training counts at
@@ -45,7 +45,7 @@ def measure_costs(executed, datasets, runs, checkpoints, *, device, squares=(), 
     old = {} if known is None else {(row["stage"], row["run"]): row for row in known.to_dict("records")}
     rows = []
     for stage, book in STAGES.items():
-        names = datasets if stage in ("faces", "embed") else squares if stage in ("crowd", "embed-crowd", "dose") else runs
+        names = datasets if stage in ("faces", "embed") else experiments if stage in ("background", "embed-experiment", "data_share") else runs
         for name in names:
             seconds = _read_duration(executed / f"{book}-{name}.ipynb") if book else (noted or {}).get((stage, name))
             if seconds is not None:
@@ -60,13 +60,13 @@ def measure_costs(executed, datasets, runs, checkpoints, *, device, squares=(), 
 def note_costs(params):
     """Write what the notebooks that were executed here took to ``results/<study>/cost.csv``."""
     file = params.results_folder() / "cost.csv"
-    squares = list(params.squares)
+    experiments = list(params.experiments)
     checkpoints = {("train", run): params.list_checkpoints(run) for run in params.runs}
-    checkpoints |= {("crowd", square): params.list_square_checkpoints(square) for square in squares}
-    files = {(stage, name): params.seconds_file(stage, name) for stage, book in STAGES.items() if not book for name in squares}
+    checkpoints |= {("background", experiment): params.list_experiment_checkpoints(experiment) for experiment in experiments}
+    files = {(stage, name): params.seconds_file(stage, name) for stage, book in STAGES.items() if not book for name in experiments}
     noted = {key: json.loads(path.read_text())["seconds"] for key, path in files.items() if path.is_file()}
     known = load_table(file) if file.exists() else None
-    settings = {"device": choose_device(params.device), "squares": squares, "noted": noted, "known": known}
+    settings = {"device": choose_device(params.device), "experiments": experiments, "noted": noted, "known": known}
     save_table(measure_costs(params.executed_folder(), params.datasets, params.runs, checkpoints, **settings), file)
 
 

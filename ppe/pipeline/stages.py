@@ -1,4 +1,4 @@
-"""What the stages without a notebook do: ``python -m ppe index``, ``train``, ``crowd``, ``embed-crowd`` and ``collect``.
+"""What the stages without a notebook do: ``python -m ppe index``, ``train``, ``background``, ``embed-crowd`` and ``collect``.
 
 Each function imports what it needs itself: a stage depends on what its own command reaches, and on no more.
 """
@@ -11,9 +11,9 @@ from ppe.config.paths import check_member
 
 def index(dataset):
     """Write the table of a data set's photos."""
-    from ppe.datasets import read_index
-    from ppe.pipeline.preflight import check_people, check_squares
     from ppe.config.params import save_table
+    from ppe.datasets import read_index
+    from ppe.pipeline.preflight import check_dataset, check_experiments
 
     params = load_params(dataset)
     file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
@@ -27,61 +27,61 @@ def index(dataset):
     )
     save_table(table, file)
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
-    check_people(table, dataset, settings, params.runs, params.embedders)
-    check_squares(table, dataset, settings, params.squares)
+    check_dataset(table, dataset, settings, params.runs, params.embedders)
+    check_experiments(table, dataset, settings, params.experiments)
 
 
 def train(run):
     """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
-    from ppe.generators.training.groups import list_jobs, train_groups
-    from ppe.datasets.splits import split_people
     from ppe.config.params import choose_device, load_table
+    from ppe.datasets.splits import split_identities
+    from ppe.generators.training.groups import list_jobs, train_groups
 
     params = load_params(run)
     check_member("run", run, params.runs, "params.yaml")
     settings = params.runs[run]
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
     sizes = settings.model_dump(include={"num_identities", "train_photos", "max_train_photos", "query_photos", "seed"})
-    split = split_people(table[table.detected], **sizes)
+    split = split_identities(table[table.detected], **sizes)
     images, members, fingerprint = _gather_training(params, settings, table, split)
     checkpoints = params.checkpoints_folder(run, fingerprint)
-    recipe = {"gan": settings.gan, "settings": params.gans[settings.gan].model_dump(), "kimg": settings.kimg}
+    recipe = {"family": settings.generator, "settings": params.generators[settings.generator].model_dump(), "kimg": settings.kimg}
     jobs = list_jobs(images, settings.seed, checkpoints, run, **recipe, description=params.describe(run))
     train_groups(jobs, choose_device(params.device), run)
 
 
-def crowd(square):
+def background(experiment):
     """Train a square's GANs side by side, as many at a time as there are cores, and draw faces from each."""
     import torch
 
-    from ppe.generators.training.checkpoints import publish_training
-    from ppe.generators.training.groups import list_jobs, train_groups
     from ppe.config.params import choose_device, load_table, save_table
     from ppe.generators.sampling import load_generator, sample_faces, save_faces
-    from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_square
+    from ppe.generators.training.checkpoints import publish_training
+    from ppe.generators.training.groups import list_jobs, train_groups
+    from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
 
-    params = load_params(square)
-    check_member("square", square, params.squares, "params.yaml")
-    settings, device = params.squares[square], choose_device(params.device)
+    params = load_params(experiment)
+    check_member("experiment", experiment, params.experiments, "params.yaml")
+    settings, device = params.experiments[experiment], choose_device(params.device)
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
-    split, plan = split_square(table[table.detected], **settings.model_dump(include=SPLIT_SETTINGS))
+    split, plan = split_experiment(table[table.detected], **settings.model_dump(include=SPLIT_SETTINGS))
     images, members, fingerprint = _gather_training(params, settings, table, split)
-    checkpoints = params.square_checkpoints_folder(square, fingerprint)
-    gan = params.gans[settings.gan].model_dump()
-    recipe = {"gan": settings.gan, "settings": gan, "kimg": settings.kimg, "description": params.describe_square(square)}
-    jobs = list_jobs(images, settings.seed, checkpoints, square, **recipe)
+    checkpoints = params.experiment_checkpoints_folder(experiment, fingerprint)
+    gan = params.generators[settings.generator].model_dump()
+    recipe = {"family": settings.generator, "settings": gan, "kimg": settings.kimg, "description": params.describe_experiment(experiment)}
+    jobs = list_jobs(images, settings.seed, checkpoints, experiment, **recipe)
     at_once = max(2, torch.get_num_threads())  # each process holds torch and a GAN: memory must not grow with the square
     for start in range(0, len(jobs), at_once):
-        train_groups(jobs[start : start + at_once], device, f"{square} {start + 1} to {min(start + at_once, len(jobs))}")
-    for name, content in {"split": split, "doses": plan, "members": members}.items():
-        save_table(content, params.crowds_folder(square) / f"{name}.csv")
-    publish_training(checkpoints, params.crowds_folder(square))
+        train_groups(jobs[start : start + at_once], device, f"{experiment} {start + 1} to {min(start + at_once, len(jobs))}")
+    for name, content in {"split": split, "data_shares": plan, "members": members}.items():
+        save_table(content, params.experiment_models_folder(experiment) / f"{name}.csv")
+    publish_training(checkpoints, params.experiment_models_folder(experiment))
     for group in sorted(images):
-        last = sorted((params.crowds_folder(square) / group).glob("snapshot-*.safetensors"))[-1]
-        generator = load_generator(last, settings.gan, settings.resolution, gan, device)
-        file = params.crowd_faces_folder(square) / f"{group}.npy"
+        last = sorted((params.experiment_models_folder(experiment) / group).glob("snapshot-*.safetensors"))[-1]
+        generator = load_generator(last, settings.generator, settings.resolution, gan, device)
+        file = params.experiment_faces_folder(experiment) / f"{group}.npy"
         save_faces(sample_faces(generator, range(settings.num_generated)), file, settings.num_generated, settings.resolution)
-    print(f"{square}: {len(images)} GANs, {settings.num_photos} photos and {settings.kimg:g} kimg each")
+    print(f"{experiment}: {len(images)} GANs, {settings.num_photos} photos and {settings.kimg:g} kimg each")
 
 
 def _gather_training(params, settings, table, split):
@@ -90,9 +90,9 @@ def _gather_training(params, settings, table, split):
     params, settings : Params, and the run or square of it; table : DataFrame, faces.csv; split : DataFrame, of which the rows
     whose role is train count. Images are uint8 [n, 3, H, H], H the resolution, a row a row of ``members`` of the group.
     """
+    from ppe.config.params import load_array
     from ppe.faces import resize_faces
     from ppe.generators.training.checkpoints import fingerprint
-    from ppe.config.params import load_array
 
     training = split[split.role == "train"]
     row = {image_id: number for number, image_id in enumerate(table.image_id)}
@@ -102,23 +102,23 @@ def _gather_training(params, settings, table, split):
     return images, members, fingerprint(members, images)
 
 
-def embed_crowd(square):
+def embed_experiment(experiment):
     """Embed the faces of a square's GANs with each net of its data set, once for all squares that look at them."""
     import numpy as np
 
+    from ppe.config.params import choose_device, load_array, save_array
     from ppe.embedders import load
     from ppe.embedders.embed import embed_faces
-    from ppe.config.params import choose_device, load_array, save_array
 
-    params = load_params(square)
-    check_member("square", square, params.squares, "params.yaml")
-    dataset = params.squares[square].dataset
-    files = sorted(params.crowd_faces_folder(square).glob("*.npy"))
+    params = load_params(experiment)
+    check_member("experiment", experiment, params.experiments, "params.yaml")
+    dataset = params.experiments[experiment].dataset
+    files = sorted(params.experiment_faces_folder(experiment).glob("*.npy"))
     for name in params.datasets[dataset].embedders:
         net = load(params.embedders[name].net, params.weights_file(name, dataset))
         vectors = [np.asarray(embed_faces(load_array(file), net, device=choose_device(params.device))) for file in files]
-        save_array(np.stack(vectors), params.crowd_embeddings_folder(square) / f"{name}.npy")
-    print(f"{square}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
+        save_array(np.stack(vectors), params.experiment_embeddings_folder(experiment) / f"{name}.npy")
+    print(f"{experiment}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
 
 
 def collect(name=None):
@@ -126,10 +126,10 @@ def collect(name=None):
 
     name : ``tiny`` gathers what the notebooks left in scratch/.
     """
-    from ppe.evaluation.collection import collect_rows, compute_headlines
-    from ppe.pipeline.runtime import note_costs
-    from ppe.overrepresentation.data_share import collect_squares
     from ppe.config.params import load_table, require_file, save_json, save_table
+    from ppe.evaluation.collection import collect_rows, compute_headlines
+    from ppe.overrepresentation.data_share import collect_experiments
+    from ppe.pipeline.runtime import note_costs
 
     params = load_params(name)
     files = {run: params.rows_file(run) for run in params.runs}
@@ -137,12 +137,12 @@ def collect(name=None):
         require_file(params.rows_file(name))
     rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
     _check_rows(rows, params.runs)
-    headlines = compute_headlines(rows, list(params.runs), params.attack.judged_p)
+    headlines = compute_headlines(rows, list(params.runs), params.attack.control_p)
     save_table(rows, params.results_folder() / "attacks.csv")
-    squares = {square: params.dose_rows_file(square) for square in params.squares}
+    experiments = {experiment: params.experiment_rows_file(experiment) for experiment in params.experiments}
     if name == "tiny":  # whoever reads the notebooks in order has not come to 8_doses yet
-        squares = {square: file for square, file in squares.items() if file.exists()}
-    save_table(collect_squares(squares), params.results_folder() / "doses.csv")
+        experiments = {experiment: file for experiment, file in experiments.items() if file.exists()}
+    save_table(collect_experiments(experiments), params.results_folder() / "doses.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
     note_costs(params)
 

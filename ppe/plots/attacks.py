@@ -11,38 +11,38 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ppe.plots.figures import MEMBER, OTHER, plot_faces
 
 MEMBERSHIP_NAMES = {
-    "identity": "unseen photos of members",
-    "image": "training photos themselves",
-    "photo_given_person": "which photos of one person",
+    "identity_membership": "unseen photos of members",
+    "image_membership": "training photos themselves",
+    "photo_given_identity": "which photos of one person",
 }
-MEMBERSHIP_COLOURS = {"identity": MEMBER, "image": "#CC79A7", "photo_given_person": "#009E73"}
+MEMBERSHIP_COLOURS = {"identity_membership": MEMBER, "image_membership": "#CC79A7", "photo_given_identity": "#009E73"}
 CONTROL_NAMES = {
     "none": "the attack",
-    "disjoint": "control: GAN c, who saw other people",
+    "negative_control": "control: GAN c, who saw other people",
     "untrained": "control: untrained generators",
-    "copy_machine": "ceiling: training photos as generated",
-    "identity_twin": "ceiling: their other unseen photos as generated",
+    "memorisation_ceiling": "ceiling: training photos as generated",
+    "held_out_ceiling": "ceiling: their other unseen photos as generated",
 }
 CONTROL_STYLES = {
-    "disjoint": {"color": "#666666", "linewidth": 0.9},
+    "negative_control": {"color": "#666666", "linewidth": 0.9},
     "untrained": {"color": "#BBBBBB", "linewidth": 0.9},
-    "copy_machine": {"color": "#009E73", "linewidth": 0.9},
-    "identity_twin": {"color": "#009E73", "linewidth": 0.9, "linestyle": "--"},
+    "memorisation_ceiling": {"color": "#009E73", "linewidth": 0.9},
+    "held_out_ceiling": {"color": "#009E73", "linewidth": 0.9, "linestyle": "--"},
 }
 
 
 def plot_scores(queries, title, xlabel="score: cosine to the nearest generated face"):
     """Scores of members and non-members, a panel a half; ``queries``: half, is_member, score."""
-    halves, edges = sorted(queries.half.unique()), np.histogram_bin_edges(queries.score, 24)
-    figure, axes = plt.subplots(1, len(halves), figsize=(4.8 * len(halves), 3), squeeze=False, sharex=True)
-    for axis, half in zip(axes.flat, halves, strict=True):
-        part = queries[queries.half == half]
+    member_groups, edges = sorted(queries.member_group.unique()), np.histogram_bin_edges(queries.score, 24)
+    figure, axes = plt.subplots(1, len(member_groups), figsize=(4.8 * len(member_groups), 3), squeeze=False, sharex=True)
+    for axis, member_group in zip(axes.flat, member_groups, strict=True):
+        part = queries[queries.member_group == member_group]
         data = part.assign(person=np.where(part.is_member, "member", "non-member"))
         sns.histplot(
             data, x="score", hue="person", hue_order=["member", "non-member"], palette=[MEMBER, OTHER],
             bins=edges, stat="density", common_norm=False, element="step", alpha=0.35, ax=axis,
         )  # fmt: skip
-        axis.set(title=f"{title}: GAN {half}", xlabel=xlabel, ylabel="density")
+        axis.set(title=f"{title}: GAN {member_group}", xlabel=xlabel, ylabel="density")
         axis.get_legend().set_title("")
     return figure
 
@@ -64,10 +64,10 @@ def plot_roc(curves, title="", resolved=None):
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
     colours = dict(zip(curves.run.unique(), plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     for axis in axes:
-        for (run, control, half), roc in curves.groupby(["run", "control", "half"], sort=False):
+        for (run, control, member_group), roc in curves.groupby(["run", "control", "member_group"], sort=False):
             is_attack = control == "none"
-            style = {"color": colours[run], "linestyle": "-" if half == "a" else "--"} if is_attack else CONTROL_STYLES[control]
-            label = f"{run}, GAN {half}" if is_attack else CONTROL_NAMES[control]
+            style = {"color": colours[run], "linestyle": "-" if member_group == "a" else "--"} if is_attack else CONTROL_STYLES[control]
+            label = f"{run}, GAN {member_group}" if is_attack else CONTROL_NAMES[control]
             axis.step(roc.fpr, roc.tpr, where="post", label=label, **style, zorder=3 if is_attack else 2)
         axis.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="chance")
         axis.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -110,8 +110,8 @@ def plot_intervals(rows, names, title="", colours=MEMBER, legend=None):
 
 def plot_controls(rows, title=""):
     """The identity attack, its controls and its ceilings, per half and pooled: AUC rows of one run and one embedder."""
-    colours = {"none": MEMBER, "disjoint": "#666666", "untrained": "#999999"}
-    names = [CONTROL_NAMES[r.control] + ("" if r.half == "pooled" else f", half {r.half}") for r in rows.itertuples()]
+    colours = {"none": MEMBER, "negative_control": "#666666", "untrained": "#999999"}
+    names = [CONTROL_NAMES[r.control] + ("" if r.member_group == "pooled" else f", half {r.member_group}") for r in rows.itertuples()]
     return plot_intervals(rows, names, title, [colours.get(control, "#009E73") for control in rows.control])
 
 
@@ -121,20 +121,20 @@ def plot_memberships(rows, title=""):
     Attacks that use no embedder stand in the first panel.
     """
     rows = rows.assign(order=rows.membership.map(list(MEMBERSHIP_NAMES).index), key=[_name_attack(r) for r in rows.itertuples()])
-    place = {key: number for number, key in enumerate(dict.fromkeys(rows.key))}
+    peak = {key: number for number, key in enumerate(dict.fromkeys(rows.key))}
     embedders = [name for name in dict.fromkeys(rows.embedder) if name]
     figure, axes = plt.subplots(
-        1, len(embedders), figsize=(3 + 3.6 * len(embedders), 0.4 * len(place) + 1.2), sharey=True, sharex=True, squeeze=False
+        1, len(embedders), figsize=(3 + 3.6 * len(embedders), 0.4 * len(peak) + 1.2), sharey=True, sharex=True, squeeze=False
     )
     panel = dict(zip([*embedders, ""], [*axes.flat, axes.flat[0]], strict=True))
     for row in rows.itertuples():
-        y, colour, axis = place[row.key] + 0.24 * (row.order - 1), MEMBERSHIP_COLOURS[row.membership], panel[row.embedder]
+        y, colour, axis = peak[row.key] + 0.24 * (row.order - 1), MEMBERSHIP_COLOURS[row.membership], panel[row.embedder]
         if np.isfinite(row.low):
             axis.plot([row.low, row.high], [y, y], color=colour, linewidth=2.5, alpha=0.4, solid_capstyle="butt")
         axis.plot(row.value, y, "o", color=colour, markersize=4.5, label=MEMBERSHIP_NAMES[row.membership])
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
-        axis.set_yticks(range(len(place)), list(place), fontsize=8)
+        axis.set_yticks(range(len(peak)), list(peak), fontsize=8)
         left = min(0.3, rows[["value", "low"]].min(axis=None) - 0.03)
         axis.set(title=embedder, xlabel="AUC (0.5, dotted, is chance)", xlim=(left, 1.02))
     axes.flat[0].invert_yaxis()
@@ -164,7 +164,7 @@ def plot_growth(rows, column, xlabel, title="", is_log=False, notes=None):
     return figure
 
 
-def plot_progress(rows, title=""):
+def plot_training_curve(rows, title=""):
     """A GAN over its training: AUC with its interval, what it remembers, and how many people its faces are nearest to.
 
     rows : DataFrame of ``ppe.evaluation.training_curve.judge_snapshot``, half ``pooled``, with a column kimg.
@@ -183,7 +183,7 @@ def plot_progress(rows, title=""):
     axes[1].axhline(0, color="black", linestyle=":", linewidth=1)
     axes[1].set(title="Memory, against the untrained net", ylabel="gap of kernel distances")
     axes[1].legend(fontsize=8)
-    people = rows[rows.metric == "effective_people"].sort_values("kimg")
+    people = rows[rows.metric == "effective_identities"].sort_values("kimg")
     axes[2].plot(people.kimg, people.value, "o-", color="#666666")
     axes[2].set(title="Whom the faces are nearest to", ylabel="effective number of people", ylim=(0, None))
     for axis in axes:
@@ -195,9 +195,9 @@ def plot_progress(rows, title=""):
 def plot_sizes(rows):
     """AUC against the number of people in the training set: identity and image membership, photo level, pooled."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 3.6), sharey=True)
-    for axis, membership in zip(axes, ("identity", "image"), strict=True):
+    for axis, membership in zip(axes, ("identity_membership", "image_membership"), strict=True):
         part = rows[rows.membership == membership]
-        for k, ((gan, embedder, attack), table) in enumerate(part.groupby(["gan", "embedder", "attack"], sort=False)):
+        for k, ((gan, embedder, attack), table) in enumerate(part.groupby(["generator", "embedder", "attack"], sort=False)):
             shift = 1 + 0.03 * (k - 0.5)
             table = table.sort_values(["num_identities", "seed"])
             x = table.num_identities * shift * (1 + 0.02 * table.groupby("num_identities").cumcount())  # seeds side by side
@@ -219,8 +219,8 @@ def plot_sizes(rows):
 
 
 def _name_attack(row):
-    reference = {"gan": ", against GAN c", "real": ", against real faces"}.get(row.reference, "")
-    return row.attack.replace("_", " ") + reference
+    calibration = {"reference_generator": ", against the reference generator", "cohort": ", against the cohort"}.get(row.calibration, "")
+    return row.attack.replace("_", " ") + calibration
 
 
 def tabulate_auc(rows):
@@ -228,16 +228,16 @@ def tabulate_auc(rows):
     interval = [
         f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else f"{r.value:.2f}" for r in rows.itertuples()
     ]
-    table = rows[["attack", "embedder", "membership", "level", "aggregate", "control", "half"]].assign(auc=interval)
+    table = rows[["attack", "embedder", "membership", "level", "aggregate", "control", "member_group"]].assign(auc=interval)
     return table.assign(p_value=rows.p_value.map("{:.4f}".format), people=rows.num_members).reset_index(drop=True)
 
 
-def show_verdict(failed, p_value, judged_p, is_sound=True):
+def show_verdict(failed, p_value, control_p, is_sound=True):
     """The judged control in a sentence, red where it failed, grey where no face net is good enough for a verdict.
 
     A failed control is red also where the net is weak: it is the worse news.
     """
-    numbers = f"(p = {p_value:.3f}; the control fails below {judged_p})"
+    numbers = f"(p = {p_value:.3f}; the control fails below {control_p})"
     if failed:
         colour, text = "#B00020", "Control FAILED: GAN c, who saw nobody of either half, tells the halves apart"
         numbers += ". This run's numbers are no evidence of a leak"

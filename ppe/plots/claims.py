@@ -42,10 +42,10 @@ def plot_rocs(curves, resolved):
         pair = [axes[2 * (number // PANELS) + line, number % PANELS] for line in (0, 1)]
         for axis in pair:
             axis.set_visible(True)
-            for (control, half), roc in curves[curves.run == run].groupby(["control", "half"], sort=False):
+            for (control, member_group), roc in curves[curves.run == run].groupby(["control", "member_group"], sort=False):
                 is_attack = control == "none"
-                label = f"the attack, GAN {half}" if is_attack else CONTROL_NAMES[control]
-                style = ATTACK_STYLES[half] if is_attack else CONTROL_STYLES[control]
+                label = f"the attack, GAN {member_group}" if is_attack else CONTROL_NAMES[control]
+                style = ATTACK_STYLES[member_group] if is_attack else CONTROL_STYLES[control]
                 axis.step(roc.fpr, roc.tpr, where="post", label=label, **style, zorder=3 if is_attack else 2)
             chance = np.geomspace(LOWEST_RATE, 1, 50)
             axis.plot(chance, chance, color="black", linestyle=":", linewidth=1, label="chance")
@@ -100,12 +100,12 @@ def _name_evidence(row):
     if row.claim == "C4":
         end = ": a GAN that copies" if row.measure.endswith("ceiling") else ""
         note = " (exploratory)" if "exploratory" in row.reason else ""
-        return f"{row.dataset} {row.gan} {row.resolution} px: {row.comparison}, people tested: {row.people}{end}{note}"
+        return f"{row.dataset} {row.generator} {row.resolution} px: {row.comparison}, people tested: {row.people}{end}{note}"
     if row.reason == "one of several seeds":
         return row.runs.replace(" ", " against ")
     num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
     seeds = f", mean of {num_seeds} seeds" if num_seeds > 1 else ""
-    return f"{row.dataset} {row.gan} {row.resolution} px: {row.people} people x {row.photos} photos, {row.kimg} kimg{seeds}"
+    return f"{row.dataset} {row.generator} {row.resolution} px: {row.people} people x {row.photos} photos, {row.kimg} kimg{seeds}"
 
 
 def plot_sweeps(sweeps):
@@ -120,8 +120,8 @@ def plot_sweeps(sweeps):
         for k, (line, table) in enumerate(part.groupby("line", sort=False)):
             shift = 1 + 0.03 * k
             reach = np.nan_to_num(np.stack([table.value - table.low, table.high - table.value])).clip(0)
-            places = table.x * shift * (1 + 0.02 * table.groupby("x").cumcount())  # bars of seeds side by side
-            points = axis.errorbar(places, table.value, yerr=reach, fmt="o", capsize=3, label=line)
+            peaks = table.x * shift * (1 + 0.02 * table.groupby("x").cumcount())  # bars of seeds side by side
+            points = axis.errorbar(peaks, table.value, yerr=reach, fmt="o", capsize=3, label=line)
             means = table.groupby("x").value.mean()
             axis.plot(means.index * shift, means, color=points[0].get_color(), linewidth=1)
         axis.axhline(0.5, color="black", linestyle=":", linewidth=1)

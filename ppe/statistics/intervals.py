@@ -7,53 +7,53 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
-from ppe.statistics.resampling import arrange_people, count_people, permute_people, resample_people
+from ppe.statistics.resampling import arrange_identities, count_identities, permute_identities, resample_identities
 
-MIN_PEOPLE = 10  # people a side; below, an interval is (nan, nan) and only several seeds tell more
+MIN_IDENTITIES = 10  # people a side; below, an interval is (nan, nan) and only several seeds tell more
 MIN_CEILING = 0.55  # AUC; under a lower ceiling there is next to nothing to have a share of
 NO_SPREAD = 1e-12  # what rounding leaves of a difference of metrics that is 0
 
 
-def compare_halves(queries, metrics=("auc",), *, pooled=True, num_resamples=2000, num_permutations=2000, seed=0):
+def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=2000, num_permutations=2000, seed=0):
     """Judge an attack on each half and pooled: the rows that a run adds to the study's table.
 
     Parameters
     ----------
-    queries : DataFrame. ``half``, ``identity``, ``is_member`` (bool), ``score`` (large = member).
+    queries : DataFrame. ``member_group``, ``identity``, ``is_member`` (bool), ``score`` (large = member).
     metrics : sequence of str. Names of ``METRICS``.
     pooled : bool
         False leaves the pooled row out: where one generator scores both halves (the disjoint control) the second half
         mirrors the first, and their mean is 0.5 whatever the generator does.
-    num_resamples, num_permutations, seed : as in ``bootstrap_people`` and ``permute_people``.
+    num_resamples, num_permutations, seed : as in ``bootstrap_identities`` and ``permute_identities``.
 
     Returns
     -------
     table : DataFrame
-        For each half, then ``pooled``, a row a metric: ``half``, ``metric``, ``value``, ``low``, ``high``, ``p_value``
+        For each half, then ``pooled``, a row a metric: ``member_group``, ``metric``, ``value``, ``low``, ``high``, ``p_value``
         (of the AUC, else NaN), ``num_members``, ``num_non_members``, as the two functions return them.
 
     Raises
     ------
     ValueError
-        As ``resample_people``.
+        As ``resample_identities``.
     """
-    parts = list(queries.groupby("half", sort=True))
+    parts = list(queries.groupby("member_group", sort=True))
     if pooled and len(parts) > 1:
         parts.append(("pooled", queries))
     rows = []
-    for half, part in parts:
+    for member_group, part in parts:
         for metric in metrics:
-            interval = bootstrap_people(part, metric, num_resamples=num_resamples, seed=seed)
-            row = {"half": half, **interval, "p_value": np.nan}
+            interval = bootstrap_identities(part, metric, num_resamples=num_resamples, seed=seed)
+            row = {"member_group": member_group, **interval, "p_value": np.nan}
             if metric == "auc":
-                row["p_value"] = permute_people(part, num_permutations=num_permutations, seed=seed)["p_value"]
+                row["p_value"] = permute_identities(part, num_permutations=num_permutations, seed=seed)["p_value"]
             rows.append(row)
     return pd.DataFrame(
-        rows, columns=["half", "metric", "value", "low", "high", "p_value", "num_members", "num_non_members"]
+        rows, columns=["member_group", "metric", "value", "low", "high", "p_value", "num_members", "num_non_members"]
     )
 
 
-def bootstrap_people(queries, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
+def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
     """Compute a metric, pooled over the halves in ``queries``, and its interval by bootstrap over people.
 
     The interval is symmetric on the logit scale: logit(value) +- t * s / (value * (1 - value)), where s is the standard
@@ -66,7 +66,7 @@ def bootstrap_people(queries, metric="auc", *, num_resamples=2000, confidence=0.
 
     Parameters
     ----------
-    queries, metric, num_resamples, seed : as in ``resample_people``.
+    queries, metric, num_resamples, seed : as in ``resample_identities``.
     confidence : float, in (0, 1).
 
     Returns
@@ -79,23 +79,23 @@ def bootstrap_people(queries, metric="auc", *, num_resamples=2000, confidence=0.
     Raises
     ------
     ValueError
-        As ``resample_people``.
+        As ``resample_identities``.
     """
-    value, samples = resample_people(queries, metric, num_resamples=num_resamples, seed=seed)
-    halves, group = arrange_people(queries)
-    num_people, scale, quantile = _measure_groups(group, confidence)
+    value, samples = resample_identities(queries, metric, num_resamples=num_resamples, seed=seed)
+    member_groups, group = arrange_identities(queries)
+    num_identities, scale, quantile = _measure_groups(group, confidence)
     low = high = np.nan
     is_at_end = min(value, 1 - value) < NO_SPREAD
-    if num_people >= MIN_PEOPLE and is_at_end and metric != "average_precision":
-        bound = (1 - confidence) ** (1 / num_people)
+    if num_identities >= MIN_IDENTITIES and is_at_end and metric != "average_precision":
+        bound = (1 - confidence) ** (1 / num_identities)
         low, high = (bound, 1.0) if value > 0.5 else (0.0, 1 - bound)
-    elif num_people >= MIN_PEOPLE and not is_at_end and num_resamples > 1 and np.std(samples) > NO_SPREAD:
+    elif num_identities >= MIN_IDENTITIES and not is_at_end and num_resamples > 1 and np.std(samples) > NO_SPREAD:
         reach = quantile * scale * np.std(samples, ddof=1) / (value * (1 - value))
         low, high = expit(logit(value) - reach), expit(logit(value) + reach)
-    return {"metric": metric, "value": value, "low": float(low), "high": float(high), **count_people(halves)}
+    return {"metric": metric, "value": value, "low": float(low), "high": float(high), **count_identities(member_groups)}
 
 
-def compare_sizes(first, second, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
+def compare_runs(first, second, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
     """Compute the interval of the difference between two runs on different people, say of two sizes.
 
     Each run's own bootstrap interval is combined with the other's by the squares of their arms (MOVER, Zou and Donner
@@ -105,8 +105,8 @@ def compare_sizes(first, second, metric="auc", *, num_resamples=2000, confidence
 
     Parameters
     ----------
-    first, second : DataFrame. Queries of the two runs, as in ``resample_people``.
-    metric, num_resamples, confidence, seed : as in ``bootstrap_people``.
+    first, second : DataFrame. Queries of the two runs, as in ``resample_identities``.
+    metric, num_resamples, confidence, seed : as in ``bootstrap_identities``.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def compare_sizes(first, second, metric="auc", *, num_resamples=2000, confidence
     Raises
     ------
     ValueError
-        As ``resample_people``.
+        As ``resample_identities``.
     """
     settings = {"num_resamples": num_resamples, "seed": seed}
     one, two = (_bound_arms(queries, metric, confidence, settings) for queries in (first, second))
@@ -134,36 +134,36 @@ def compare_attacks(first, second, metric="auc", *, num_resamples=2000, confiden
     Parameters
     ----------
     first, second : DataFrame
-        Queries as in ``resample_people``, alike row by row but for ``score``.
-    metric, num_resamples, confidence, seed : as in ``bootstrap_people``.
+        Queries as in ``resample_identities``, alike row by row but for ``score``.
+    metric, num_resamples, confidence, seed : as in ``bootstrap_identities``.
 
     Returns
     -------
     row : dict
         ``metric`` (with ``_difference``), ``value``: first minus second; ``low``, ``high``: value +- t * s as in
-        ``bootstrap_people`` but on the plain scale (NaN below 10 people a side and where no resample changes the
+        ``bootstrap_identities`` but on the plain scale (NaN below 10 people a side and where no resample changes the
         difference), ``num_members``, ``num_non_members`` (people).
 
     Raises
     ------
     ValueError
-        As ``resample_people``, or if the two are not on the same queries.
+        As ``resample_identities``, or if the two are not on the same queries.
     """
-    halves, group = arrange_people(first)
-    for name in ("half", "identity", "is_member"):
+    member_groups, group = arrange_identities(first)
+    for name in ("member_group", "identity", "is_member"):
         if list(first[name]) != list(second[name]):
             raise ValueError(f"the two attacks differ in the column {name!r}: score the same queries in the same order")
     (value_1, samples_1), (value_2, samples_2) = (
-        resample_people(queries, metric, num_resamples=num_resamples, seed=seed) for queries in (first, second)
+        resample_identities(queries, metric, num_resamples=num_resamples, seed=seed) for queries in (first, second)
     )
-    num_people, scale, quantile = _measure_groups(group, confidence)
+    num_identities, scale, quantile = _measure_groups(group, confidence)
     value, samples = value_1 - value_2, samples_1 - samples_2
     low = high = np.nan
-    if num_people >= MIN_PEOPLE and num_resamples > 1 and np.std(samples) > NO_SPREAD:
+    if num_identities >= MIN_IDENTITIES and num_resamples > 1 and np.std(samples) > NO_SPREAD:
         reach = quantile * scale * np.std(samples, ddof=1)
         low, high = max(-1.0, value - reach), min(1.0, value + reach)
     row = {"metric": f"{metric}_difference", "value": value, "low": float(low), "high": float(high)}
-    return {**row, **count_people(halves)}
+    return {**row, **count_identities(member_groups)}
 
 
 def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, seed=0):
@@ -173,7 +173,7 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
     ----------
     queries, ceiling : DataFrame
         As in ``compare_attacks``: the attack, and the same photos held against what gives their people away at best.
-    num_resamples, confidence, seed : as in ``bootstrap_people``.
+    num_resamples, confidence, seed : as in ``bootstrap_identities``.
 
     Returns
     -------
@@ -189,12 +189,12 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
     """
     row = compare_attacks(queries, ceiling, num_resamples=0, seed=seed)
     (value_1, samples_1), (value_2, samples_2) = (
-        resample_people(table, num_resamples=num_resamples, seed=seed) for table in (queries, ceiling)
+        resample_identities(table, num_resamples=num_resamples, seed=seed) for table in (queries, ceiling)
     )
-    num_people, scale, quantile = _measure_groups(arrange_people(queries)[1], confidence)
+    num_identities, scale, quantile = _measure_groups(arrange_identities(queries)[1], confidence)
     value = (value_1 - 0.5) / (value_2 - 0.5) if value_2 >= MIN_CEILING else np.nan
     low = high = np.nan
-    if num_people >= MIN_PEOPLE and num_resamples > 1 and np.isfinite(value) and samples_2.min() > 0.5:
+    if num_identities >= MIN_IDENTITIES and num_resamples > 1 and np.isfinite(value) and samples_2.min() > 0.5:
         reach = quantile * scale * np.std((samples_1 - 0.5) / (samples_2 - 0.5), ddof=1)
         low, high = value - reach, value + reach
     return {**row, "metric": "leak_share", "value": float(value), "low": float(low), "high": float(high)}
@@ -208,7 +208,7 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=
 
     Parameters
     ----------
-    queries : DataFrame as in ``permute_people``, one group of people a half.
+    queries : DataFrame as in ``permute_identities``, one group of people a half.
     num_shuffles : int. Tables with shuffled labels.
     num_permutations, num_resamples, seed : of the test and of the interval of each.
     level : float. The p-value up to which a table counts as found; the interval leaves out as much.
@@ -220,16 +220,16 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=
         people a side); ``value``, about ``level`` if sound; ``low``, ``high``: what that many shuffles resolve (Clopper
         and Pearson), not an interval over people; ``num_members``, ``num_non_members`` (people).
     """
-    halves, _ = arrange_people(queries)
+    member_groups, _ = arrange_identities(queries)
     people = queries["identity"].unique()
-    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["half"].reindex(people)
+    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["member_group"].reindex(people)
     rng = np.random.default_rng([seed, 1])
     found, missed = [], []
     for number in range(num_shuffles):
         label = dict(zip(people, rng.permutation(group.to_numpy()), strict=True))
-        shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["half"])
-        found.append(permute_people(shuffled, num_permutations=num_permutations, seed=number)["p_value"] <= level)
-        row = bootstrap_people(shuffled, num_resamples=num_resamples, confidence=1 - level, seed=number)
+        shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["member_group"])
+        found.append(permute_identities(shuffled, num_permutations=num_permutations, seed=number)["p_value"] <= level)
+        row = bootstrap_identities(shuffled, num_resamples=num_resamples, confidence=1 - level, seed=number)
         missed.append(np.nan if np.isnan(row["low"]) else not row["low"] <= 0.5 <= row["high"])
     rows = []
     for metric, hits in (("permuted_share", found), ("permuted_misses", missed)):
@@ -237,15 +237,15 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=
         if np.isfinite(row["value"]):
             interval = stats.binomtest(int(np.sum(hits)), num_shuffles).proportion_ci(0.95)
             row |= {"low": float(interval.low), "high": float(interval.high)}
-        rows.append({**row, **count_people(halves)})
+        rows.append({**row, **count_identities(member_groups)})
     return rows
 
 
 def _bound_arms(queries, metric, confidence, settings):
-    """``bootstrap_people``, with the bound at an end such that a two-sided interval may be built of it."""
-    row = bootstrap_people(queries, metric, confidence=confidence, **settings)
+    """``bootstrap_identities``, with the bound at an end such that a two-sided interval may be built of it."""
+    row = bootstrap_identities(queries, metric, confidence=confidence, **settings)
     if min(row["value"], 1 - row["value"]) < NO_SPREAD:
-        row = bootstrap_people(queries, metric, confidence=(1 + confidence) / 2, **settings)
+        row = bootstrap_identities(queries, metric, confidence=(1 + confidence) / 2, **settings)
     return row
 
 
@@ -254,6 +254,6 @@ def _measure_groups(group, confidence):
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} is not between 0 and 1")
     sizes = np.bincount(group)
-    num_people = int(sizes.min())
-    free = max(1, num_people - 1)
-    return num_people, np.sqrt(num_people / free), stats.t.ppf((1 + confidence) / 2, len(sizes) * free)
+    num_identities = int(sizes.min())
+    free = max(1, num_identities - 1)
+    return num_identities, np.sqrt(num_identities / free), stats.t.ppf((1 + confidence) / 2, len(sizes) * free)

@@ -60,7 +60,7 @@ def compute_roc(score, is_member):
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": threshold})
 
 
-def compute_tpr_at_fpr(score, is_member, fpr, num_non_member_people):
+def compute_tpr_at_fpr(score, is_member, fpr, num_non_member_identities):
     """Compute the largest TPR of a threshold whose FPR is at most ``fpr``; never interpolated.
 
     Members that share their score with a non-member are found only at a threshold that lets that non-member in too.
@@ -69,12 +69,12 @@ def compute_tpr_at_fpr(score, is_member, fpr, num_non_member_people):
     ----------
     score, is_member : as in ``compute_auc``.
     fpr : float, in (0, 1).
-    num_non_member_people : int
+    num_non_member_identities : int
         Distinct people among the non-members; n people resolve 1 / n, however many photos they have.
 
     Returns
     -------
-    tpr : float, in [0, 1]; ``fpr`` is chance. NaN where ``fpr`` < 1 / ``num_non_member_people`` or a class is empty.
+    tpr : float, in [0, 1]; ``fpr`` is chance. NaN where ``fpr`` < 1 / ``num_non_member_identities`` or a class is empty.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def compute_tpr_at_fpr(score, is_member, fpr, num_non_member_people):
     if not 0 < fpr < 1:
         raise ValueError(f"fpr={fpr} is not between 0 and 1")
     roc = compute_roc(score, is_member)
-    if roc.empty or num_non_member_people < 1 or fpr < 1 / num_non_member_people:
+    if roc.empty or num_non_member_identities < 1 or fpr < 1 / num_non_member_identities:
         return np.nan
     return float(roc.loc[roc["fpr"] <= fpr, "tpr"].max())
 

@@ -1,6 +1,6 @@
 """Draws of people, never of photos: bootstrap samples and permutation p-values of how an attack is judged.
 
-What is judged is a table ``queries``, one row a score: ``half`` (which GAN gave the score), ``identity``, ``is_member``
+What is judged is a table ``queries``, one row a score: ``member_group`` (which GAN gave the score), ``identity``, ``is_member``
 (in that GAN's training set) and ``score`` (large = member). A person of group a is a member for GAN a and a non-member
 for GAN b, so each person carries both roles and both GANs are resampled together. Scores of two GANs are never compared
 with one another: *pooled* is the mean of the two halves' values. Tables of one half, and tables of one row a person
@@ -18,14 +18,14 @@ from scipy import stats
 from ppe.statistics.metrics import FPR_OF, METRICS, check_scores
 
 
-def resample_people(queries, metric="auc", *, num_resamples=2000, seed=0):
+def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0):
     """Draw people with replacement, a group at a time, and compute the metric of each draw: its mean over the halves.
 
     The draws depend on the people, their groups and the seed alone: two attacks on the same people are resampled alike.
 
     Parameters
     ----------
-    queries : DataFrame. ``half``, ``identity``, ``is_member`` (bool), ``score`` (large = member).
+    queries : DataFrame. ``member_group``, ``identity``, ``is_member`` (bool), ``score`` (large = member).
     metric : str. One of ``METRICS``.
     num_resamples, seed : int
 
@@ -42,16 +42,16 @@ def resample_people(queries, metric="auc", *, num_resamples=2000, seed=0):
     """
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is not one of {list(METRICS)}")
-    halves, group = arrange_people(queries)
+    member_groups, group = arrange_identities(queries)
     rng = np.random.default_rng(seed)
     counts = np.ones((1 + num_resamples, len(group)))  # row 0: everybody once
     for people in (np.flatnonzero(group == g) for g in range(group.max() + 1)):
         counts[1:, people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), num_resamples)
-    values = np.mean([_weigh_half(*half, counts, metric) for half in halves], axis=0)
+    values = np.mean([_weigh_half(*member_group, counts, metric) for member_group in member_groups], axis=0)
     return float(values[0]), values[1:]
 
 
-def permute_people(queries, *, num_permutations=2000, seed=0):
+def permute_identities(queries, *, num_permutations=2000, seed=0):
     """Test that the AUC, pooled over the halves in ``queries``, is larger than chance, by reassigning people to groups.
 
     Group labels are shuffled over whole people: each keeps its scores under every GAN, and its role in all halves
@@ -60,7 +60,7 @@ def permute_people(queries, *, num_permutations=2000, seed=0):
 
     Parameters
     ----------
-    queries : as in ``resample_people``.
+    queries : as in ``resample_identities``.
     num_permutations, seed : int
 
     Returns
@@ -73,59 +73,59 @@ def permute_people(queries, *, num_permutations=2000, seed=0):
     Raises
     ------
     ValueError
-        As ``resample_people``.
+        As ``resample_identities``.
     """
-    halves, group = arrange_people(queries)
+    member_groups, group = arrange_identities(queries)
     rng = np.random.default_rng(seed)
-    if _has_both_roles(halves):
-        values = np.mean([_permute_own(*half, num_permutations, rng) for half in halves], axis=0)
+    if _has_both_roles(member_groups):
+        values = np.mean([_permute_own(*member_group, num_permutations, rng) for member_group in member_groups], axis=0)
     else:
-        values = _permute_groups(halves, group, num_permutations, rng)
+        values = _permute_groups(member_groups, group, num_permutations, rng)
     reached = np.sum(values[1:] >= values[0] - 1e-9)  # equal but for rounding counts as reached
     p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(values[0]) else np.nan
-    return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_people(halves)}
+    return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_identities(member_groups)}
 
 
-def arrange_people(queries):
+def arrange_identities(queries):
     """Check ``queries``; return one (score, person number, is_member) a half, and each person's group number [P]."""
-    columns = ["half", "identity", "is_member", "score"]
+    columns = ["member_group", "identity", "is_member", "score"]
     if missing := [name for name in columns if name not in queries]:
         raise ValueError(f"queries have no column {missing}; {columns} are needed")
     check_scores(queries["score"], queries["is_member"])
     person, _ = pd.factorize(queries["identity"], sort=True)
     if len(person) == 0 or person.min() < 0:
         raise ValueError("queries are empty or have a row without an identity; each row needs one")
-    half, names = pd.factorize(queries["half"], sort=True)
+    member_group, names = pd.factorize(queries["member_group"], sort=True)
     score, is_member = queries["score"].to_numpy(np.float64), queries["is_member"].to_numpy(bool)
 
     # People of one group have the same roles: a is member for GAN a and non-member for GAN b, b the other way round.
     roles = np.zeros((person.max() + 1, len(names), 2), dtype=bool)
-    roles[person, half, is_member.astype(int)] = True
+    roles[person, member_group, is_member.astype(int)] = True
     kinds, group = np.unique(roles.reshape(len(roles), -1), axis=0, return_inverse=True)
     if len(kinds) > 2:
         raise ValueError(f"people have {len(kinds)} different sets of roles in the halves, but two groups have at most "
                          "2: score everybody in both halves")
-    halves = [(score[half == h], person[half == h], is_member[half == h]) for h in range(len(names))]
-    return halves, pd.factorize(group.reshape(-1))[0]  # the first person's group is 0, whichever role it has
+    member_groups = [(score[member_group == h], person[member_group == h], is_member[member_group == h]) for h in range(len(names))]
+    return member_groups, pd.factorize(group.reshape(-1))[0]  # the first person's group is 0, whichever role it has
 
 
-def count_people(halves):
+def count_identities(member_groups):
     """People on either side, of the half that has fewest."""
-    members = [len(np.unique(person[is_member])) for _, person, is_member in halves]
-    non_members = [len(np.unique(person[~is_member])) for _, person, is_member in halves]
+    members = [len(np.unique(person[is_member])) for _, person, is_member in member_groups]
+    non_members = [len(np.unique(person[~is_member])) for _, person, is_member in member_groups]
     return {"num_members": min(members), "num_non_members": min(non_members)}
 
 
-def _permute_groups(halves, group, num_permutations, rng):
+def _permute_groups(member_groups, group, num_permutations, rng):
     """AUC, mean over the halves, of the people as they are (row 0) and under shuffled group labels."""
     order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
     order[0] = np.arange(len(group))
     values = np.zeros(1 + num_permutations)
-    for score, person, is_member in halves:
+    for score, person, is_member in member_groups:
         role = np.zeros(len(group))
         role[person[is_member]] = 1
         everybody = np.ones(len(score), dtype=bool)
-        values += _weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(halves)
+        values += _weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(member_groups)
     return values
 
 
@@ -146,8 +146,8 @@ def _permute_own(score, person, is_member, num_permutations, rng):
 
 def _weigh_half(score, person, is_member, counts, metric):
     """Compute the metric where person p stands ``counts[r, p]`` times: [R]."""
-    num_people = len(np.unique(person[~is_member]))
-    if is_member.all() or not is_member.any() or FPR_OF.get(metric, 1) < 1 / num_people:
+    num_identities = len(np.unique(person[~is_member]))
+    if is_member.all() or not is_member.any() or FPR_OF.get(metric, 1) < 1 / num_identities:
         return np.full(len(counts), np.nan)
     if metric == "auc" and _has_both_roles([(score, person, is_member)]):
         won, pairs = _count_own_pairs(score, person, is_member, counts.shape[1])
@@ -174,9 +174,9 @@ def _weigh_half(score, person, is_member, counts, metric):
     return np.concatenate(values)
 
 
-def _count_own_pairs(score, person, is_member, num_people):
+def _count_own_pairs(score, person, is_member, num_identities):
     """(pairs won, pairs) of each person's own photos, member against non-member: [P] each."""
-    won, pairs = np.zeros(num_people), np.zeros(num_people)
+    won, pairs = np.zeros(num_identities), np.zeros(num_identities)
     for p in np.unique(person):
         inside, outside = score[(person == p) & is_member], score[(person == p) & ~is_member]
         pairs[p] = len(inside) * len(outside)
@@ -186,17 +186,17 @@ def _count_own_pairs(score, person, is_member, num_people):
 
 def _weigh_pairs(score, person, is_left, is_right, left_weight, right_weight):
     """Compute the AUC of the photos ``is_left`` against ``is_right`` for weights [R, P] of the people on both sides."""
-    num_people = left_weight.shape[1]
+    num_identities = left_weight.shape[1]
     left_score, left_person = score[is_left], person[is_left]
-    wins = np.zeros((num_people, num_people))
+    wins = np.zeros((num_identities, num_identities))
     for q in np.unique(person[is_right]):
         other = np.sort(score[is_right & (person == q)])
         won = (np.searchsorted(other, left_score, "left") + np.searchsorted(other, left_score, "right")) / 2
-        wins[:, q] = np.bincount(left_person, won, num_people)
-    num_left, num_right = (np.bincount(person[side], minlength=num_people) for side in (is_left, is_right))
+        wins[:, q] = np.bincount(left_person, won, num_identities)
+    num_left, num_right = (np.bincount(person[side], minlength=num_identities) for side in (is_left, is_right))
     with np.errstate(invalid="ignore"):  # 0 / 0 pairs is NaN
         return ((left_weight @ wins) * right_weight).sum(1) / ((left_weight @ num_left) * (right_weight @ num_right))
 
 
-def _has_both_roles(halves):
-    return any(np.intersect1d(person[is_member], person[~is_member]).size for _, person, is_member in halves)
+def _has_both_roles(member_groups):
+    return any(np.intersect1d(person[is_member], person[~is_member]).size for _, person, is_member in member_groups)

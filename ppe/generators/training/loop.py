@@ -28,7 +28,7 @@ TF32 = "high"
 """Where a GPU multiplies float32 (path lengths, R1), it may round the factors to TF32."""
 
 
-def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", device="cpu", label="", report=None):
+def train_gan(images, *, family, settings, kimg, seed, folder, description="{}", device="cpu", label="", report=None):
     """Train one GAN and leave its snapshots in ``folder``; go on where an earlier call with this folder was stopped.
 
     A folder whose training was finished is left as it is: the same recipe is never trained twice. Under ``torchrun`` the
@@ -37,7 +37,7 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     Parameters
     ----------
     images : array [N, 3, H, H], uint8, RGB. All of them are kept on the device.
-    gan, settings : str, mapping
+    family, settings : str, mapping
         Name and params section of the GAN (``ppe.config.params.Gan``).
     kimg : float
         Thousands of real faces that the discriminator is shown.
@@ -69,7 +69,7 @@ def train_gan(images, *, gan, settings, kimg, seed, folder, description="{}", de
     wait_for_all(join_processes(device)[0])  # all of them must find the same files
     if finished.exists():
         return json.loads(finished.read_text())
-    state = start_training(torch.as_tensor(images), gan, settings, seed, device)
+    state = start_training(torch.as_tensor(images), family, settings, seed, device)
     writes = state["rank"] == 0
     if checkpoint.exists():
         restore_checkpoint(state, checkpoint, state["device"])
@@ -112,16 +112,16 @@ def choose_precision(precision, device):
     return torch.bfloat16 if on_gpu else torch.float32
 
 
-def start_training(images, gan, settings, seed, device):
+def start_training(images, family, settings, seed, device):
     """Nets, optimisers and photos, as they are before the first step: the state that ``train_step`` changes."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
         raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, but uint8 [N, 3, H, H] with N > 0 is needed")
     fabric, device, rank, world = join_processes(device)
     if settings["batch_size"] % world:
-        raise ValueError(f"batch_size={settings['batch_size']} cannot be shared by {world} processes (params.yaml: gans.{gan})")
+        raise ValueError(f"batch_size={settings['batch_size']} cannot be shared by {world} processes (params.yaml: gans.{family})")
     torch.set_float32_matmul_precision(TF32 if device.type == "cuda" else "highest")
     torch.manual_seed(seed)
-    generator, discriminator = build(gan, images.shape[-1], settings)
+    generator, discriminator = build(family, images.shape[-1], settings)
     generator.to(device, memory_format=MEMORY_FORMAT).train()
     discriminator.to(device, memory_format=MEMORY_FORMAT).train()
     rate, betas = settings["learning_rate"], (settings["beta1"], settings["beta2"])

@@ -8,7 +8,12 @@ import torch
 from ppe.generators.training.ada import steer
 from ppe.generators.training.augment import augment
 from ppe.generators.training.draws import open_draws, pick_rows
-from ppe.generators.training.losses import compute_discriminator_loss, compute_generator_loss, compute_path_penalty, compute_r1_penalty
+from ppe.generators.training.losses import (
+    compute_discriminator_loss,
+    compute_generator_loss,
+    compute_path_penalty,
+    compute_r1_penalty,
+)
 from ppe.generators.training.processes import average, average_gradients
 
 STEER_INTERVAL = 4

@@ -1,0 +1,215 @@
+"""params.yaml: every mistake is one sentence that says what was got, what is allowed and where to change it."""
+
+import copy
+
+import pytest
+import yaml
+
+from ppe.config.params import load_params, load_table, require_file, save_array, save_json, save_table
+
+
+@pytest.fixture
+def project(root, tmp_path):
+    """A folder that looks like the project, and a function that writes a changed params.yaml and loads it."""
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "studies" / "smoke.yaml").write_text((root / "studies" / "smoke.yaml").read_text())
+    content = yaml.safe_load((root / "params.yaml").read_text())
+
+    def load(change=lambda c: None, name=None):
+        changed = copy.deepcopy(content)
+        change(changed)
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed))
+        return load_params(name, root=tmp_path)
+
+    return load
+
+
+def set_run(key, value):
+    return lambda content: content["runs"]["synthetic-32-fastgan-10"].__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (set_run("generator", "fastGAN"), "generator='fastGAN' is not one of ['fastgan', 'stylegan2'] (params.yaml)"),
+        (set_run("dataset", "nobody"), "runs.synthetic-32-fastgan-10.dataset='nobody' is not one of ['synthetic'] (params.yaml)"),
+        (set_run("resolution", 64), "runs.synthetic-32-fastgan-10.resolution=64 is not one of [32] (params.yaml)"),
+        (
+            set_run("num_generated", -1),
+            "runs.synthetic-32-fastgan-10.num_generated=-1: Input should be greater than 0 (params.yaml)",
+        ),
+        (
+            set_run("kimgs", 3),
+            "runs.synthetic-32-fastgan-10.kimgs is not a known key: remove it or check its spelling (params.yaml)",
+        ),
+        (
+            lambda c: c["runs"]["synthetic-32-fastgan-10"].pop("max_train_photos"),
+            "runs.synthetic-32-fastgan-10.max_train_photos is missing (params.yaml)",
+        ),
+        (set_run("max_train_photos", 3), "max_train_photos=3 is below train_photos=5: raise it, or null for the same"),
+        (
+            lambda c: c["runs"]["synthetic-32-fastgan-10"].pop("seed"),
+            "runs.synthetic-32-fastgan-10.seed is missing (params.yaml)",
+        ),
+        (set_run("seed", "one"), "runs.synthetic-32-fastgan-10.seed='one': Input should be a valid integer (params.yaml)"),
+        (lambda c: c["runs"].update({"a.b": c["runs"]["synthetic-32-fastgan-10"]}), "runs: name 'a.b': allowed are"),
+        (lambda c: c["generators"]["fastgan"].update(snapshots=[0.5, 1.0]), "must rise from 0 to 1"),
+        (lambda c: c["attack"].update(num_permutations=100), "cannot reach p < control_p=0.01"),
+        (lambda c: c["embedders"]["synthetic-arcface"].pop("steps"), "needs either weights"),
+        (lambda c: c["datasets"]["synthetic"].pop("num_identities"), "reader synthetic needs num_identities"),
+        (lambda c: c["datasets"]["synthetic"].update(num_pairs=21), "num_pairs=21: Input should be a multiple of 2"),
+        (lambda c: c.update(study="../elsewhere"), "study: name '../elsewhere': allowed are"),
+        (lambda c: c.update(runs={}), "runs: Dictionary should have at least 1 item"),
+        (set_run("kimg", float("nan")), "runs.synthetic-32-fastgan-10.kimg=nan: Input should be"),
+        (set_run("flip", True), "runs.synthetic-32-fastgan-10.flip is not a known key"),
+        (set_run("seed", True), "runs.synthetic-32-fastgan-10.seed=True: Input should be a valid integer"),
+        (set_run("kimg", "8e-4"), "and YAML takes this for text: write a point and a sign, as in 8.0e-4"),
+    ],
+)
+def test_a_mistake_is_one_sentence(project, change, sentence):
+    with pytest.raises(ValueError) as caught:
+        project(change)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s["tiny"].update(data_shares=[0.1, 0.2]), "experiments.tiny: data_shares=[0.1, 0.2] must rise from 0"),
+        (lambda s: s["tiny"].update(num_rotations=3), "num_rotations=3 is not the number of data_shares, 2"),
+        (lambda s: s["tiny"].update(baseline="tiny"), "experiments.tiny.baseline='tiny' is not one of ['tiny-none']"),
+        (lambda s: s["tiny"].update(dataset="nobody"), "experiments.tiny.dataset='nobody' is not one of ['tiny']"),
+        (lambda s: s["tiny"].update(kimg=9.0), "experiments.tiny.kimg=9.0 differs from experiments.tiny-none.kimg=0.3"),
+        (lambda s: s["tiny"].update(num_overrepresented=3), "experiments.tiny has up to 3 people at dose 0.15, but the crowds of"),
+        (lambda s: s["tiny-none"].update(num_rotations=1), "kind='none' with num_rotations=1"),
+        (lambda s: s.update({"a b": s["tiny"]}), "experiments: name 'a b': allowed are"),
+    ],
+)
+def test_a_mistake_in_a_square_is_one_sentence(root, tmp_path, change, sentence):
+    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+    change(content["experiments"])
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError) as caught:
+        load_params(root=tmp_path)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_squares_need_the_constants_that_judge_them(root, tmp_path):
+    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+    del content["overrepresentation"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="squares need the section overrepresentation"):
+        load_params(root=tmp_path)
+
+
+def test_gans_of_a_square_are_not_those_of_a_run_of_its_name(root, tmp_path):
+    (tmp_path / "params.yaml").write_text((root / "studies" / "smoke.yaml").read_text())
+    params = load_params(root=tmp_path)
+    assert params.experiment_checkpoints_folder("tiny", "members").parent != params.checkpoints_folder("tiny", "members").parent
+    assert params.experiment_rows_file("tiny") != params.rows_file("tiny")
+
+
+@pytest.mark.parametrize("text", [b"runs: [", b"- a list", b"", b"study: \xff", b"? [a]\n: 1\n", b"study: 2024-13-45\n",
+                                  b"[" * 3000])  # fmt: skip
+def test_a_file_that_is_no_params_file_is_one_sentence(project, tmp_path, text):
+    project()
+    (tmp_path / "params.yaml").write_bytes(text)
+    with pytest.raises(ValueError, match=r"params\.yaml (is not YAML|holds)"):
+        load_params(root=tmp_path)
+
+
+def test_a_section_that_stands_twice_is_refused(project, tmp_path):
+    """Somebody who pastes the README's lines below the file's own would lose the runs above."""
+    project()
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text + "runs: {}\n")
+    with pytest.raises(ValueError, match=r"params.yaml is not YAML: 'runs' stands twice in one section \(lines \d+ and \d+\)"):
+        load_params(root=tmp_path)
+
+
+def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
+    assert project(name="tiny").generators_folder("tiny") == tmp_path / "scratch" / "models" / "generators" / "tiny"
+    params = project(name="synthetic-32-fastgan-10")
+    assert params.generators_folder("synthetic-32-fastgan-10") == tmp_path / "models" / "generators" / "synthetic-32-fastgan-10"
+    with pytest.raises(ValueError, match="'tinny' is not a run, experiment, data set or study"):
+        project(name="tinny")
+
+
+def test_every_study_loads(root, tmp_path):
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    for file in sorted((root / "studies").glob("*.yaml")):
+        (tmp_path / "params.yaml").write_text(file.read_text())
+        assert load_params(root=tmp_path).study == file.stem
+
+
+def test_checkpoints_of_other_params_or_members_are_another_folder(project):
+    run = "synthetic-32-fastgan-10"
+    first = project().checkpoints_folder(run, "members")
+    assert project().checkpoints_folder(run, "members") == first
+    assert project().checkpoints_folder(run, "others") != first
+    assert project(set_run("kimg", 1)).checkpoints_folder(run, "members") != first
+    assert project(set_run("num_generated", 1)).checkpoints_folder(run, "members") == first, "sampling more retrains nothing"
+
+
+def test_tables_come_back_as_they_went(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"identity": ["NA", "control"], "reason": ["", ""], "value": [0.5, float("nan")]})
+    save_table(table, tmp_path / "new" / "table.csv")
+    pd.testing.assert_frame_equal(load_table(tmp_path / "new" / "table.csv"), table, check_dtype=False)
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["table.csv"], "the temporary name is gone"
+
+
+def test_a_missing_input_says_what_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make study"):
+        require_file(tmp_path / "faces.npy")
+
+
+def test_json_and_arrays_are_written_whole(tmp_path):
+    import numpy as np
+
+    save_json({"b": 1, "a": None}, tmp_path / "x.json")
+    assert (tmp_path / "x.json").read_text() == '{\n  "a": null,\n  "b": 1\n}\n'
+    save_array(np.arange(3), tmp_path / "x.npy")
+    assert np.load(tmp_path / "x.npy").tolist() == [0, 1, 2]
+
+
+def test_shared_weights_are_found_or_none(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path))
+    params = load_params(root=root)
+    assert params.shared_weights("a.pth") is None
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.pth").touch()
+    assert params.shared_weights("a.pth") == tmp_path / "weights" / "a.pth"
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "studies/lfw-cpu.yaml"])
+def test_a_study_of_sizes_has_runs_that_differ_in_nothing_else(root, file):
+    from itertools import combinations
+
+    from ppe.evaluation.membership import RUN_COLUMNS
+
+    runs = yaml.safe_load((root / file).read_text())["runs"]
+    same = [name for name in RUN_COLUMNS if name != "num_identities"]
+    pairs = [(a, b) for a, b in combinations(runs.values(), 2) if all(a[name] == b[name] for name in same)]
+    assert any(a["num_identities"] != b["num_identities"] for a, b in pairs)
+
+
+def test_the_readmes_lines_for_a_folder_of_photos_are_valid_params(root, project):
+    """What a reader pastes must load: every key that a run needs, and no other."""
+    import re
+
+    block = re.search(r"```yaml\n(.*?)```", (root / "README.md").read_text(), re.S)[1]
+    added = yaml.safe_load(block)
+    params = project(lambda content: [content[name].update(section) for name, section in added.items()])
+    assert set(added["runs"]) < set(params.runs) and set(added["datasets"]) < set(params.datasets)
+
+
+def test_a_root_of_a_person_who_is_not_there_is_a_sentence(project):
+    params = project(lambda content: content["datasets"]["synthetic"].update(root="~nosuchperson/photos"))
+    with pytest.raises(ValueError, match="names a person whom this machine does not know: write the folder"):
+        params.dataset_root("synthetic")

@@ -1,0 +1,230 @@
+"""Readers: one index out of each, every bad file a row with a reason, nothing followed out of the root."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from ppe.datasets import READERS, iter_photos, mark_auxiliary, read_index, sample_people, split_auxiliary, synthetic
+
+
+def write(path, colour=(200, 30, 30), size=(40, 30), mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).convert(mode).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three people with three good photos each."""
+    root = tmp_path / "photos"
+    for person in ("anna", "bo", "cy"):
+        for k in range(3):
+            write(root / person / f"{k}.png", colour=(60 * k, 90, 120))
+    return root
+
+
+def read_all(index, root, reader="folder"):
+    return [photo for _, block in iter_photos(index, reader, root=root) for photo in block]
+
+
+def test_a_folder_is_listed_in_order_whatever_the_order_of_creation(photos, tmp_path):
+    index = read_index("folder", root=photos)
+    assert list(index.identity) == ["anna"] * 3 + ["bo"] * 3 + ["cy"] * 3 and index.readable.all()
+    assert index.image_id.is_unique and not index.path.str.startswith("/").any()
+    other = tmp_path / "other"
+    for path in reversed(sorted(photos.rglob("*.png"))):
+        copy = other / path.relative_to(photos)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    pd.testing.assert_frame_equal(read_index("folder", root=other), index)
+
+
+def test_photos_come_in_the_order_of_the_index_whatever_the_batch(photos):
+    index = read_index("folder", root=photos)
+    whole = read_all(index, photos)
+    assert [photo[0, 0].tolist() for photo in whole[:3]] == [[0, 90, 120], [60, 90, 120], [120, 90, 120]]
+    parts = [p for _, block in iter_photos(index, "folder", root=photos, batch_size=2) for p in block]
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_bad_files_are_rows_with_a_reason_and_never_fatal(photos):
+    bad = photos / "dee"
+    good = write(bad / "good.png")
+    write(bad / "whole.jpg", size=(200, 200))
+    (bad / "truncated.jpg").write_bytes((bad / "whole.jpg").read_bytes()[:500])
+    (bad / "text.jpg").write_text("not a picture")
+    (bad / "empty.jpg").touch()
+    write(bad / "wide.png", size=(10_001, 2))
+    outside = write(photos.parent / "outside.png")
+    (bad / "link.png").symlink_to(outside)
+    (bad / "loop.png").symlink_to(bad / "loop.png")
+    index = read_index("folder", root=photos)
+    rows = index[index.identity == "dee"].set_index(index[index.identity == "dee"].path.str.split("/").str[-1])
+    for name in ("text.jpg", "empty.jpg", "wide.png", "link.png", "loop.png"):
+        assert not rows.readable[name] and rows.reason[name], name
+    assert "out of the root" in rows.reason["link.png"]
+    result = dict(zip(index.path.str.split("/").str[-1], read_all(index, photos), strict=True))
+    assert isinstance(result["truncated.jpg"], str) and isinstance(result["text.jpg"], str)
+    assert isinstance(result["good.png"], np.ndarray)
+    assert str(photos) not in index.to_csv(), "no absolute path in the index"
+    good.unlink()
+    assert isinstance(read_all(index[index.path.str.endswith("good.png")], photos)[0], str), "a vanished file is a reason"
+
+
+def test_every_kind_of_picture_becomes_rgb(tmp_path):
+    root = tmp_path / "kinds" / "someone"
+    write(root / "grey.png", mode="L")
+    write(root / "cmyk.jpg", mode="CMYK")
+    write(root / "palette.gif", mode="P")
+    Image.fromarray(np.full((30, 40), 40_000, np.uint16)).save(root / "deep.png")
+    Image.new("RGBA", (40, 30), (0, 0, 0, 0)).save(root / "clear.png")
+    frames = [Image.new("RGB", (40, 30), c) for c in ("red", "blue")]
+    frames[0].save(root / "moving.gif", save_all=True, append_images=frames[1:])
+    turned = Image.new("RGB", (40, 30), "white")
+    exif = turned.getexif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    turned.save(root / "turned.jpg", exif=exif)
+    index = read_index("folder", root=root.parent)
+    result = dict(zip(index.path.str.split("/").str[-1], read_all(index, root.parent), strict=True))
+    for name, photo in result.items():
+        assert isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.shape[2] == 3, name
+    assert result["turned.jpg"].shape == (40, 30, 3) and result["grey.png"].shape == (30, 40, 3)
+    assert (result["clear.png"] == 255).all(), "transparent is laid over white"
+    assert abs(int(result["deep.png"][0, 0, 0]) - 156) <= 1, "16 bits are scaled, not clipped"
+    assert result["moving.gif"][0, 0].tolist() == [255, 0, 0], "the first frame"
+
+
+def test_names_in_any_script_with_spaces_and_a_leading_dash(tmp_path):
+    names = ["Ольга", "-rf", "two words", "山田"]
+    for name in names:
+        write(tmp_path / "names" / name / "1.png")
+    index = read_index("folder", root=tmp_path / "names")
+    assert sorted(index.identity) == sorted(names)
+    assert all(isinstance(p, np.ndarray) for p in read_all(index, tmp_path / "names"))
+
+
+def test_limits_on_photos_a_person(photos):
+    (photos / "bo" / "2.png").unlink()
+    assert set(read_index("folder", root=photos, min_photos=3).identity) == {"anna", "cy"}
+    few = read_index("folder", root=photos, max_photos=2, seed=4)
+    assert few.groupby("identity").size().eq(2).all()
+    without = photos / "anna"
+    for path in without.iterdir():
+        path.unlink()
+    without.rmdir()
+    again = read_index("folder", root=photos, max_photos=2, seed=4)
+    kept = few[few.identity != "anna"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, kept), "the choice depends on (seed, person) alone"
+
+
+def test_a_root_that_cannot_be_used_is_one_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        read_index("folder", root=tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError):
+        read_index("folder", root=tmp_path / "empty")
+    with pytest.raises(ValueError, match="is not one of"):
+        read_index("nothing", root=tmp_path)
+    with pytest.raises(ValueError, match="cannot be downloaded"):
+        read_index("celeba")
+
+
+def test_celeba_and_a_crowd(tmp_path):
+    root = tmp_path / "celeba"
+    for k in range(4):
+        write(root / "img_align_celeba" / f"{k:06d}.jpg")
+    (root / "identity_CelebA.txt").write_text("".join(f"{k:06d}.jpg {k % 2 + 7}\n" for k in range(4)))
+    index = read_index("celeba", root=root)
+    assert index.groupby("identity").size().tolist() == [2, 2] and index.readable.all()
+    background = read_index("background", root=root / "img_align_celeba")
+    assert background.identity.nunique() == 4, "without identities everybody is somebody else"
+
+
+def test_drawn_people_are_a_function_of_the_seed():
+    settings = {"num_identities": 3, "num_auxiliary": 2, "photos_per_identity": 2}
+    index = read_index("synthetic", seed=5, **settings)
+    assert len(index) == 10 and index.filter(like="attribute_").shape[1] >= 3 and index.sha256.is_unique
+    photos = [p for _, block in iter_photos(index, "synthetic", seed=5, size=64) for p in block]
+    vectors, seeds = sample_people(index.image_id, 5)
+    assert torch.equal(vectors[::2], synthetic.sample_identities(5, 5))
+    drawn = synthetic.draw_photos(vectors[3:4], seeds[3:4], size=64)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(drawn, photos[3])
+    larger = read_index("synthetic", seed=5, **{**settings, "num_auxiliary": 4})
+    pd.testing.assert_frame_equal(larger.iloc[:10], index)
+
+
+def test_who_is_auxiliary():
+    index = pd.DataFrame({"identity": ["a"] * 2 + ["b"] * 4 + ["c"] * 7, "readable": True})
+    assert mark_auxiliary(index, photos=(4, 6)).groupby(index.identity).first().tolist() == ["background", "auxiliary", "attacked"]
+    assert mark_auxiliary(index, last=1).groupby(index.identity).first().tolist() == ["attacked", "attacked", "auxiliary"]
+    usable = np.array([True] * 9 + [False] * 4)  # c keeps three
+    assert mark_auxiliary(index, photos=(4, 6), usable=usable)[12] == "background"
+    with pytest.raises(ValueError, match="exactly one"):
+        mark_auxiliary(index)
+
+
+def test_auxiliary_people_are_split_once():
+    people = [f"p{k}" for k in range(50)]
+    parts = split_auxiliary(people, 3)
+    assert pd.Series(parts).value_counts().to_dict() == {"embedder": 30, "cohort": 10, "threshold": 10}
+    assert split_auxiliary(people[::-1] + people, 3) == parts and split_auxiliary(people, 4) != parts
+
+
+def test_olivetti_faces_stand_upright(shared):
+    index = read_index("olivetti", root=shared / "data" / "olivetti")
+    assert len(index) == 400 and index.identity.nunique() == 40
+    some = index.iloc[::40]
+    photos = read_all(some, shared / "data" / "olivetti", "olivetti")
+    assert all(p.shape == (64, 64, 3) for p in photos)
+    from scipy.io import loadmat
+
+    raw = loadmat(shared / "data" / "olivetti" / "olivettifaces.mat")["faces"]
+    assert np.array_equal(photos[0][:, :, 0], raw[:, 0].reshape(64, 64).T), "the file holds columns first"
+
+
+def test_lfw_is_what_the_folder_holds(shared):
+    index = read_index("lfw", root=shared / "data" / "lfw", min_photos=100, max_photos=100)
+    assert index.identity.nunique() == 5 and len(index) == 500 and index.readable.all()
+    assert set(READERS) == {"synthetic", "lfw", "olivetti", "celeba", "folder", "background"}
+
+
+def test_drawn_photos_are_the_same_from_one_process_or_several(monkeypatch):
+    index = read_index("synthetic", seed=3, num_identities=3, num_auxiliary=0, photos_per_identity=3)
+    alone = list(iter_photos(index, "synthetic", seed=3, size=48, batch_size=2))
+    monkeypatch.setattr("ppe.datasets.synthetic_reader.MANY_DRAWN", 1)
+    several = list(iter_photos(index, "synthetic", seed=3, size=48, batch_size=2))
+    assert [p.tolist() for p, _ in several] == [p.tolist() for p, _ in alone]
+    assert all(np.array_equal(a, b) for (_, x), (_, y) in zip(alone, several, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_some_drawn_people_have_more_photos():
+    sizes = {"num_identities": 3, "num_auxiliary": 1, "photos_per_identity": 2}
+    index = read_index("synthetic", seed=3, **sizes, num_prominent=1, photos_per_prominent=5)
+    assert index.identity.value_counts(sort=False).tolist() == [5, 2, 2, 2]
+    few = read_index("synthetic", seed=3, **sizes)
+    assert set(few.sha256) < set(index.sha256), "their first photos, and everybody else's, are as without"
+    with pytest.raises(ValueError, match="num_prominent=1, photos_per_prominent=None"):
+        read_index("synthetic", seed=3, **sizes, num_prominent=1)
+    with pytest.raises(ValueError, match="num_prominent=4"):
+        read_index("synthetic", seed=3, **sizes, num_prominent=4, photos_per_prominent=5)
+
+
+@pytest.mark.parametrize(("lines", "sentence"), [
+    (b"1.jpg 7\n1.jpg 8\n", "line 2: '1.jpg' is 8 here and 7 above: keep one of the two"),
+    (b"\xff.jpg 7\n", "is not UTF-8"), (b"1.jpg\n", "line 1: '1.jpg' is not a file name and an identity"),
+])  # fmt: skip
+def test_a_table_of_celeba_that_contradicts_itself_is_a_sentence(tmp_path, lines, sentence):
+    (tmp_path / "img_align_celeba").mkdir()
+    write(tmp_path / "img_align_celeba" / "1.jpg")
+    (tmp_path / "identity_CelebA.txt").write_bytes(lines)
+    with pytest.raises(ValueError, match=sentence):
+        read_index("celeba", root=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(1000), b"no MATLAB file, but a text of some length, as is needed " * 9])
+def test_an_olivetti_file_that_is_none_is_a_sentence(tmp_path, content):
+    (tmp_path / "olivettifaces.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=r"is no MATLAB file, or not whole .*fetch it again \(params.yaml: datasets, root\)"):
+        read_index("olivetti", root=tmp_path)

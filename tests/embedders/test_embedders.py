@@ -1,0 +1,416 @@
+"""Embedders: the paper's table, the door, weights files, and training."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+from torch.nn import functional as F
+
+from ppe import embedders
+from ppe.embedders import facenet, mobilefacenet
+from ppe.embedders.training import augment, draw_batches, is_bfloat16_faster, train_embedder
+
+SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[3] / "shared"))
+WEIGHTS = SHARED / "weights" / "mobilefacenet-casia.pth"
+SMALL = {"input_size": 48, "width": 0.25}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def weights():
+    if not WEIGHTS.is_file():
+        pytest.skip(f"{WEIGHTS} is absent: the CASIA-WebFace weights are not part of the repository")
+    return WEIGHTS
+
+
+def draw_faces(count, size=32):
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+
+
+def draw_people(num_identities, photos, size=32):
+    """People who differ in a smooth pattern of colour, photos of one person in noise."""
+    pattern = F.interpolate(torch.rand(num_identities, 3, 4, 4) * 255, (size, size), mode="bilinear")
+    labels = torch.arange(num_identities).repeat_interleave(photos)
+    faces = pattern[labels] + 10 * torch.randn(len(labels), 3, size, size)
+    return faces.clamp(0, 255).to(torch.uint8), labels
+
+
+# ----------------------------------------------------------------------------------------------------- network
+
+
+def test_parameter_count_follows_from_table_1():
+    """Each convolution has its weights, a norm two numbers a channel, a PReLU one; nothing else has any."""
+
+    def block(channels_in, channels_out, kernel, groups=1, prelu=True):
+        return channels_in // groups * channels_out * kernel**2 + channels_out * (3 if prelu else 2)
+
+    expected = block(3, 64, 3) + block(64, 64, 3, groups=64)
+    channels = 64
+    for t, c, n in [(2, 64, 5), (4, 128, 1), (2, 128, 6), (4, 128, 1), (2, 128, 2)]:
+        for _ in range(n):
+            hidden = t * channels
+            expected += block(channels, hidden, 1) + block(hidden, hidden, 3, groups=hidden)
+            expected += block(hidden, c, 1, prelu=False)
+            channels = c
+    expected += block(128, 512, 1) + block(512, 512, 7, groups=512, prelu=False) + block(512, 128, 1, prelu=False)
+
+    count = sum(parameter.numel() for parameter in mobilefacenet.MobileFaceNet().parameters())
+
+    assert count == expected
+    assert round(count / 1e6, 2) == pytest.approx(0.99, abs=0.02)  # the paper's own figure
+
+
+def test_feature_maps_shrink_as_in_table_1():
+    net = mobilefacenet.MobileFaceNet().eval()
+    seen = []
+    for module in [net.stem[0], *(net.bottlenecks[i] for i in (4, 5, 11, 12, 14)), *net.head]:
+        module.register_forward_hook(lambda module, args, output: seen.append(tuple(output.shape[1:])))
+
+    net(torch.zeros(1, 3, 112, 112))
+
+    assert seen == [
+        (64, 56, 56), (64, 28, 28), (128, 14, 14), (128, 14, 14), (128, 7, 7), (128, 7, 7),
+        (512, 7, 7), (512, 1, 1), (128, 1, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("input_size", "kernel"), [(112, 7), (64, 4), (48, 3)])
+def test_global_convolution_covers_what_is_left(input_size, kernel):
+    net = mobilefacenet.MobileFaceNet(input_size, width=0.5)
+    assert net.head[1].conv.kernel_size == (kernel, kernel)
+    assert net(torch.zeros(2, 3, input_size, input_size)).shape == (2, 128)
+
+
+@pytest.mark.parametrize("settings", [{"input_size": 50}, {"input_size": 0}, {"width": 0}, {"depth": 3}])
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        embedders.build("mobilefacenet", **settings)
+
+
+def test_gradient_is_finite_in_every_parameter():
+    net = mobilefacenet.MobileFaceNet(**SMALL)
+    net(torch.randn(4, 3, 48, 48)).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+# ----------------------------------------------------------------------------------------------------- the door
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (48, 48), (112, 96)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_any_size_gives_unit_vectors(shape, flip):
+    embedder = embedders.build("mobilefacenet", flip=flip, **SMALL)
+    embeddings = embedder(torch.randint(0, 256, (3, 3, *shape), dtype=torch.uint8))
+    assert embeddings.shape == (3, 128) and embeddings.dtype == torch.float32
+    assert torch.allclose(embeddings.norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+def test_an_embedding_does_not_depend_on_its_batch():
+    embedder = embedders.build("mobilefacenet", **SMALL).train()  # stays in eval mode
+    faces = draw_faces(9)
+    difference = (embedder(faces) - torch.cat([embedder(face[None]) for face in faces])).abs().max().item()
+    print("largest difference between batches of 9 and of 1:", difference)
+    assert difference < 1e-5
+
+
+def test_flip_makes_a_face_and_its_mirror_image_equal():
+    faces = draw_faces(4)
+    plain, both = (embedders.build("mobilefacenet", flip=flip, **SMALL) for flip in (False, True))
+    both.net.load_state_dict(plain.net.state_dict())
+    expected = F.normalize(plain(faces) + plain(faces.flip(3)))
+    assert torch.allclose(both(faces), expected, atol=1e-6)
+    assert torch.allclose(both(faces), both(faces.flip(3)), atol=1e-6)
+    assert not torch.allclose(plain(faces), plain(faces.flip(3)), atol=1e-3)
+
+
+def test_shrinking_antialiases_and_normalising_is_the_papers():
+    """A chequerboard of 0 and 255 is grey when each of its pixels is gone: (127.5 - 127.5) / 128 = 0."""
+    board = ((torch.arange(96)[:, None] + torch.arange(96)) % 2 * 255).to(torch.uint8).expand(1, 3, 96, 96)
+    embedder = embedders.build("mobilefacenet", **SMALL)
+    seen = []
+    embedder.net.register_forward_pre_hook(lambda net, args: seen.append(args[0]))
+    embedder(board)
+    assert seen[0].shape == (1, 3, 48, 48)
+    assert seen[0][:, :, 2:-2, 2:-2].abs().max() < 0.01
+    ends = torch.tensor([0, 255], dtype=torch.uint8)
+    assert torch.equal(mobilefacenet.normalise(ends), torch.tensor([-255, 255]) / 256)
+
+
+@pytest.mark.parametrize("faces", [torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32, 3, dtype=torch.uint8)])
+def test_other_arrays_are_refused_at_the_door(faces):
+    with pytest.raises(ValueError, match=r"must be uint8 \[B, 3, height, width\]"):
+        embedders.build("mobilefacenet", **SMALL)(faces)
+
+
+def test_one_network_does_not_import_the_others():
+    code = (
+        "import sys; from ppe import embedders; embedders.build('mobilefacenet', input_size=48, width=0.25); "
+        "sys.exit(any(m in sys.modules for m in ('facenet_pytorch', 'pytorch_metric_learning')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+# ----------------------------------------------------------------------------------------------------- files
+
+
+def save_small(path, params=None):
+    net = mobilefacenet.MobileFaceNet(**SMALL)
+    embedders.save(path, "mobilefacenet", net.state_dict(), SMALL, params)
+    return net.eval()
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    path = tmp_path / "net.safetensors"
+    net = save_small(path, {"seed": 7})
+    embedder = embedders.load("mobilefacenet", path)  # the settings are the file's
+    faces = draw_faces(2, size=48)
+    assert embedder.params == {"seed": 7} and embedder.input_size == 48
+    assert torch.allclose(embedder(faces), F.normalize(net(mobilefacenet.normalise(faces))), atol=1e-6)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_of_other_settings_or_another_network_is_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_small(path)
+    with pytest.raises(ValueError, match="was made with input_size=48, but input_size=64 is asked for"):
+        embedders.load("mobilefacenet", path, input_size=64)
+    with pytest.raises(ValueError, match="holds a mobilefacenet, but a facenet is asked for"):
+        embedders.load("facenet", path)
+    with pytest.raises(ValueError, match=r"'arcface' is not one of \['mobilefacenet', 'facenet'\]"):
+        embedders.load("arcface", path)
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pth"])
+@pytest.mark.parametrize("kept", [0, 5, 100, 0.5, 0.999])
+def test_a_truncated_file_is_refused(tmp_path, name, kept):
+    whole, cut = tmp_path / name, tmp_path / f"cut-{name}"
+    net = save_small(tmp_path / "net.safetensors")
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    data = whole.read_bytes()
+    cut.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(ValueError, match="truncated"):
+        embedders.load("mobilefacenet", cut, **SMALL)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 2_000, 0.3, 0.9])
+def test_a_truncated_file_of_torchs_old_format_is_refused(tmp_path, kept):
+    state = embedders.build("mobilefacenet", **SMALL).net.state_dict()
+    torch.save(state, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "net.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(ValueError, match="truncated"):
+        embedders.load("mobilefacenet", tmp_path / "cut.pth", **SMALL)
+
+
+class Payload:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, write):
+    path, mark = tmp_path / "net.pth", tmp_path / "was-run"
+    write({"stem.0.conv.weight": Payload(f"touch {mark}")}, path)
+    with pytest.raises(ValueError, match="could run code is not loaded"):
+        embedders.load("mobilefacenet", path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("thing", [[torch.zeros(2)], {"epoch": 3}, torch.zeros(2), {0: torch.zeros(2)}])
+def test_a_file_that_is_no_state_dict_is_refused(tmp_path, thing):
+    torch.save(thing, tmp_path / "net.pth")
+    with pytest.raises(ValueError, match="is not a state_dict"):
+        embedders.load("mobilefacenet", tmp_path / "net.pth")
+
+
+def test_an_absent_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is absent"):
+        embedders.load("mobilefacenet", tmp_path / "none.pth")
+
+
+def test_casia_weights_fill_the_network_exactly(weights):
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    used = {key for key in state if key.startswith("arcface.")}
+    renamed = mobilefacenet.rename_keys({**state, "head.weight": torch.zeros(1)})  # a training people's classifier
+    assert renamed.keys() == mobilefacenet.MobileFaceNet().state_dict().keys()
+    assert len(renamed) == len(used)  # no two became one
+    assert {id(value) for value in renamed.values()} == {id(state[key]) for key in used}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda state: state.update({"arcface.sep.scale": torch.zeros(1)}), "unknown head.0.conv.scale"),
+        (lambda state: state.update({"arcface.extra.weight": torch.zeros(1)}), "unknown extra.weight"),
+        (lambda state: state.pop("arcface.conv_45.project.bn.bias"), "lacks bottlenecks.12.project.bn.bias"),
+        (lambda state: state.update({"arcface.features.weight": torch.zeros(64, 512, 1, 1)}), "another shape"),
+    ],
+)
+def test_a_changed_key_is_one_sentence(weights, tmp_path, change, sentence):
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    change(state)
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(ValueError, match=sentence) as error:
+        embedders.load("mobilefacenet", tmp_path / "net.pth")
+    assert "\n" not in str(error.value)
+
+
+# ----------------------------------------------------------------------------------------------------- facenet
+
+
+@pytest.fixture(scope="module")
+def facenet_file(tmp_path_factory):
+    """Untrained weights with the classifier that the published files carry."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("facenet") / "weights.pt"
+    state = InceptionResnetV1().state_dict()
+    torch.save({**state, "logits.weight": torch.zeros(4, 512), "logits.bias": torch.zeros(4)}, path)
+    return path
+
+
+def test_facenet_takes_any_size_and_agrees_with_its_package(facenet_file):
+    embedder = embedders.load("facenet", facenet_file)
+    reference = InceptionResnetV1().eval()
+    reference.load_state_dict(facenet.rename_keys(torch.load(facenet_file, weights_only=True)))
+    faces = draw_faces(2, size=160)
+    with torch.inference_mode():
+        assert torch.allclose(embedder(faces), reference((faces.float() - 127.5) / 128), atol=1e-5)
+        assert embedder(faces[:, :, :32, :32]).shape == (2, 512)
+    assert embedder.input_size == 160
+
+
+def test_facenet_weights_are_recorded_and_checked_ever_after(facenet_file, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(facenet_file.read_bytes())
+    assert facenet.find_weights(path) == path
+    record = tmp_path / "weights.pt.sha256"
+    assert record.read_text() == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  weights.pt\n"
+    facenet.find_weights(path)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match="was recorded at its first use"):
+        embedders.load("facenet", path)
+
+
+def test_facenet_without_a_network_says_what_to_put_where(monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(ValueError, match="no network") as error:
+        embedders.load("facenet", "vggface2")
+    assert str(tmp_path / "checkpoints" / "20180402-114759-vggface2.pt") in str(error.value)
+    assert facenet.WEIGHTS["vggface2"] in str(error.value)
+    with pytest.raises(ValueError, match="vggface3 is absent"):
+        embedders.load("facenet", "vggface3")
+
+
+# ----------------------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("loss", ["arcface", "triplet"])
+def test_loss_falls_and_unseen_photos_are_told_apart(loss):
+    faces, labels = draw_people(6, 12)
+    train, seen = torch.arange(72) % 12 < 8, []
+    state, losses = train_embedder(
+        faces[train], labels[train], loss=loss, resolutions=[16, 32], steps=60, batch_size=24, learning_rate=2e-3,
+        seed=1, progress=lambda *line: seen.append(line), **SMALL,
+    )  # fmt: skip
+    print(loss, "first and last ten:", np.mean(losses[:10]), np.mean(losses[-10:]))
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    assert [line[:2] for line in seen] == [(step, 60) for step in range(1, 61)] and seen[-1][2] == losses[-1]
+
+    embedder = embedders.build("mobilefacenet", **SMALL)
+    embedder.net.load_state_dict(state)
+    unseen = embedder(faces.view(6, 12, 3, 32, 32)[:, 8:].flatten(0, 1))
+    cosine = (unseen @ unseen.T).view(6, 4, 6, 4).mean((1, 3))
+    assert cosine.argmax(1).tolist() == list(range(6))
+
+
+def test_same_seed_same_bytes_and_the_global_state_is_left_alone():
+    faces, labels = draw_people(4, 4)
+    arguments = {"steps": 3, "batch_size": 8, "learning_rate": 1e-3, "resolutions": [16, 32], **SMALL}
+    before = torch.get_rng_state()
+    first, first_losses = train_embedder(faces, labels, seed=5, **arguments)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    again, losses = train_embedder(faces.numpy(), labels.numpy() * 10 - 3, seed=5, **arguments)
+    other, _ = train_embedder(faces, labels, seed=6, **arguments)
+    assert losses == first_losses
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["stem.0.conv.weight"], other["stem.0.conv.weight"])
+
+
+def test_batches_show_every_person_equally_often():
+    labels = torch.tensor([0] * 4 + [1] * 30 + [2] * 9)
+    batches = draw_batches(labels, 12, torch.Generator().manual_seed(0))
+    for _ in range(20):
+        rows = next(batches)
+        assert labels[rows].bincount().tolist() == [4, 4, 4] and len(rows.unique()) == 12
+
+
+def test_augmentation_brings_faces_to_the_resolution():
+    """At 4 px nothing finer than a cell survives: enlarging its own area average gives the face back."""
+    faces = draw_faces(64, size=64)
+    x = augment(faces, [4], 48, torch.Generator().manual_seed(0))
+    y = augment(faces, [4, 48], 48, torch.Generator().manual_seed(0))
+    assert x.shape == (64, 3, 48, 48) and 0 <= x.min() and x.max() <= 255
+
+    def roughness(z):
+        return (z[..., 1:] - z[..., :-1]).abs().mean((1, 2, 3))
+
+    assert roughness(x).max() < 10
+    assert 10 < (roughness(y) > 10).sum() < 54  # each face draws its own
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"labels": torch.zeros(16, dtype=torch.int64)}, "at least 2 people"),
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, r"uint8 \[N, 3, H, W\]"),
+        ({"faces": torch.zeros(16, 3, 32, 32)}, r"uint8 \[N, 3, H, W\]"),
+        ({"loss": "softmax"}, "loss='softmax' is not one of"),
+        ({"resolutions": [64]}, "between 1 and 32"),
+        ({"resolutions": []}, "between 1 and 32"),
+        ({"steps": 0}, "steps=0"),
+        ({"learning_rate": 1e9}, "lower learning_rate"),
+    ],
+)
+def test_bad_training_arguments_are_one_sentence(change, sentence):
+    faces, labels = draw_people(4, 4)
+    arguments = {"faces": faces, "labels": labels, "steps": 30, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}
+    with pytest.raises(ValueError, match=sentence):
+        train_embedder(**{**arguments, **SMALL, **change})
+
+
+def test_bfloat16_is_used_on_a_cpu_only_where_it_is_native():
+    cpu = Path("/proc/cpuinfo")
+    if not cpu.is_file():
+        pytest.skip("this machine does not tell what its processor computes natively")
+    assert is_bfloat16_faster("cpu") == ("avx512_bf16" in cpu.read_text())
+
+
+def test_a_file_is_saved_to_the_same_bytes_every_time(tmp_path):
+    """With several metadata keys it would not be: their order is drawn anew at each call."""
+    state = {"weight": torch.arange(4.0)}
+    found = set()
+    for number in range(12):
+        embedders.save(tmp_path / f"{number}.safetensors", "mobilefacenet", state, {"input_size": 48}, {"seed": 1})
+        found.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(found) == 1

@@ -1,0 +1,115 @@
+"""What is measured of a snapshot, on embeddings whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ppe.evaluation.training_curve import compute_kernel_distance, judge_snapshot, judge_snapshots, measure_quality
+
+SETTINGS = {"num_resamples": 50, "num_permutations": 19, "seed": 0}
+
+
+def draw_unit(count, width, seed, centre=None):
+    rows = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+    rows = rows if centre is None else rows * 0.1 + centre
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+def test_the_kernel_distance_on_paper():
+    """Two sets of two: (1, 0) twice against (0, 1) twice. Within: 2^3; across: 1^3; 8 + 8 - 2."""
+    x, y = torch.tensor([[1.0, 0], [1, 0]]), torch.tensor([[0.0, 1], [0, 1]])
+    assert compute_kernel_distance(x, y) == pytest.approx(14.0)
+    assert compute_kernel_distance(x, x) == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="at least two"):
+        compute_kernel_distance(x[:1], y)
+
+
+def test_the_kernel_distance_of_two_samples_of_one_population_is_about_nothing():
+    values = [compute_kernel_distance(draw_unit(30, 8, s), draw_unit(40, 8, s + 100)) for s in range(100)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / 10, "unbiased: of both signs"
+    assert compute_kernel_distance(draw_unit(30, 8, 1), draw_unit(40, 8, 2, torch.ones(8))) > 10 * np.std(values)
+
+
+@pytest.fixture
+def study():
+    """Twelve people a half, each a direction; GAN a gives back its first six people, GAN b nobody."""
+    rng = np.random.default_rng(0)
+    centres = torch.nn.functional.normalize(torch.tensor(rng.standard_normal((24, 16)), dtype=torch.float32), dim=1)
+    rows, vectors = [], []
+    for person in range(24):
+        for number in range(4):
+            rows.append((f"{person}-{number}", f"p{person:02}", "ab"[person >= 12], "train" if number < 2 else "query"))
+            vectors.append(draw_unit(1, 16, person * 10 + number, centres[person])[0])
+    photos = pd.DataFrame(rows, columns=["image_id", "identity", "group", "role"])
+    members = photos[photos.role == "train"][["group", "image_id", "identity"]]
+    own = torch.cat([draw_unit(5, 16, 900 + p, centres[p]) for p in range(6)])
+    return photos, torch.stack(vectors), members, {"a": own, "b": draw_unit(30, 16, 5)}
+
+
+def test_a_snapshot_that_gives_people_back_is_seen_in_every_measure(study):
+    photos, query, members, generated = study
+    rows = judge_snapshot(photos, query, generated, members, 1.5, embedder="net", settings=SETTINGS)
+    assert set(rows.slice) == {"kimg: 1.5"} and set(rows.member_group) == {"a", "b", "pooled"} and (rows.num_generated == 30).all()
+    value = rows.set_index(["member_group", "metric", "versus"]).value
+    assert value["a", "auc", ""] > 0.7 > value["b", "auc", ""]
+    assert value["a", "effective_identities", ""] == pytest.approx(6)
+    assert 6 < value["b", "effective_identities", ""] <= 12
+    for metric in ("frechet_distance", "kernel_distance"):
+        assert value["a", metric, "train photos"] < value["a", metric, "other people"]
+        pooled = (value["a", metric, "other people"] + value["b", metric, "other people"]) / 2
+        assert value["pooled", metric, "other people"] == pytest.approx(pooled)
+
+
+def test_quality_of_a_set_against_itself_is_nothing():
+    x = draw_unit(200, 8, 3)
+    quality = measure_quality(x, x)
+    assert quality["frechet_distance"] == pytest.approx(0, abs=1e-6) and quality["kernel_distance"] < 0
+
+
+def test_every_snapshot_is_judged_in_the_order_of_training_and_moments_are_not_mixed(study, tmp_path):
+    photos, query, members, _ = study
+
+    class Net(torch.nn.Module):  # an embedder that looks at the first sixteen grey levels
+        weight = torch.nn.Parameter(torch.ones(()))
+
+    net = Net()
+    net.register_parameter("own", net.weight)
+    paths = {member_group: [tmp_path / member_group / f"snapshot-{n:09d}.safetensors" for n in (0, 1500)] for member_group in "ab"}
+    seen = []
+
+    def fake_sample(generator, seeds):
+        seen.append(generator)
+        yield torch.zeros(len(seeds), 3, 4, 4, dtype=torch.uint8)
+
+    def fake_embed(faces, embedder, device):
+        return draw_unit(len(faces), 16, len(seen))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ppe.evaluation.training_curve.sample_faces", fake_sample)
+        patch.setattr("ppe.evaluation.training_curve.embed_faces", fake_embed)
+        known = {"photos": photos, "query": query, "members": members, "embedder": "net", "settings": SETTINGS}
+        rows = judge_snapshots(paths, lambda path: path, net, 20, **known)
+        assert rows.slice.unique().tolist() == ["kimg: 0", "kimg: 1.5"]
+        gap = rows[rows.metric == "kernel_gap"].set_index(["member_group", "slice", "versus"]).value
+        distance = rows[rows.metric == "kernel_distance"].set_index(["member_group", "slice", "versus"]).value
+        assert (gap.xs("kimg: 0", level="slice") == 0).all() and len(gap) == 3 * 2 * 2
+        now, then = (distance["a", k, "unseen photos"] - distance["a", k, "train photos"] for k in ("kimg: 1.5", "kimg: 0"))
+        assert gap["a", "kimg: 1.5", "photos: unseen minus train"] == pytest.approx(now - then)
+        assert seen == [paths["a"][0], paths["b"][0], paths["a"][1], paths["b"][1]]
+        with pytest.raises(ValueError, match="not of one moment"):
+            judge_snapshots({"a": paths["a"], "b": paths["b"][::-1]}, lambda path: path, net, 20, **known)
+
+
+def test_each_person_counts_alike_where_some_have_more_training_photos(study):
+    photos, query, members, generated = study
+    extra = photos[(photos.identity == "p00") & (photos.role == "train")].assign(image_id=lambda t: t.image_id + "-again")
+    more = pd.concat([photos, extra], ignore_index=True)
+    shown = pd.concat([members, extra[["group", "image_id", "identity"]]])
+    vectors = torch.cat([query, query[torch.tensor(extra.index.tolist())]])
+    known = {"kimg": 1.0, "embedder": "net", "settings": SETTINGS}
+    one = judge_snapshot(photos, query, generated, members, **known)
+    two = judge_snapshot(more, vectors, generated, shown, **known)
+    quality = one.metric != "auc"
+    assert np.allclose(one[quality].value, two[quality].value), "two photos of everybody, as before"
+    assert (one[quality].num_members == 12).all()

@@ -1,0 +1,173 @@
+"""The nets and what they minimise: shapes, parameter counts, gradients, and answers known on paper."""
+
+import numpy as np
+import pytest
+import torch
+
+from ppe.generators import GENERATORS, build
+from ppe.generators.fastgan import SKIPS
+from ppe.generators.stylegan2 import FILTER, StyledConv, filter_map
+from ppe.generators.training.draws import open_draws, pick_rows
+from ppe.generators.training.losses import (
+    compute_discriminator_loss,
+    compute_generator_loss,
+    compute_path_penalty,
+    compute_r1_penalty,
+)
+from ppe.generators.training.stddev import compute_group_stddev
+
+PAPER = {
+    "latent_dim": 512, "style_dim": 512, "mapping_layers": 8, "mapping_rate": 0.01, "channel_max": 512, "style_mixing": 0.9,
+    "truncation": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128, 256])
+def test_shapes_skips_and_a_finite_gradient_in_every_parameter(resolution, small):
+    generator, discriminator = build("fastgan", resolution, small["fastgan"])
+    assert set(generator.skips) == {str(r) for r in SKIPS if r <= resolution}
+    faces = generator(torch.randn(4, 16))
+    assert faces.shape == (4, 3, resolution, resolution) and faces.abs().max() <= 1
+    logits, maps = discriminator(faces)
+    assert logits.shape == (4,) and maps[4].shape[-1] == 4 and maps[8].shape[-1] == 8
+    (compute_generator_loss(logits) + discriminator.redraw(faces, maps, (1, 0))).backward()
+    for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_the_discriminators_start_keeps_the_signal(small):
+    """With torch's default start the logit hardly depends on the face, and nothing is learned at 32 px."""
+    _, discriminator = build("fastgan", 32, small["fastgan"])
+    assert discriminator(torch.randn(64, 3, 32, 32).clamp(-1, 1), stddev=1.0)[0].std() > 0.05
+
+
+@pytest.mark.parametrize("gan", list(GENERATORS))
+def test_a_fixed_stddev_makes_a_logit_independent_of_its_neighbours(gan, small):
+    _, discriminator = build(gan, 32, small[gan])
+    discriminator.eval()
+    faces = torch.rand(8, 3, 32, 32) * 2 - 1
+    alone = torch.cat([discriminator(face[None], stddev=0.3)[0] for face in faces])
+    torch.testing.assert_close(discriminator(faces, stddev=0.3)[0], alone, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(discriminator(faces)[0][:4], discriminator(faces[:4])[0], atol=1e-6)
+
+
+def test_group_stddev_on_paper():
+    x = torch.tensor([0.0, 10.0, 2.0, 10.0]).reshape(4, 1, 1, 1)  # strided groups of two: {0, 2} and {10, 10}
+    spread = compute_group_stddev(x, 2).flatten()
+    torch.testing.assert_close(spread, torch.tensor([1.0, 1e-4, 1.0, 1e-4]))
+
+
+def test_losses_on_paper():
+    zero, three = torch.zeros(2), torch.full((2,), 3.0)
+    assert compute_generator_loss(zero).item() == pytest.approx(np.log(2))
+    assert compute_discriminator_loss(three, -three).item() == pytest.approx(2 * np.log1p(np.exp(-3)))
+    slope = torch.tensor([1.0, 2.0, 2.0])[:, None, None]
+    linear = lambda x: ((x * slope).sum(dim=(1, 2, 3)), {})  # noqa: E731
+    assert compute_r1_penalty(linear, torch.rand(5, 3, 1, 1)).item() == pytest.approx(9.0)  # |(1, 2, 2)|^2
+    assert compute_path_penalty(torch.tensor([1.0, 4.0]), torch.tensor(2.0)).item() == pytest.approx((1 + 4) / 2)
+
+
+@pytest.mark.parametrize(
+    "resolution, channel_base, generator_count, discriminator_count",
+    [(256, 16384, 24_767_458, 24_001_089), (256, 32768, 30_034_338, 28_864_129), (128, 32768, 29_328_669, 28_389_121)],
+)
+def test_stylegan2_has_as_many_parameters_as_the_papers_nets(resolution, channel_base, generator_count, discriminator_count):
+    settings = PAPER | {"channel_base": channel_base, "channel_base_discriminator": channel_base}
+    with torch.device("meta"):  # shapes alone
+        nets = build("stylegan2", resolution, settings)
+    assert [sum(p.numel() for p in net.parameters()) for net in nets] == [generator_count, discriminator_count]
+
+
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_stylegan2_shapes_and_a_finite_gradient_in_every_parameter(resolution, small):
+    generator, discriminator = build("stylegan2", resolution, small["stylegan2"])
+    draws = open_draws(1, 0, 4)
+    faces = generator.draw(torch.randn(4, 16), draws)
+    assert faces.shape == (4, 3, resolution, resolution)
+    logits, _ = discriminator(faces)
+    lengths = generator.measure_path_lengths(torch.randn(4, 16), draws)
+    assert logits.shape == lengths.shape == (4,) and (lengths > 0).all()
+    (compute_generator_loss(logits) + compute_path_penalty(lengths, torch.tensor(0.1))).backward()
+    compute_r1_penalty(discriminator, torch.rand(4, 3, resolution, resolution)).backward()
+    for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_path_lengths_agree_with_a_jacobian_taken_row_by_row(small):
+    """|J^T y| with y drawn as in training: the same number from the whole Jacobian of a face by its styles."""
+    generator, _ = build("stylegan2", 32, small["stylegan2"])
+    generator = generator.eval()
+    length = generator.measure_path_lengths(torch.ones(1, 16), open_draws(3, 0, 1)).item()
+    draws = open_draws(3, 0, 1)
+    styles = generator.draw_styles(torch.ones(1, 16), draws)
+    held = draws.random.get_state()
+    jacobian = torch.autograd.functional.jacobian(
+        lambda s: generator.synthesise(s, draws._replace(random=_restored(held))), styles
+    ).reshape(3 * 32 * 32, generator.num_styles, 16)
+    generator.synthesise(styles, draws)
+    y = draws.normal(3, 32, 32).flatten() / 32
+    assert length == pytest.approx((y @ jacobian.flatten(1)).reshape(-1, 16).square().sum(1).mean().sqrt().item(), rel=1e-4)
+
+
+def _restored(state):
+    generator = torch.Generator()
+    generator.set_state(state)
+    return generator
+
+
+def test_a_styled_convolution_is_the_papers_modulated_and_demodulated_one():
+    """Equations 1 to 3, with the weights of each face scaled and normalised as they stand there."""
+    layer = StyledConv(5, 7, 4)
+    x, w = torch.randn(3, 5, 8, 8), torch.randn(3, 4)
+    own = layer(x, w, torch.zeros(1, 1, 8, 8))
+    for i in range(3):
+        scaled = layer.weight * layer.affine(w[i : i + 1])[0][None, :, None, None]
+        scaled = scaled / (scaled.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        direct = torch.nn.functional.conv2d(x[i : i + 1], scaled, padding=1)
+        direct = torch.nn.functional.leaky_relu(direct, 0.2) * 2**0.5
+        torch.testing.assert_close(own[i : i + 1], direct, atol=1e-5, rtol=1e-4)
+
+
+def test_the_filter_keeps_a_flat_map_and_kills_a_chequered_one():
+    flat = torch.ones(1, 2, 12, 12)
+    assert filter_map(flat, FILTER, 0).sub(1).abs().max() < 1e-6
+    chequered = (torch.arange(12)[:, None] + torch.arange(12)).remainder(2).float().expand(1, 2, 12, 12) * 2 - 1
+    assert filter_map(chequered, FILTER, 0).abs().max() < 1e-6
+
+
+def test_truncation_pulls_towards_the_mean_style(small):
+    generator, _ = build("stylegan2", 32, small["stylegan2"] | {"truncation": 0.0})
+    generator.mean_style.fill_(0.5)
+    generator.mean_weight.fill_(1.0)
+    faces = generator.eval()(torch.randn(3, 16))
+    torch.testing.assert_close(faces[0], faces[2])
+    generator.truncation = 1.0
+    assert not torch.allclose(*generator(torch.randn(2, 16)), atol=1e-3)
+
+
+def test_style_mixing_takes_the_first_layers_from_z_and_others_from_another(small):
+    generator, _ = build("stylegan2", 32, small["stylegan2"] | {"style_mixing": 1.0})
+    z = torch.randn(16, 16)
+    styles, own = generator.draw_styles(z, open_draws(1, 0, 16)), generator.map(z)
+    is_own = (styles == own[:, None]).all(2)
+    assert is_own[:, 0].all() and not is_own[:, -1].any() and (is_own.int().diff(dim=1) <= 0).all()
+    generator.style_mixing = 0.0
+    assert (generator.draw_styles(z, open_draws(1, 0, 16)) == own[:, None]).all()
+
+
+def test_two_processes_draw_what_one_draws():
+    whole = open_draws(5, 7, 8)
+    member_groups = [open_draws(5, 7, 8, rank=rank, world=2) for rank in (0, 1)]
+    for draw in (lambda d: d.normal(3), lambda d: d.integers(9, 2), lambda d: d.uniform()):
+        expected = draw(whole)
+        for rank, member_group in enumerate(member_groups):
+            assert torch.equal(draw(member_group), expected[rank::2])
+    assert not torch.equal(open_draws(5, 8, 8).normal(3), open_draws(5, 7, 8).normal(3))
+
+
+def test_every_photo_is_shown_once_an_epoch_also_where_a_step_ends_in_the_next():
+    rows = torch.cat([pick_rows(10, step, 4, seed=1) for step in range(5)])
+    assert sorted(rows[:10].tolist()) == sorted(rows[10:].tolist()) == list(range(10))
+    assert rows[:10].tolist() != rows[10:].tolist()
+    assert torch.equal(pick_rows(10, 2, 4, seed=1, rank=1, world=2), pick_rows(10, 2, 4, seed=1)[1::2])
+    assert sorted(pick_rows(3, 0, 6, seed=1).tolist()) == [0, 0, 1, 1, 2, 2]

@@ -1,0 +1,271 @@
+"""The trainer: it learns, goes on where it was stopped, says what is wrong, and shares its work between processes."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ppe.generators import GENERATORS, build
+from ppe.generators.sampling import load_generator, sample_faces
+from ppe.generators.training.checkpoints import fingerprint, publish_training
+from ppe.generators.training.loop import LOSSES, train_gan
+from ppe.pipeline.presets import hint_at_room
+
+
+@pytest.mark.parametrize("gan", list(GENERATORS))
+def test_training_learns_colours_and_losses_are_logged(gan, small, photos, tmp_path):
+    losses = train_gan(photos, family=gan, settings=small[gan], kimg=2.4, seed=3, folder=tmp_path)
+    assert [row["images"] for row in losses][-1] == 2400
+    assert set(losses[-1]) == {"images", *LOSSES}
+    if gan == "fastgan":
+        assert losses[-1]["loss_redraw"] < losses[0]["loss_redraw"] and losses[-1]["p"] == 0
+    else:
+        assert losses[-1]["path_length"] > 0 and 0 < losses[-1]["p"] <= 1
+    names = sorted(p.name for p in tmp_path.glob("snapshot-*"))
+    assert names == ["snapshot-000000000.safetensors", "snapshot-000001200.safetensors", "snapshot-000002400.safetensors"]
+    mean = photos.float().mean(dim=(0, 2, 3))
+    error = []
+    for name in (names[0], names[-1]):
+        faces = torch.cat(list(sample_faces(load_generator(tmp_path / name, gan, 32, small[gan]), range(64))))
+        error.append((faces.float().mean(dim=(0, 2, 3)) - mean).abs().mean().item())
+    print("distance of the mean colour before and after:", error)
+    assert error[1] < error[0] / 2
+
+
+@pytest.mark.parametrize("gan", list(GENERATORS))
+def test_a_training_that_was_stopped_ends_with_the_same_bytes(gan, small, photos, tmp_path, train_until):
+    whole, halted = tmp_path / "whole", tmp_path / "halted"
+    recipe = {"images": photos, "family": gan, "settings": small[gan], "kimg": 0.4, "seed": 3}
+    train_gan(**recipe, folder=whole)
+    train_until(31, **recipe, folder=halted)
+    train_gan(**recipe, folder=halted)
+    for file in sorted(whole.glob("*.safetensors")):
+        assert (halted / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("gan", list(GENERATORS))
+@pytest.mark.parametrize("limit", [2**15, 2**19], ids=["snapshot", "checkpoint"])
+def test_no_room_for_a_training_leaves_no_half_and_it_goes_on(gan, limit, small, photos, tmp_path):
+    """A limit on the size of a file fails as a full disk does; the larger one lets the first snapshot pass."""
+    recipe = {"family": gan, "settings": small[gan] | {"checkpoint_seconds": 0.0}, "kimg": 0.1, "seed": 3}
+    train_gan(photos, **recipe, folder=tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises((SafetensorError, RuntimeError)) as error:
+            train_gan(photos, **recipe, folder=tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "make room" in hint_at_room(str(error.value))
+    for file in (tmp_path / "full").glob("*.safetensors"):
+        assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes(), "whole, or not there"
+    assert not (tmp_path / "full" / "finished.json").exists()
+    train_gan(photos, **recipe, folder=tmp_path / "full")
+    for file in (tmp_path / "whole").glob("*.safetensors"):
+        assert (tmp_path / "full" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("gan", list(GENERATORS))
+def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_keeps_the_snapshots(gan, small, photos, tmp_path):
+    settings = small[gan] | {"learning_rate": 1e30}
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        train_gan(photos, family=gan, settings=settings, kimg=0.4, seed=3, folder=tmp_path, label="run")
+    assert (tmp_path / "snapshot-000000000.safetensors").exists()
+
+
+def test_wrong_photos_are_refused(small):
+    with pytest.raises(ValueError, match="uint8"):
+        train_gan(torch.rand(4, 3, 32, 32), family="fastgan", settings=small["fastgan"], kimg=1, seed=0, folder="/tmp/never")
+    with pytest.raises(ValueError, match="is not one of"):
+        build("nogan", 32, small["fastgan"])
+
+
+def test_publishing_keeps_what_was_trained_and_drops_other_recipes_of_the_run(tmp_path):
+    (tmp_path / "run-0123" / "a").mkdir(parents=True)
+    for other in ("run-4567", "run-10-4567"):
+        (tmp_path / other).mkdir()
+    (tmp_path / "run-0123" / "a" / "snapshot-1.safetensors").write_bytes(b"x")
+    (tmp_path / "run-0123" / "a" / "finished.json").write_bytes(b"[]")
+    publish_training(tmp_path / "run-0123", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out" / "a").iterdir()] == ["snapshot-1.safetensors"]
+    assert (tmp_path / "run-0123").exists() and (tmp_path / "run-10-4567").exists(), "another run's recipe"
+    assert not (tmp_path / "run-4567").exists(), "another recipe of this run"
+
+
+def test_a_finished_training_is_not_repeated(small, photos, tmp_path):
+    first = train_gan(photos, family="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert "checkpoint.pt" not in times
+    assert train_gan(photos, family="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path) == first
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == times
+
+
+TRAIN = """
+import json, sys, torch
+from ppe.generators.training.loop import start_training, train_step
+from torch.distributed import is_initialized, get_rank
+gan, settings, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+torch.set_num_threads(1)
+images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+state = start_training(images, gan, settings, 1, "cpu")
+losses = []
+for step in range(20):
+    before = state["recent"].clone()
+    train_step(state, step, settings, 1)
+    values = state["recent"] - before
+    losses.append((state["fabric"].all_reduce(values, reduce_op="mean") if state["fabric"] else values).tolist())
+nets = {f"{n}.{k}": v.clone() for n in ("generator", "discriminator") for k, v in state[n].named_parameters()}
+torch.save({"losses": losses, "nets": nets}, f"{folder}/{state['world']}-{state['rank']}.pt")
+"""
+
+
+@pytest.mark.parametrize("gan", list(GENERATORS))
+def test_two_processes_train_the_net_that_one_trains(gan, small, tmp_path, root):
+    """Under torchrun: equal parameters in both; StyleGAN2's losses are those of one process (FastGAN's batch norm sees half)."""
+    # At three times this rate rounding grows past 1e-3 within the twenty steps.
+    settings = small[gan] | {"augment": [], "batch_size": 16, "learning_rate": 1e-3}
+    (tmp_path / "train.py").write_text(TRAIN)
+    call = [str(tmp_path / "train.py"), gan, json.dumps(settings), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for launcher in ([], many):
+        subprocess.run([sys.executable, *launcher, *call], env=environment, check=True, cwd=root, capture_output=True)
+    one, first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
+    for name, value in first["nets"].items():
+        assert torch.equal(value, second["nets"][name]), name
+    assert not torch.equal(first["nets"]["generator.constant" if gan == "stylegan2" else "generator.to_rgb.weight"],
+                           build(gan, 32, settings)[0].state_dict()["constant" if gan == "stylegan2" else "to_rgb.weight"])
+    if gan == "stylegan2":
+        difference = (torch.tensor(one["losses"]) - torch.tensor(first["losses"])).abs().amax(0)
+        difference = dict(zip(LOSSES, difference.tolist(), strict=True))
+        print("largest difference of 20 steps:", difference)
+        assert max(difference.values()) < 1e-3
+
+
+def test_a_fingerprint_sees_one_grey_level(photos):
+    import pandas as pd
+
+    members = pd.DataFrame({"group": ["a"], "image_id": ["1"], "identity": ["x"]})
+    changed = photos.clone()
+    changed[3, 1, 5, 5] += 1
+    assert fingerprint(members, {"a": photos}) == fingerprint(members, {"a": photos.clone()})
+    assert fingerprint(members, {"a": photos}) != fingerprint(members, {"a": changed})
+
+
+def test_weights_that_are_not_finite_are_never_a_snapshot(photos, small, tmp_path):
+    """The loss is finite one step longer than the weights."""
+    from ppe.generators.training.checkpoints import save_snapshot
+    from ppe.generators.training.loop import start_training
+
+    state = start_training(photos, "stylegan2", small["stylegan2"], 1, "cpu")
+    save_snapshot(state, tmp_path / "good.safetensors", "{}", 1)
+    assert load_file(tmp_path / "good.safetensors")
+    with torch.no_grad():
+        next(state["average"].parameters()).fill_(float("nan"))
+    assert not save_snapshot(state, tmp_path / "bad.safetensors", "{}", 1)
+    assert not (tmp_path / "bad.safetensors").exists()
+
+
+def test_groups_train_side_by_side_to_the_bytes_of_one_thread_alone(photos, small, tmp_path):
+    from ppe.generators.training.groups import list_jobs, train_groups
+
+    images = {"a": photos, "b": photos.flip(3), "c": photos.flip(2)}
+    recipe = {"family": "fastgan", "settings": small["fastgan"], "kimg": 0.2, "description": "{}"}
+    jobs = list_jobs(images, 2, tmp_path, "run", **recipe)
+    assert [job["seed"] for job in jobs] == [6, 7, 8]
+    losses = train_groups(jobs, "cpu", "run")
+    assert len(losses) == 3 and losses[0][-1]["images"] == 200 and losses[0] != losses[1]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train_gan(**{**jobs[1], "folder": tmp_path / "alone"})
+    torch.set_num_threads(threads)
+    name = "snapshot-000000200.safetensors"
+    assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert train_groups(jobs, "cpu", "run") == losses, "nothing is repeated"
+
+
+def test_what_goes_wrong_beside_others_is_said_here(photos, small, tmp_path):
+    from ppe.generators.training.groups import list_jobs, train_groups
+
+    recipe = {"family": "fastgan", "settings": small["fastgan"] | {"learning_rate": 1e30}, "kimg": 0.4}
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        train_groups(list_jobs({"a": photos, "b": photos}, 1, tmp_path, "run", **recipe), "cpu", "run")
+
+
+def test_a_step_mixes_styles_of_different_latents_and_publishes_none_of_them(photos, small, monkeypatch):
+    """On a CPU two generators whose seeds differ above 32 bits are one: other must not be z, nor a published latent."""
+    from ppe.generators.sampling import draw_latents
+    from ppe.generators.training import loop as training
+
+    state = training.start_training(photos, "stylegan2", small["stylegan2"], 0, "cpu")
+    seen = []
+    mapping = state["generator"].map
+    monkeypatch.setattr(state["generator"], "map", lambda z: seen.append(z) or mapping(z))
+    for step in range(1, 4):
+        training.train_step(state, step, small["stylegan2"], 0)
+    z = torch.cat(seen)
+    assert len(z) == 3 * 2 * 8 and len(z.unique(dim=0)) == len(z), "z and other, three steps, no two alike"
+    published = draw_latents(range(100), 16)
+    assert not (z[:, None] == published).all(2).any()
+
+
+def test_seeds_of_steps_and_streams_fit_a_cpu_generator_and_leave_published_faces_their_half():
+    from ppe.generators.sampling import LATENT_STREAM
+    from ppe.generators.training.draws import mix_seed
+
+    seeds = [mix_seed(seed, step, stream) for seed in (0, 3, 2024) for step in range(2000) for stream in (0, 1)]
+    assert 0 <= min(seeds) and max(seeds) < LATENT_STREAM
+    assert len(set(seeds)) > len(seeds) - 3, "of twelve thousand in two thousand million hardly two fall together"
+    assert mix_seed(1, 23) != mix_seed(12, 3)
+
+
+def test_one_that_goes_on_alone_finds_the_threads_it_began_with(photos, small, tmp_path, monkeypatch):
+    from ppe.generators import groups
+
+    seen = []
+    monkeypatch.setattr(groups, "_train_side_by_side", lambda jobs, threads, label: seen.append((len(jobs), threads)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    jobs = groups.list_jobs({"a": photos, "b": photos, "c": photos}, 1, tmp_path, "run", family="fastgan", kimg=1.0)
+    for group in "ab":
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "finished.json").write_text("[]")
+    with pytest.raises(FileNotFoundError):
+        groups.train_groups(jobs, "cpu", "run")  # c was not trained by the stand-in
+    assert seen == [(1, 2)], "one is left, with the two threads of three trainings on six"
+
+
+def test_a_training_dies_with_the_kernel_that_started_it(photos, small, tmp_path, root):
+    """kill -9 of the parent: its processes end, so that the next run finds nobody in the folder."""
+    import signal
+    import time
+
+    code = f"""
+import json, sys, torch
+from pathlib import Path
+from ppe.generators.training.groups import list_jobs, train_groups
+if __name__ == "__main__":
+    images = torch.zeros(12, 3, 32, 32, dtype=torch.uint8)
+    recipe = {{"family": "fastgan", "kimg": 900.0, "settings": json.loads({json.dumps(json.dumps(small["fastgan"]))})}}
+    train_groups(list_jobs({{"a": images, "b": images}}, 1, Path({str(tmp_path)!r}), "run", **recipe))
+"""
+    (tmp_path / "start.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "start.py")], env=environment, cwd=root)
+    waited = time.monotonic()
+    while not all((tmp_path / g / "snapshot-000000000.safetensors").exists() for g in "ab"):
+        assert time.monotonic() - waited < 120 and parent.poll() is None
+        time.sleep(0.2)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    from ppe.generators.training.checkpoints import _is_held
+
+    waited = time.monotonic()
+    while _is_held(tmp_path):
+        assert time.monotonic() - waited < 30, "an orphan trains on"
+        time.sleep(0.2)
