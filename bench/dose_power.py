@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from ppe.config.params import find_root, load_table
+from ppe.config import find_root, load_table
 from ppe.overrepresentation.placebo_test import compare_with_controls
 
 DOSES = [0.0, 0.003, 0.01, 0.03, 0.1]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ppe.datasets import load_photo
+from ppe.datasets.photos import load_photo
 from ppe.embedders import EMBEDDERS, load
 from ppe.embedders.embed import compute_verification, embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces

@@ -29,7 +29,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from ppe.attacks.nearest import find_nearest
-from ppe.config.params import load_array
+from ppe.config import load_array
 from ppe.embedders.embed import embed_faces
 
 FACE_SIDE = 32

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from ppe.config.params import load_params
+from ppe.config import load_params
 from ppe.generators import steps, training
 from ppe.generators.training.groups import list_jobs, train_groups
 from ppe.generators.training.loop import start_training, train_gan, train_step

@@ -14,13 +14,13 @@ import sys
 import tempfile
 from contextlib import nullcontext
 
-from ppe.config.params import find_root, load_params
+from ppe.config import find_root, load_params
 from ppe.pipeline.stages import background, collect, embed_experiment, index, train
 
 
 def report():
     """Say in a few lines what the study found and where to look."""
-    from ppe.config.params import load_table
+    from ppe.config import load_table
     from ppe.evaluation.collection import compute_headlines, select_headline
 
     params = load_params()
@@ -72,7 +72,7 @@ def study(name=None, run=None):
 def claims():
     """Write the verdicts of all committed studies into the README's table."""
     from ppe.claims.summary import load_claims, put_summary, write_summary
-    from ppe.config.params import load_table
+    from ppe.config import load_table
 
     params = load_params()
     root, files = params.root, params.claims_files()
@@ -89,7 +89,7 @@ def claims():
 def check(name):
     """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
     from ppe.claims.summary import compare_headlines
-    from ppe.config.params import load_table
+    from ppe.config import load_table
 
     root = find_root()
     name = name or load_params().study

@@ -20,8 +20,9 @@ from PIL import Image
 
 from ppe import __main__ as commands
 from ppe import embedders
-from ppe.config.params import load_array, load_params, load_table, save_array, save_json, save_table
-from ppe.datasets import iter_photos, read_index, synthetic
+from ppe.config import load_array, load_params, load_table, save_array, save_json, save_table
+from ppe.datasets import synthetic
+from ppe.datasets.index import iter_photos, read_index
 from ppe.faces import prepare_faces
 from ppe.pipeline import presets as presets
 from ppe.pipeline import stages

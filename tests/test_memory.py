@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ppe.attacks.nearest import compute_log_density, find_nearest
-from ppe.config.params import load_array, save_array
+from ppe.config import load_array, save_array
 
 STATUS = Path("/proc/self/status")
 

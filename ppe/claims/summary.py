@@ -6,7 +6,7 @@ import pandas as pd
 from ppe.claims.evidence import QUESTIONS
 from ppe.claims.overrepresentation import EXPLORATORY
 from ppe.claims.verdicts import choose_cells, judge_cells
-from ppe.config.params import load_table
+from ppe.config import load_table
 from ppe.evaluation.collection import select_headline
 from ppe.pipeline.runtime import sum_minutes
 

@@ -16,19 +16,8 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from ppe.config.paths import SCRATCH_STUDY, Paths, check_member
-from ppe.config.paths import find_root as find_root
-from ppe.config.paths import find_shared as find_shared
+from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
 from ppe.config.schema import Attack, Dataset, Embedder, Experiment, Generators, Overrepresentation, Run
-from ppe.config.storage import (
-    load_array as load_array,  # these names are for those who import them from here, notebooks above all
-)
-from ppe.config.storage import load_table as load_table
-from ppe.config.storage import require_file as require_file
-from ppe.config.storage import save_array as save_array
-from ppe.config.storage import save_json as save_json
-from ppe.config.storage import save_table as save_table
-from ppe.config.storage import write_whole as write_whole
 
 SAME_AS_BASELINE = (
     *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg", "num_generated"),

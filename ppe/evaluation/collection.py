@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.attacks.queries import restore_queries
-from ppe.config.params import load_table
+from ppe.config import load_table
 from ppe.evaluation.membership import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, judge_control, match_rows
 from ppe.statistics.intervals import compare_runs
 from ppe.statistics.metrics import compute_roc

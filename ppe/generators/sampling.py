@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ppe.config.params import write_whole
+from ppe.config import write_whole
 from ppe.generators import build
 
 LATENT_STREAM = 2**31

@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 
 from ppe.attacks.scores import aggregate_scores, score_nearest, score_nearest_top_k
-from ppe.config.params import load_table
+from ppe.config import load_table
 from ppe.statistics.intervals import MIN_IDENTITIES
 from ppe.statistics.metrics import compute_auc
 

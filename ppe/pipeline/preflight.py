@@ -3,8 +3,7 @@
 The index counts photos whose header can be read; how many hold a face shows later, so these numbers are upper bounds.
 """
 
-from ppe.datasets import mark_auxiliary, split_auxiliary
-from ppe.datasets.splits import GROUPS, choose_identities
+from ppe.datasets.splits import GROUPS, choose_identities, mark_auxiliary, split_auxiliary
 from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
 
 

@@ -9,7 +9,7 @@ import time
 
 import pandas as pd
 
-from ppe.config.params import find_shared, load_params, load_table
+from ppe.config import find_shared, load_params, load_table
 from ppe.config.paths import LAST_WORDS
 from ppe.config.storage import copy_whole
 from ppe.evaluation.membership import RUN_COLUMNS

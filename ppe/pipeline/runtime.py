@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pandas as pd
 
-from ppe.config.params import choose_device, load_params, load_table, save_json, save_table
+from ppe.config import choose_device, load_params, load_table, save_json, save_table
 
 COLUMNS = ["stage", "run", "seconds", "cores", "device"]
 STAGES = {"faces": "1_faces", "embed": "2_embed", "train": "3_train", "generate": "4_generate", "attack": "5_attack",

@@ -5,14 +5,14 @@ Each function imports what it needs itself: a stage depends on what its own comm
 
 from math import isclose
 
-from ppe.config.params import load_params
+from ppe.config import load_params
 from ppe.config.paths import check_member
 
 
 def index(dataset):
     """Write the table of a data set's photos."""
-    from ppe.config.params import save_table
-    from ppe.datasets import read_index
+    from ppe.config import save_table
+    from ppe.datasets.index import read_index
     from ppe.pipeline.preflight import check_dataset, check_experiments
 
     params = load_params(dataset)
@@ -33,7 +33,7 @@ def index(dataset):
 
 def train(run):
     """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
-    from ppe.config.params import choose_device, load_table
+    from ppe.config import choose_device, load_table
     from ppe.datasets.splits import split_identities
     from ppe.generators.training.groups import list_jobs, train_groups
 
@@ -54,7 +54,7 @@ def background(experiment):
     """Train a square's GANs side by side, as many at a time as there are cores, and draw faces from each."""
     import torch
 
-    from ppe.config.params import choose_device, load_table, save_table
+    from ppe.config import choose_device, load_table, save_table
     from ppe.generators.sampling import load_generator, sample_faces, save_faces
     from ppe.generators.training.checkpoints import publish_training
     from ppe.generators.training.groups import list_jobs, train_groups
@@ -90,7 +90,7 @@ def _gather_training(params, settings, table, split):
     params, settings : Params, and the run or square of it; table : DataFrame, faces.csv; split : DataFrame, of which the rows
     whose role is train count. Images are uint8 [n, 3, H, H], H the resolution, a row a row of ``members`` of the group.
     """
-    from ppe.config.params import load_array
+    from ppe.config import load_array
     from ppe.faces import resize_faces
     from ppe.generators.training.checkpoints import fingerprint
 
@@ -106,7 +106,7 @@ def embed_experiment(experiment):
     """Embed the faces of a square's GANs with each net of its data set, once for all squares that look at them."""
     import numpy as np
 
-    from ppe.config.params import choose_device, load_array, save_array
+    from ppe.config import choose_device, load_array, save_array
     from ppe.embedders import load
     from ppe.embedders.embed import embed_faces
 
@@ -126,7 +126,7 @@ def collect(name=None):
 
     name : ``tiny`` gathers what the notebooks left in scratch/.
     """
-    from ppe.config.params import load_table, require_file, save_json, save_table
+    from ppe.config import load_table, require_file, save_json, save_table
     from ppe.evaluation.collection import collect_rows, compute_headlines
     from ppe.overrepresentation.data_share import collect_experiments
     from ppe.pipeline.runtime import note_costs

@@ -1,4 +1,4 @@
-"""The attack's tables to figures; nothing is computed here but layout. With ``ppe.plots.figures`` the only importer of matplotlib
+"""The attack's tables to figures; nothing is computed here but layout. With ``ppe.plots.style`` the only importer of matplotlib
 and seaborn.
 """
 
@@ -8,7 +8,8 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ppe.plots.figures import MEMBER, OTHER, plot_faces
+from ppe.plots.faces import plot_faces
+from ppe.plots.style import MEMBER, OTHER
 
 MEMBERSHIP_NAMES = {
     "identity_membership": "unseen photos of members",

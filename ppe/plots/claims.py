@@ -1,5 +1,5 @@
 """What several runs show side by side, and the claims' tables, to figures; nothing is computed here but layout. With
-``ppe.plots.figures``, ``ppe.plots.attacks`` and ``ppe.plots.overrepresentation`` the only importer of matplotlib.
+``ppe.plots.style``, ``ppe.plots.attacks`` and ``ppe.plots.overrepresentation`` the only importer of matplotlib.
 """
 
 import matplotlib.pyplot as plt

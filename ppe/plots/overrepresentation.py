@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from ppe.plots.figures import MEMBER, OTHER, plot_faces
+from ppe.plots.faces import plot_faces
+from ppe.plots.style import MEMBER, OTHER
 
 MEASURE_NAMES = {  # each a share, of what is named first
     "match_share": "faces that match the person",

@@ -12,7 +12,7 @@ from synthetic_rows import judge, make_experiment, make_run
 
 from ppe.__main__ import main
 from ppe.claims.summary import MARKERS, compare_headlines, load_claims, put_summary, write_summary
-from ppe.config.params import load_params, load_table, save_table
+from ppe.config import load_params, load_table, save_table
 from ppe.pipeline.runtime import COLUMNS, measure_costs, sum_minutes
 
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from ppe.config.params import load_params, load_table, require_file, save_array, save_json, save_table
+from ppe.config import load_params, load_table, require_file, save_array, save_json, save_table
 
 
 @pytest.fixture

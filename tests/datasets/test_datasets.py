@@ -6,7 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ppe.datasets import READERS, iter_photos, mark_auxiliary, read_index, sample_people, split_auxiliary, synthetic
+from ppe.datasets import synthetic
+from ppe.datasets.index import iter_photos, read_index
+from ppe.datasets.readers import READERS
+from ppe.datasets.splits import mark_auxiliary, split_auxiliary
+from ppe.datasets.synthetic_reader import sample_people
 
 
 def write(path, colour=(200, 30, 30), size=(40, 30), mode="RGB", **options):

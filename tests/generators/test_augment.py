@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ppe.generators import ada
+from ppe.generators.training import ada
 from ppe.generators.training.augment import POLICIES, augment
 from ppe.generators.training.draws import open_draws
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from ppe.config.params import save_table
+from ppe.config import save_table
 from ppe.overrepresentation.data_share import (
     ROW_COLUMNS,
     average_references,

@@ -7,7 +7,7 @@ import threading
 import pytest
 import yaml
 
-from ppe.config.params import load_params
+from ppe.config import load_params
 from ppe.pipeline import presets as presets
 from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
 

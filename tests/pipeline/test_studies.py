@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from ppe.config.params import load_params
+from ppe.config import load_params
 from ppe.datasets.splits import split_identities
 from ppe.datasets.synthetic import draw_photos, sample_identities
 from ppe.evaluation.collection import name_sweep

@@ -11,7 +11,7 @@ from ppe.overrepresentation.density_scan import count_alarms
 from ppe.overrepresentation.latin_square import plan_data_shares
 from ppe.overrepresentation.placebo_test import compare_with_controls
 from ppe.plots import overrepresentation as dose_figures
-from ppe.plots.figures import use_style
+from ppe.plots.style import use_style
 
 matplotlib.use("agg")
 

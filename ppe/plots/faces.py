@@ -1,0 +1,61 @@
+"""Grids of faces and photos, and what a detector found in them; nothing is computed here but layout."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from ppe.plots.style import OTHER
+
+
+def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=None):
+    """A grid of faces, uint8 [N, 3, H, W], with an optional short title above each or a title for each row."""
+    rows = -(-len(faces) // columns)
+    head = 0.3 * bool(title)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * side, rows * side * (1.18 if titles else 1) + head), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, face) in enumerate(zip(axes.flat, np.asarray(faces), strict=False)):
+        axis.imshow(face.transpose(1, 2, 0), interpolation="nearest")
+        if titles is not None:
+            axis.set_title(titles[i], fontsize=7, loc="center", pad=2)
+        if row_titles is not None and i % columns == 0:
+            axis.text(-0.12, 0.5, row_titles[i // columns], transform=axis.transAxes, ha="right", va="center", fontsize=9)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    return figure
+
+
+def plot_landmarks(photos, landmarks):
+    """Photos, a list of uint8 [H, W, 3], with their five landmarks [N, 5, 2] in pixels (NaN: none)."""
+    figure, axes = plt.subplots(1, len(photos), figsize=(1.5 * len(photos), 1.6), squeeze=False)
+    for axis, photo, points in zip(axes.flat, photos, landmarks, strict=True):
+        axis.imshow(photo)
+        axis.scatter(*points.T, s=10, color="#00FF66", edgecolor="black", linewidth=0.4)
+        axis.axis("off")
+    return figure
+
+
+def plot_counts(table, column, title):
+    """How many people have how many photos, or what became of the photos: a bar a value of ``column``."""
+    figure, axis = plt.subplots(figsize=(6, 2.4))
+    counts = table[column].value_counts().sort_index()
+    axis.barh([str(v) for v in counts.index], counts.to_numpy(), color=OTHER)
+    axis.bar_label(axis.containers[0], padding=3)
+    axis.set(title=title, xlabel="photos")
+    axis.margins(x=0.12)
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def plot_detection(shares):
+    """Share of faces in which the detector finds one: a Series by name (real, generated), in [0, 1]."""
+    figure, axis = plt.subplots(figsize=(6, 0.4 * len(shares) + 0.9))
+    axis.barh(shares.index[::-1], shares[::-1], color=OTHER)
+    axis.bar_label(axis.containers[0], fmt="{:.0%}", padding=3)
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.set(title="The detector finds a face in", xlim=(0, 1.12))
+    axis.grid(axis="y", visible=False)
+    return figure
