@@ -1,65 +1,42 @@
-"""The steps of the study that no notebook tells: ``python -m ppe <command>``.
-
-``index`` lists a data set's photos, ``train`` trains a run's GANs on several GPUs ahead of its notebook (under ``torchrun``),
-``background`` trains and samples a square's GANs and ``embed-crowd`` embeds their faces, ``collect`` gathers the rows of runs and
-squares, ``report`` says what came out and where to look. ``study`` runs the graph from the check of params.yaml to the report: of
-the root, or of another params file (``studies/<name>.yaml``) in a copy of the project, whose results it brings back. ``claims``
-writes the README's table, ``check`` compares a fresh run with the committed one, ``docs`` writes the executed notebooks as HTML.
-"""
+"""The commands of the study: ``python -m ppe <command>``; ``python -m ppe --help`` lists them."""
 
 import argparse
 import os
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
 
 from ppe.config import find_root, load_params
-from ppe.pipeline.stages import background, collect, embed_experiment, index, train
+from ppe.pipeline import stages
+from ppe.pipeline.execution import explain_full_disk, hold_stage, leave_last_words, run_notebook
+from ppe.pipeline.runtime import note_runtime
+
+STAGES = {
+    "index": (stages.index, "dataset", "list a data set's photos, and check that there are enough"),
+    "train-experiment": (stages.train_experiment, "experiment", "train an experiment's generators and draw faces from them"),
+    "embed-experiment": (stages.embed_experiment, "experiment", "embed the faces of an experiment's generators"),
+    "collect": (stages.collect, "name", "gather the rows of all runs and experiments"),
+}
+"""Stage without a notebook -> (its function, its argument, what it does)."""
 
 
-def report():
-    """Say in a few lines what the study found and where to look."""
-    from ppe.config import load_table
-    from ppe.evaluation.collection import compute_headlines, select_headline
-
-    params = load_params()
-    rows = load_table(params.results_folder() / "attacks.csv")
-    headlines = compute_headlines(rows, list(params.runs), params.attack.control_p)
-    print("\nIdentity AUC on photos that no GAN was shown (0.5 is chance), pooled over two GANs:")
-    for run in params.runs:
-        row = select_headline(rows, run)
-        interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low == row.low else "(too few people for an interval)"
-        failed = ", CONTROL FAILED: no verdict" if headlines[run]["control_failed"] else ""
-        weak = "" if headlines[run]["embedder_is_sound"] else ", no verdict: no face net tells people apart well enough"
-        print(f"  {run}: {row.value:.2f} {interval}{failed}{weak}")
-    if params.experiments:
-        _report_experiments(load_table(params.results_folder() / "doses.csv"), params)
-    print("Read executed/7_claims.ipynb for the verdicts (make lab opens it), for how they come about")
-    print(f"executed/5_attack-{next(iter(params.runs))}.ipynb and executed/6_figures.ipynb;")
-    print(f"the numbers are in {(params.results_folder() / 'attacks.csv').relative_to(params.root)}.")
+def params():
+    """Check params.yaml."""
+    loaded = load_params()
+    print(f"params.yaml: study {loaded.study!r}, {len(loaded.runs)} runs, {len(loaded.datasets)} data sets")
 
 
-def _report_experiments(rows, params):
-    """A line a square: how often a person is drawn at each dose, and how often somebody is discovered there."""
-    from ppe.evaluation.membership import choose_embedder
+def new(name, root, reader="folder"):
+    """Write ``studies/<name>.yaml`` for a folder of photos."""
+    from ppe.pipeline.new_study import write_study
 
-    rate = params.overrepresentation.match_rate
-    print(f"\nGenerated faces that match a person ({rate:.1%} is chance), people discovered; by the person's share of the data:")
-    for experiment in params.experiments:
-        own = rows[rows.experiment == experiment]
-        main, is_sound = choose_embedder(own.drop_duplicates("embedder").set_index("embedder").embedder_auc.dropna().to_dict())
-        means = own[(own.embedder == main) & (own.statistic == "mean") & own.calibration.isin(["", "generators"])]
-        table = means.pivot_table(index="data_share", columns="measure", values="value")
-        cells = [f"{row.Index:.1%}: {row.match_share:.1%}, {row.discovered:.0%}" for row in table.itertuples()]
-        weak = "" if is_sound else ", no verdict: no face net tells people apart well enough"
-        print(f"  {experiment}: {'; '.join(cells)}{weak}")
+    write_study(name=name, root=root, reader=reader, project=find_root())
 
 
 def study(name=None, run=None):
     """Run the study of params.yaml, or ``studies/<name>.yaml`` in ``.studies/<name>/``, and bring back ``results/<name>/``.
 
-    run : one run (or square) of it, which is made anew beside the rows of the others; None for all that are missing.
+    run : one run (or experiment) of it, which is made anew beside the rows of the others; None for all that are missing.
     """
     from ppe.pipeline.presets import reproduce, run_study
 
@@ -69,31 +46,32 @@ def study(name=None, run=None):
         run_study(find_root(), name, run)
 
 
-def claims():
-    """Write the verdicts of all committed studies into the README's table."""
-    from ppe.claims.summary import load_claims, put_summary, write_summary
-    from ppe.config import load_table
+def report():
+    """Say what the study found, and where to read on."""
+    from ppe.pipeline.report import report_study
 
-    params = load_params()
-    root, files = params.root, params.claims_files()
+    report_study(load_params())
+
+
+def claims():
+    """Write the verdicts of all committed studies into README.md and docs/results.md."""
+    from ppe.claims.summary import write_tables
+
+    loaded = load_params()
+    files = loaded.claims_files()
     if not files:
         raise ValueError("no results/<study>/claims.csv yet: run `make study`")
-    costs = {study: load_table(file.parent / "cost.csv") for study, file in files.items() if (file.parent / "cost.csv").exists()}
-    summary = write_summary(load_claims(files), costs)
-    readme = root / "README.md"
-    (root / "README.partial").write_text(put_summary(readme.read_text(encoding="utf-8"), summary), encoding="utf-8")
-    os.replace(root / "README.partial", readme)
-    print(f"README.md: the claims of {', '.join(files)}")
+    write_tables(files, loaded.root)
+    print(f"README.md, docs/results.md: the claims of {', '.join(files)}")
 
 
-def check(name):
+def check(name=None):
     """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
     from ppe.claims.summary import compare_headlines
     from ppe.config import load_table
 
-    root = find_root()
-    name = name or load_params().study
-    file = f"results/{name}/attacks.csv"
+    root, loaded = find_root(), load_params()
+    file = f"results/{name or loaded.study}/attacks.csv"
     shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True)
     if shown.returncode:
         known = sorted(path.parent.name for path in (root / "results").glob("*/attacks.csv"))
@@ -101,7 +79,7 @@ def check(name):
     with tempfile.NamedTemporaryFile(suffix=".csv") as committed:
         committed.write(shown.stdout)
         committed.flush()
-        table = compare_headlines(load_table(committed.name), load_table(root / file))
+        table = compare_headlines(load_table(committed.name), load_table(root / file), loaded.verdicts)
     for row in table.itertuples():
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
         print(f"{row.moved:12}{row.run}: committed {row.committed:.3f} {interval}, fresh {row.fresh:.3f}")
@@ -109,59 +87,64 @@ def check(name):
 
 
 def docs():
-    """Write the executed notebooks of the embedded study as HTML to docs/."""
+    """Write the site to docs/: the pages, and the executed notebooks of the embedded study."""
     from ppe.pipeline.html import write_site
 
-    params = load_params()
-    real = [name for name, settings in params.datasets.items() if settings.reader != "synthetic"]
-    if real:
-        raise ValueError(f"datasets {real} are not drawn: their faces are not published (params.yaml: datasets, reader)")
-    run, dataset = next((name, settings.dataset) for name, settings in params.runs.items())
-    names = {"run": run, "dataset": dataset} | ({"experiment": next(iter(params.experiments))} if params.experiments else {})
-    left_out = [] if params.experiments else ["8_doses"]
-    sizes = write_site(params.root / "notebooks", params.executed_folder(), params.root / "docs", names, left_out)
-    print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
+    write_site(load_params())
 
 
-def _note(command, experiment=None, **others):
-    """What a stage without a notebook takes is written down, from outside of it: no stage depends on how it is timed."""
-    from ppe.pipeline.runtime import note_seconds
+def _run_stage(name, **arguments):
+    """Run a stage, alone in its folder; note what it takes, and leave its last words where it fails."""
+    target = next(iter(arguments.values()), None)
+    loaded = load_params(target if name != "notebook" else arguments["name"])
+    try:
+        with hold_stage(loaded.root, os.environ.get("DVC_STAGE", " ".join(filter(None, (name, *arguments.values()))))):
+            if name == "notebook":
+                run_notebook(**arguments)
+            else:
+                with note_runtime(loaded, name, target or loaded.study):
+                    STAGES[name][0](target)
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
+        if "DVC_STAGE" in os.environ:
+            leave_last_words(explain_full_disk(str(mistake)))
+        raise
 
-    return note_seconds(command, experiment) if experiment else nullcontext()
+
+def _read_arguments():
+    parser = argparse.ArgumentParser(prog="python -m ppe", description=__doc__.split(":")[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def add(name, words, *arguments):
+        command = commands.add_parser(name, help=words)
+        for argument, options in arguments:
+            command.add_argument(argument, **options)
+
+    optional = {"nargs": "?"}
+    add("new", "write studies/<name>.yaml for a folder of photos", ("name", {}), ("--root", {"required": True}),
+        ("--reader", {"default": "folder"}))  # fmt: skip
+    add("params", "check params.yaml")
+    add("study", "run the study of params.yaml, or studies/<name>.yaml", ("name", optional),
+        ("run", {**optional, "help": "one run or experiment of it, to be made anew"}))  # fmt: skip
+    add("report", "say what the study found")
+    add("claims", "write the verdicts of all studies into README.md and docs/results.md")
+    add("check", "compare a study's headlines with the committed ones", ("name", optional))
+    add("docs", "write the site to docs/")
+    add("train", "train a run's generators on several GPUs, under torchrun", ("run", {}))
+    add("notebook", "stage: execute a notebook", ("book", {}), ("name", {}))
+    for name, (_, argument, words) in STAGES.items():
+        add(name, f"stage: {words}", (argument, optional if name == "collect" else {}))
+    return vars(parser.parse_args())
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m ppe", description=__doc__.split("\n\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("index").add_argument("dataset")
-    commands.add_parser("train").add_argument("run")
-    commands.add_parser("background").add_argument("experiment")
-    commands.add_parser("embed-experiment").add_argument("experiment")
-    commands.add_parser("collect").add_argument("name", nargs="?")
-    commands.add_parser("report")
-    command = commands.add_parser("study")
-    command.add_argument("name", nargs="?", help="one of studies/*.yaml; without it the study of params.yaml")
-    command.add_argument("run", nargs="?", help="one run or square of it, to be made anew")
-    commands.add_parser("claims")
-    commands.add_parser("check").add_argument("name", nargs="?", help="a study; without it the one of params.yaml")
-    commands.add_parser("docs")
-    arguments = vars(parser.parse_args())
-    known = {"index": index, "train": train, "background": background, "embed-experiment": embed_experiment, "collect": collect, "report": report,
-             "study": study, "claims": claims, "check": check, "docs": docs}  # fmt: skip
+    arguments = _read_arguments()
     name = arguments.pop("command")
+    known = {"new": new, "params": params, "study": study, "report": report, "claims": claims, "check": check, "docs": docs,
+             "train": stages.train}  # fmt: skip
     try:
-        with _note(name, **arguments):
-            known[name](**arguments)
+        known[name](**arguments) if name in known else _run_stage(name, **arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
-        from ppe.config.paths import LAST_WORDS
-        from ppe.pipeline.presets import hint_at_room
-
-        sentence = hint_at_room(str(mistake))
-        if "DVC_STAGE" in os.environ:
-            file = find_root() / LAST_WORDS
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(sentence)
-        sys.exit(sentence)
+        sys.exit(explain_full_disk(str(mistake)))
     except KeyboardInterrupt:
         print("\nStopped by Ctrl-C. Stages that ended are kept, and a training goes on from its last checkpoint: give the same "
               "command again.", file=sys.stderr)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.claims.verdicts import judge_claims
-from ppe.evaluation.membership import KEYS
+from ppe.evaluation.tables import KEYS
 
 USUAL = {
     "dataset": "d", "resolution": 32, "generator": "fastgan", "num_identities": 10, "train_photos": 5, "max_train_photos": 5,

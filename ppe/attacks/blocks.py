@@ -6,12 +6,12 @@ makes it a function of the two sets alone: not of the block size, the batch, the
 product, which is bfloat16 on processors that multiply that several times faster.
 """
 
-import mmap
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
+
+from ppe.config.storage import read_block
 
 UNIT_TOLERANCE = 1e-4  # | |row| - 1 | that still counts as unit norm; normalising in float32 leaves about 1e-7
 # What a product may round its factors to before it multiplies them (torch.set_float32_matmul_precision): nothing, TF32
@@ -77,20 +77,6 @@ def _settle(pairs, query, block, start, width, measure, distance, index):
     is_closer = nearest < distance  # strictly: an equal row of a later block has a higher number
     torch.where(is_closer, nearest, distance, out=distance)
     torch.where(is_closer, column_of + start, index, out=index)
-
-
-def to_tensor(rows):
-    return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows  # a copy: torch cannot share read-only arrays
-
-
-def read_block(rows, start, block_size):
-    """Copy ``block_size`` rows from ``start`` on into a tensor. The pages of a file that is mapped read-only go back at
-    once: they count as the process's memory, and a set of a million faces would fill two gigabytes.
-    """
-    block = to_tensor(rows[start : start + block_size])
-    if isinstance(rows, np.memmap) and rows.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        rows._mmap.madvise(mmap.MADV_DONTNEED)
-    return block
 
 
 def bound_rounding(num_terms):

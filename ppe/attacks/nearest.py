@@ -15,10 +15,9 @@ from ppe.attacks.blocks import (
     multiplies_bfloat16,
     propose_finely,
     propose_roughly,
-    read_block,
     round_rows,
-    to_tensor,
 )
+from ppe.config.storage import read_block, to_tensor
 
 MIN_ROWS = 64  # rows on both sides below which a bfloat16 product is not worth its rounding
 

@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from ppe.attacks.nearest import find_nearest
 from ppe.attacks.scores import ATTACKS, aggregate_scores, list_needed
 
 MEMBER_GROUPS = "ab"
@@ -22,6 +23,10 @@ CONTROLS = {
     "held_out_ceiling": "twin-{member_group}",
 }
 """Control -> the set of faces that stands for "generated" when a half is scored; ``none`` is the attack itself."""
+
+
+SCORE_COLUMNS = ["image_id", "identity", "group", "role", "face_set", "embedder", "attack", "calibration", "score"]
+"""Columns of a table of scores; what else is known of a photo stands in the table of photos."""
 
 
 def score_photos(photos, query, sets, attacks, embedder="", calibration=""):
@@ -106,6 +111,32 @@ def score_held_out(photos, embeddings, embedder=""):
         named = photos.assign(face_set=f"twin-{member_group}", embedder=embedder, attack="nearest", calibration="")
         parts.append(named.assign(score=held.max(1)))
     return pd.concat(parts, ignore_index=True)
+
+
+def find_surest_members(scores, photos, query, generated, group="a", count=10):
+    """Find the members of a group whose unseen photos score highest, with what each is nearest to.
+
+    Parameters
+    ----------
+    scores : DataFrame of ``score_photos``, the attack ``nearest`` by one embedder.
+    photos : DataFrame, N rows, as in ``score_photos``.
+    query, generated : Tensor [N, D], [M, D], float32, unit L2 norm. Photos, and faces of the group's generator.
+    group : str, a or b; count : int, identities at most.
+
+    Returns
+    -------
+    DataFrame, one row an identity, highest score first: ``score``, and row numbers ``photo`` (of ``photos``), ``generated`` (the
+    nearest generated face) and ``training`` (of ``photos``: the identity's nearest training photo).
+    """
+    asked = scores[(scores.face_set == group) & (scores.group == group) & (scores.role == "query")]
+    best = asked.sort_values("score", ascending=False).drop_duplicates("identity").head(count)
+    photo = pd.Index(photos.image_id).get_indexer(best.image_id)
+    _, nearest = find_nearest(query[photo], generated)
+    own = np.flatnonzero((photos.group == group) & (photos.role == "train"))
+    cosine = (query[photo] @ query[own].T).cpu().numpy()
+    cosine[photos.identity.to_numpy()[photo][:, None] != photos.identity.to_numpy()[own][None]] = -np.inf
+    rows = {"photo": photo, "generated": nearest.cpu().numpy(), "training": own[cosine.argmax(1)]}
+    return pd.DataFrame({"score": best.score.to_numpy(), **rows})
 
 
 def select_queries(scores, members, membership, control="none"):

@@ -198,8 +198,7 @@ def aggregate_scores(scores, identity, how="mean"):
     scores : ndarray [N], float. One a photo; large = member.
     identity : ndarray [N]. The person of each photo.
     how : str
-        ``"mean"`` or ``"largest"`` score of a person's photos, or ``"majority"``: the score that more than half of them
-        reach, so that a threshold on it is a vote of the photos.
+        ``"mean"`` or ``"largest"`` score of an identity's photos.
 
     Returns
     -------
@@ -211,7 +210,7 @@ def aggregate_scores(scores, identity, how="mean"):
     ValueError
         If ``how`` is unknown, the lengths differ or a score is not finite.
     """
-    reductions = {"mean": "mean", "largest": "max", "majority": _find_majority}
+    reductions = {"mean": "mean", "largest": "max"}
     if how not in reductions:
         raise ValueError(f"how={how!r} is not one of {list(reductions)}")
     scores, identity = np.asarray(scores), np.asarray(identity)
@@ -222,7 +221,3 @@ def aggregate_scores(scores, identity, how="mean"):
     people = pd.Series(scores.astype(np.float64)).groupby(identity, sort=True).agg(reductions[how])
     return people.index.to_numpy(), people.to_numpy().astype(scores.dtype)
 
-
-def _find_majority(scores):
-    """The largest threshold that more than half of the scores reach."""
-    return np.sort(scores)[::-1][len(scores) // 2]

@@ -107,3 +107,23 @@ def _play(photos, embeddings, score):
         found = score(query_embeddings=embeddings[asked.index], generated_embeddings=embeddings[shown])
         parts.append(pd.DataFrame({"member_group": member_group, "identity": asked.identity, "is_member": asked.member_group == member_group, "score": found}))
     return resample_identities(pd.concat(parts, ignore_index=True), num_resamples=0)[0]
+
+
+def tune_constants(embeddings, identity, *, false_match_rate, num_generated, num_identities, **grid):
+    """Choose every constant of the attacks that look through one embedder, on auxiliary identities alone.
+
+    Parameters
+    ----------
+    embeddings, identity : as in ``tune_attack``.
+    false_match_rate : float, in (0, 1). As in ``find_radius``.
+    num_generated, num_identities : int. Generated faces of one generator, and the identities in its training set.
+    grid : ``concentrations``, ``top_shares`` and ``num_tuning_games`` of ``tune_attack``.
+
+    Returns
+    -------
+    tuned : DataFrame of ``tune_attack``.
+    constants : dict, ``epsilon``, ``concentration`` (float) and ``top_k`` (int).
+    """
+    tuned = tune_attack(embeddings, identity, num_identities=num_identities, **grid)
+    chosen = choose_constants(tuned, num_generated / num_identities)
+    return tuned, {"epsilon": find_radius(embeddings, identity, false_match_rate), **chosen}

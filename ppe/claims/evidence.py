@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.evaluation.collection import compute_headlines, select_headline
-from ppe.evaluation.membership import HEADLINE, RUN_COLUMNS, match_rows
+from ppe.evaluation.tables import HEADLINE, RUN_COLUMNS, match_rows
 from ppe.statistics.metrics import MIN_VERIFICATION_AUC
 
 QUESTIONS = {

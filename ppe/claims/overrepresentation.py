@@ -5,7 +5,7 @@ everybody else is diverse.
 import pandas as pd
 
 from ppe.claims.evidence import NO_NET, describe_claim
-from ppe.evaluation.membership import choose_embedder
+from ppe.evaluation.tables import choose_embedder
 from ppe.overrepresentation.placebo_test import find_smallest_p
 
 CEILING_SHARE = 0.1

@@ -9,7 +9,7 @@ import pandas as pd
 from ppe.claims.evidence import COLUMNS, SETTING, describe_claim, describe_evidence, list_others
 from ppe.claims.overrepresentation import judge_data_shares
 from ppe.evaluation.collection import SWEEPS
-from ppe.evaluation.membership import RUN_COLUMNS
+from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.statistics.intervals import MIN_IDENTITIES
 
 SMALL_AUC = 0.55  # an AUC below it is a small effect: an interval that ends there speaks against C1

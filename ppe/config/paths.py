@@ -45,9 +45,17 @@ class Paths(Section):
         """``a.npy``, ``b.npy``, ``c.npy``: uint8 [M, 3, H, W]."""
         return self._base / "data" / "generated" / self._run(run)
 
+    def attack_folder(self, run):
+        """What the attack keeps, with names, never committed: ``photos.csv``, ``scores.csv``, ``constants.csv`` and embeddings."""
+        return self._base / "data" / "attacks" / self._run(run)
+
     def rows_file(self, run):
         """The run's numbers, one row a number."""
         return self.results_folder() / "rows" / f"{self._run(run)}.csv"
+
+    def sensitivity_rows_file(self, run):
+        """The numbers of the run's sensitivity analysis, one row a number."""
+        return self.results_folder() / "rows" / "sensitivity" / f"{self._run(run)}.csv"
 
     def scores_file(self, run):
         """The run's scores, one row a photo and set, with numbers in the place of names."""
@@ -115,13 +123,17 @@ class Paths(Section):
         """The same for the GANs of a square."""
         return sorted((self._base / ".checkpoints" / "experiments").glob(f"{self._experiment(experiment)}-{'[0-9a-f]' * 16}"))
 
-    def seconds_file(self, stage, experiment):
-        """Where a stage without a notebook notes what it took; no output, since it differs from time to time."""
-        return self._base / ".checkpoints" / "seconds" / f"{stage}-{self._experiment(experiment)}.json"
+    def runtime_file(self):
+        """What each stage took on this machine; ignored by git."""
+        return self._base / "executed" / "runtime.csv"
 
     def executed_folder(self):
         """Notebooks with their outputs."""
         return self._root / "executed"
+
+    def executed_file(self, book, name):
+        """A notebook with its outputs; there is one of the study's last notebook, and one a data set, run or experiment of others."""
+        return self.executed_folder() / (f"{book}.ipynb" if book == "9_claims" else f"{book}-{name}.ipynb")
 
     def dataset_root(self, dataset):
         """Folder of a data set's photos, or None where its reader draws or downloads them.

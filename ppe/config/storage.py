@@ -1,6 +1,7 @@
 """Tables, arrays and JSON of the study on disk: written whole or not at all, and read without running code."""
 
 import json
+import mmap
 import os
 import shutil
 from contextlib import contextmanager
@@ -51,16 +52,19 @@ def copy_whole(source, path):
         shutil.copyfile(source, partial)
 
 
-def save_table(table, path):
-    """Write a DataFrame as CSV without its index, by a temporary name; floats to six significant digits."""
+def save_table(table, path, digits=6):
+    """Write a DataFrame as CSV without its index; floats to so many significant digits, or, with None, so that reading gives
+    back the same float64 numbers.
+    """
     with write_whole(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+        table.to_csv(partial, index=False, float_format=digits and f"%.{digits}g", lineterminator="\n")
 
 
 def load_table(path):
     """Read a table of the study. Text stays text (a person may be called NA) and empty text is ""; other gaps are NaN."""
     try:
-        table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""],
+                            float_precision="round_trip")
     except ValueError as error:  # of pandas, whose words name no file
         raise ValueError(f"{path} is not a whole table ({' '.join(str(error).split())}): delete it and make it again with "
                          "`make study`") from None
@@ -102,3 +106,22 @@ def save_json(content, path):
     """Write JSON with sorted keys, by a temporary name."""
     with write_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def to_tensor(rows):
+    """Rows as a Tensor: a copy of an array, since torch cannot share one that is read-only."""
+    import torch  # here, because commands that only read tables start without it
+
+    return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows
+
+
+def read_block(rows, start, block_size):
+    """Copy ``block_size`` rows from ``start`` on into a Tensor.
+
+    The pages of a file that is mapped read-only are given back at once: they count as the process's memory, and a set of a
+    million faces would fill two gigabytes.
+    """
+    block = to_tensor(rows[start : start + block_size])
+    if isinstance(rows, np.memmap) and rows.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        rows._mmap.madvise(mmap.MADV_DONTNEED)
+    return block

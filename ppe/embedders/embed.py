@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ppe.attacks.blocks import read_block
+from ppe.config.storage import read_block
 from ppe.faces import resize_faces
 
 MAX_IN_MEMORY = 2**28

@@ -7,7 +7,8 @@ import pandas as pd
 
 from ppe.attacks.queries import restore_queries
 from ppe.config import load_table
-from ppe.evaluation.membership import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, judge_control, match_rows
+from ppe.evaluation.membership import judge_control
+from ppe.evaluation.tables import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, match_rows
 from ppe.statistics.intervals import compare_runs
 from ppe.statistics.metrics import compute_roc
 
@@ -23,7 +24,7 @@ def collect_rows(files, scores):
 
     Parameters
     ----------
-    files : dict, run -> path of its rows.
+    files : dict, run -> list of paths of its rows: those of 6_evaluate, and of 7_sensitivity.
     scores : dict, run -> DataFrame of ``pseudonymise_scores``. Differences between runs that one thing tells apart come from them:
         rows whose metric is ``auc_difference``, whose ``versus`` names the run with more people (or photos a person), and
         whose ``slice`` is a key of ``SWEEPS``.
@@ -33,10 +34,10 @@ def collect_rows(files, scores):
     FileNotFoundError
         If a run has no rows yet; rows of runs that params.yaml no longer names are left alone.
     """
-    missing = [run for run, path in files.items() if not path.exists()]
+    missing = [run for run, paths in files.items() if not all(path.exists() for path in paths)]
     if missing:
-        raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro attack@{missing[0]}`")
-    rows = pd.concat([load_table(path) for path in files.values()], ignore_index=True)
+        raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro evaluate@{missing[0]} sensitivity@{missing[0]}`")
+    rows = pd.concat([load_table(path) for paths in files.values() for path in paths], ignore_index=True)
     rows[KEYS] = rows[KEYS].fillna("").astype(str)
     return pd.concat([rows, *_compare_runs(rows, scores)], ignore_index=True)
 
@@ -75,44 +76,52 @@ def _compare_runs(rows, scores):
     return parts
 
 
-def select_headline(rows, run):
-    """The row of a run's first number: identity attack, identity membership, per photo, pooled, AUC."""
+def select_headline(rows, run, min_auc):
+    """Select the row of a run's headline: the AUC of ``nearest`` under identity membership, per photo, pooled.
+
+    rows : DataFrame of ``collect_rows``; min_auc : float, ``verdicts.min_verification_auc``.
+    """
     part = rows[rows.run == run]
-    return match_rows(part, **HEADLINE, metric="auc", embedder=choose_embedder(_read_verification(part))[0]).iloc[0]
+    return match_rows(part, **HEADLINE, metric="auc", embedder=choose_embedder(_read_verification(part), min_auc)[0]).iloc[0]
 
 
 def _read_verification(rows):
     return rows[rows.embedder != ""].drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
 
 
-def compute_headlines(rows, runs, control_p):
-    """The few numbers a run that ``dvc metrics show`` prints: a nested dict, run -> name -> number."""
+def compute_headlines(rows, runs, rules):
+    """Collect the few numbers of each run that ``dvc metrics show`` prints.
+
+    rows : DataFrame of ``collect_rows``; runs : list of str; rules : the section ``verdicts`` of params.
+    Returns a nested dict, run -> name -> number.
+    """
     headlines = {}
     for run in runs:
         part = rows[rows.run == run]
-        row = select_headline(part, run)
+        row = select_headline(part, run, rules.min_verification_auc)
+        failed, p_value = judge_control(part, rules.control_p, row.embedder)
         other = {**HEADLINE, "metric": "auc", "embedder": row.embedder}
         share = {**other, "metric": "leak_share", "versus": "held_out_ceiling"}
         values = {
-            "identity_auc": row.value,
-            "identity_auc_low": row.low,
-            "identity_auc_high": row.high,
-            "identity_auc_person": _first(part, **{**other, "level": "identity", "aggregate": "mean"}),
-            "identity_tpr_at_fpr_1e-1": _first(part, **{**other, "metric": "tpr_at_fpr_1e-1"}),
-            "image_auc": _first(part, **{**other, "membership": "image_membership"}),
-            "photo_given_person_auc": _first(part, **{**other, "membership": "photo_given_identity"}),
-            "top_k_calibrated_auc": _first(part, **{**other, "attack": "nearest_top_k_calibrated", "calibration": "reference_generator"}),
+            "auc": row.value,
+            "auc_low": row.low,
+            "auc_high": row.high,
+            "auc_identity_level": _first(part, **{**other, "level": "identity", "aggregate": "mean"}),
+            "tpr_at_fpr_1e-1": _first(part, **{**other, "metric": "tpr_at_fpr_1e-1"}),
+            "image_membership_auc": _first(part, **{**other, "membership": "image_membership"}),
+            "photo_given_identity_auc": _first(part, **{**other, "membership": "photo_given_identity"}),
+            "nearest_top_k_calibrated_auc": _first(part, **{**other, "attack": "nearest_top_k_calibrated", "calibration": "reference_generator"}),
             "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
             **_read_gains(part, other),
-            "pixel_identity_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
+            "pixel_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
             "ceiling_auc": _first(part, **{**other, "control": "held_out_ceiling"}),
             "leak_share_of_ceiling": _first(part, **share),
             "embedder_auc": row.embedder_auc,
-            "control_p_value": judge_control(part, control_p, row.embedder)[1],
+            "control_p_value": p_value,
         }
         headlines[run] = {name: None if pd.isna(v) else round(float(v), 4) for name, v in values.items()}
-        headlines[run]["control_failed"] = judge_control(part, control_p, row.embedder)[0]
-        headlines[run]["embedder_is_sound"] = choose_embedder(_read_verification(part))[1]
+        headlines[run]["control_failed"] = failed
+        headlines[run]["embedder_is_sound"] = choose_embedder(_read_verification(part), rules.min_verification_auc)[1]
     return headlines
 
 
@@ -126,6 +135,25 @@ def _read_gains(rows, headline):
             found = match_rows(rows, **wanted)[column]
             gains[name + end] = found.iloc[0] if len(found) else np.nan
     return gains
+
+
+def choose_sizes(auc, excuse, min_auc):
+    """Choose the rows that the curve of AUC against the number of identities is drawn of.
+
+    Runs of seed 0 (tuning), runs whose identities differ in training photos, runs whose control failed and embedders that are
+    not sound are left out. If nothing is left, all rows of ``nearest`` are given.
+
+    Parameters
+    ----------
+    auc : DataFrame, pooled rows of ``collect_rows`` whose metric is AUC.
+    excuse : Series, run -> why no verdict is built on it, or "".
+    min_auc : float. ``verdicts.min_verification_auc``.
+    """
+    is_main = auc.attack.isin(["nearest", "pixel"]) & (auc.level == "photo") & (auc.seed > 0)
+    is_main &= ~auc.run.map(excuse).str.contains("failed")
+    is_main &= (auc.max_train_photos == auc.train_photos) & ~(auc.embedder_auc < min_auc)
+    chosen = auc[is_main & (auc.membership != "photo_given_identity")]
+    return chosen if len(chosen) else auc[auc.attack == "nearest"]
 
 
 def compute_roc_curves(scores, controls=("none", "negative_control", "untrained", "memorisation_ceiling", "held_out_ceiling")):

@@ -1,32 +1,23 @@
 """From queries to a run's rows, one row a number: every attack under three memberships, its controls and its ceilings."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
 from ppe.attacks.queries import CONTROLS, MEMBER_GROUPS, MEMBERSHIPS, aggregate_queries, select_queries
-from ppe.statistics.intervals import compare_attacks, compare_ceiling, evaluate_groups, permute_often
-from ppe.statistics.metrics import MIN_VERIFICATION_AUC
+from ppe.evaluation.tables import HEADLINE, NO_ROWS, judge_queries, label_rows, match_rows
+from ppe.statistics.agreement import bootstrap_kappa
+from ppe.statistics.intervals import MIN_IDENTITIES, compare_attacks, compare_ceiling
+from ppe.statistics.metrics import compute_roc
+from ppe.statistics.permutation import permute_often
 
-AGGREGATES = ("mean", "largest", "majority")
+AGGREGATES = ("mean", "largest")
 CEILINGS = ("memorisation_ceiling", "held_out_ceiling")
-RUN_COLUMNS = [
-    "dataset", "resolution", "generator", "num_identities", "train_photos", "max_train_photos", "query_photos", "kimg",
-    "seed", "num_generated",
-]  # fmt: skip
 CALIBRATED = {
     "nearest_calibrated": "nearest", "nearest_top_k_calibrated": "nearest_top_k", "density_ratio": "density",
 }  # fmt: skip
 """Calibrated attack -> the same without a reference."""
-KEYS = ["embedder", "attack", "calibration", "membership", "level", "aggregate", "control", "slice", "versus"]
-HEADLINE = {
-    "attack": "nearest", "membership": "identity_membership", "level": "photo", "control": "none", "slice": "all", "versus": "",
-    "member_group": "pooled",
-}  # fmt: skip
-
-
-NO_ROWS = pd.DataFrame(columns=[*KEYS, "member_group", "metric", "value", "low", "high", "num_members", "num_non_members"])
-
-
 def evaluate_scores(scores, members, *, num_resamples, num_permutations, num_shuffles, seed=0):
     """Judge every attack of a run: three memberships, per photo and per person, with the controls and the ceilings.
 
@@ -59,7 +50,7 @@ def evaluate_scores(scores, members, *, num_resamples, num_permutations, num_shu
         if is_main:
             parts += _judge_ceilings(table, members, settings, key)
             queries = select_queries(table, members, "identity_membership")
-            parts.append(label_rows(permute_often(queries, num_shuffles=num_shuffles, seed=seed), **key, control="permuted"))
+            parts.append(label_rows([permute_often(queries, num_shuffles=num_shuffles, seed=seed)], **key, control="permuted"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -95,63 +86,6 @@ def _judge_ceilings(table, members, settings, key):
     return parts
 
 
-def judge_queries(queries, metrics, settings, **keys):
-    """``evaluate_groups`` with the columns of ``KEYS``.
-
-    The halves of two controls are not pooled: they mirror each other, since one GAN c (or two nets full of noise) ranks
-    everybody alike under both, so that their mean is 0.5 by construction.
-    """
-    pooled = keys.get("control", "none") not in ("negative_control", "untrained")
-    return label_rows(evaluate_groups(queries, metrics, pooled=pooled, **settings), **keys)
-
-
-def label_rows(rows, **keys):
-    """Rows with the columns of ``KEYS``; those not named are as in the headline."""
-    usual = {"embedder": "", "calibration": "", "aggregate": "", **HEADLINE}
-    table = pd.DataFrame(rows)
-    if "member_group" not in table:
-        table = table.assign(member_group="pooled")
-    return table.assign(**{name: {**usual, **keys}[name] for name in KEYS})
-
-
-def describe_constants(constants, embedder):
-    """Rows that say with which constants an attack was run: metric ``epsilon``, ``concentration`` or ``top_k``."""
-    attacks = {"epsilon": "monte_carlo", "concentration": "density", "top_k": "nearest_top_k"}
-    unknown = dict.fromkeys(["low", "high", "num_members", "num_non_members"], np.nan)
-    rows = [
-        label_rows([{"metric": name, "value": float(value), **unknown}], embedder=embedder, attack=attacks[name])
-        for name, value in constants.items()
-    ]
-    return pd.concat(rows, ignore_index=True)
-
-
-def describe_rows(rows, run, settings, verification=None):
-    """Put the run's name and settings before its rows, in the study's column order.
-
-    verification : dict, embedder -> AUC on people that it never saw, at the run's resolution; written beside each row.
-    """
-    if settings["max_train_photos"] is None:
-        settings = {**settings, "max_train_photos": settings["train_photos"]}
-    head = pd.DataFrame({"run": run, **{name: settings[name] for name in RUN_COLUMNS}}, index=rows.index)
-    if "num_generated" in rows:  # rows of the effort curve have their own
-        head["num_generated"] = rows.num_generated.fillna(head.num_generated).astype(int)
-    table = pd.concat([head, rows.drop(columns="num_generated", errors="ignore")], axis=1)
-    table["p_value"] = table.get("p_value", np.nan)
-    table["embedder_auc"] = table.embedder.map(verification or {}).astype(float)
-    order = ["run", *RUN_COLUMNS[:-1], "member_group", *KEYS, "num_generated", "metric", "value", "low", "high", "p_value"]
-    return table[[*order, "num_members", "num_non_members", "embedder_auc"]]
-
-
-def choose_embedder(verification):
-    """The embedder that gives the verdict: the first that tells people apart well enough, else the first of all.
-
-    verification : mapping, embedder -> AUC on people that it never saw, at the run's resolution.
-    Returns (name, is_sound): where no embedder is sound, its numbers are shown and are no verdict.
-    """
-    sound = [name for name, auc in verification.items() if auc >= MIN_VERIFICATION_AUC]
-    return (sound or list(verification))[0], bool(sound)
-
-
 def judge_control(rows, control_p, embedder):
     """Whether the judged control failed: GAN c, who saw nobody of either half, must not tell the halves apart.
 
@@ -167,8 +101,30 @@ def judge_control(rows, control_p, embedder):
     return bool(p < control_p), float(min(1.0, p))
 
 
-def match_rows(rows, **wanted):
-    """The rows whose columns have the wanted values."""
-    for column, value in wanted.items():
-        rows = rows[rows[column] == value]
-    return rows
+def judge_agreement(scores, members, verdict_fpr, *, num_resamples=2000, confidence=0.95, seed=0):
+    """Cohen's (1960) kappa of two embedders' verdicts on the same unseen photos, each at its threshold of one FPR.
+
+    scores : DataFrame of ``score_photos``, the identity attack by all embedders. verdict_fpr : float, in (0, 1).
+    num_resamples, confidence, seed : of the interval, percentiles over draws of people of either group; thresholds stay.
+    Returns rows, metric ``cohen_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
+    mean over the halves; NaN where the people do not resolve that FPR, and no interval below ``MIN_IDENTITIES`` people a group.
+    """
+    verdicts, is_resolved = {}, True
+    for embedder, table in scores.groupby("embedder", sort=False):
+        queries = select_queries(table, members, "identity_membership")
+        for member_group, part in queries.groupby("member_group"):
+            roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
+            threshold = roc.threshold[roc.fpr <= verdict_fpr].min()
+            verdicts[embedder, member_group] = part.assign(verdict=part.score >= threshold).reset_index(drop=True)
+            is_resolved &= part[~part.is_member].identity.nunique() >= 1 / verdict_fpr
+    names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
+    rows = []
+    for first, second in itertools.combinations(names, 2):
+        pair = [pd.concat([verdicts[name, group] for group in MEMBER_GROUPS], ignore_index=True) for name in (first, second)]
+        few = pair[0].groupby(["member_group", "is_member"]).identity.nunique().min() < MIN_IDENTITIES
+        value = low = high = np.nan
+        if is_resolved:
+            value, low, high = bootstrap_kappa(*pair, num_resamples=num_resamples, confidence=confidence, seed=seed)
+        row = {"metric": "cohen_kappa", "value": value} | dict(zip(("low", "high"), (np.nan, np.nan) if few else (low, high), strict=True))
+        rows.append(label_rows([row], embedder=first, versus=second))
+    return pd.concat(rows, ignore_index=True) if rows else NO_ROWS

@@ -2,8 +2,6 @@
 which net looks. Rows of the same table as ``ppe.evaluation.membership``'s, told apart by their column ``slice``.
 """
 
-import itertools
-import time
 
 import numpy as np
 import pandas as pd
@@ -11,11 +9,11 @@ import torch
 
 from ppe.attacks.queries import MEMBER_GROUPS, aggregate_queries, select_queries
 from ppe.attacks.scores import score_nearest
-from ppe.embedders.embed import embed_faces
-from ppe.evaluation.membership import NO_ROWS, judge_queries, label_rows
-from ppe.generators.sampling import sample_faces
-from ppe.statistics.intervals import MIN_IDENTITIES, bootstrap_identities
-from ppe.statistics.metrics import compute_roc
+from ppe.evaluation.tables import NO_ROWS, judge_queries, label_rows
+from ppe.statistics.intervals import bootstrap_identities
+
+MIN_SLICE = 4
+"""Identities on either side below which a slice is left out: one to three say nothing about a slice."""
 
 
 def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, settings):
@@ -50,16 +48,6 @@ def judge_efforts(photos, embeddings, generated, members, sizes, *, embedder, se
     return pd.concat(parts, ignore_index=True)
 
 
-def measure_cost(generator, embedder, *, num_faces=200, device="cpu"):
-    """Seconds that it takes to draw and embed one generated face: what more effort costs the attacker here."""
-    for _ in range(2):  # the first call also pays for what a library does once
-        started = time.perf_counter()
-        for faces in sample_faces(generator, range(num_faces)):
-            embed_faces(faces, embedder, device=device)
-        seconds = time.perf_counter() - started
-    return seconds / num_faces
-
-
 def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
     """AUC per person (mean score) against how many unseen photos of each person the attacker holds.
 
@@ -88,11 +76,6 @@ def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
         keys = {"embedder": embedder, "level": "identity", "aggregate": "mean", "slice": f"photos held: {held}"}
         parts.append(label_rows([row], **keys))
     return pd.concat(parts, ignore_index=True)
-
-
-def count_train_photos(photos, members):
-    """How many photos of each photo's person the trainer wrote down: ndarray [N], int."""
-    return photos.identity.map(members.identity.value_counts()).to_numpy()
 
 
 def find_own_similarity(embeddings, photos):
@@ -129,7 +112,9 @@ def judge_slices(scores, members, columns, *, embedder, settings):
     for column in columns:
         asked = scores[scores.role == "query"]
         for value, ids in _cut(asked.drop_duplicates("image_id"), column).items():
-            parts.append(_judge_slice(scores, members, ids, f"{column}: {value}", embedder, settings))
+            part = _judge_slice(scores, members, ids, f"{column}: {value}", embedder, settings)
+            if part[["num_members", "num_non_members"]].min(axis=None) >= MIN_SLICE:
+                parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
 
 
@@ -148,52 +133,6 @@ def judge_events(scores, members, *, embedder, settings):
     slices["without the nearest quarter"] = asked.image_id[quarter != "4 (near)"]
     parts = [_judge_slice(scores, members, ids, name, embedder, settings) for name, ids in slices.items()]
     return pd.concat(parts, ignore_index=True)
-
-
-def judge_agreement(scores, members, verdict_fpr, *, num_resamples=2000, confidence=0.95, seed=0):
-    """Cohen's (1960) kappa of two embedders' verdicts on the same unseen photos, each at its threshold of one FPR.
-
-    scores : DataFrame of ``score_photos``, the identity attack by all embedders. verdict_fpr : float, in (0, 1).
-    num_resamples, confidence, seed : of the interval, percentiles over draws of people of either group; thresholds stay.
-    Returns rows, metric ``cohen_kappa`` (1: the same verdicts, 0: as chance would agree), ``versus`` the other embedder;
-    mean over the halves; NaN where the people do not resolve that FPR, and no interval below ``MIN_IDENTITIES`` people a group.
-    """
-    verdicts, is_resolved = {}, True
-    for embedder, table in scores.groupby("embedder", sort=False):
-        queries = select_queries(table, members, "identity_membership")
-        for member_group, part in queries.groupby("member_group"):
-            roc = compute_roc(part.score.to_numpy(), part.is_member.to_numpy())
-            threshold = roc.threshold[roc.fpr <= verdict_fpr].min()
-            verdicts[embedder, member_group] = part.assign(verdict=part.score >= threshold).reset_index(drop=True)
-            is_resolved &= part[~part.is_member].identity.nunique() >= 1 / verdict_fpr
-    names = list(dict.fromkeys(embedder for embedder, _ in verdicts))
-    rows = []
-    for first, second in itertools.combinations(names, 2):
-        pairs = [(verdicts[first, member_group], verdicts[second, member_group]) for member_group in MEMBER_GROUPS]
-        drawn = np.full(1 + num_resamples, np.nan)
-        if is_resolved:
-            drawn = np.mean([_resample_kappa(*pair, num_resamples, seed) for pair in pairs], axis=0)
-        few = pairs[0][0].groupby("is_member").identity.nunique().min() < MIN_IDENTITIES
-        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        low, high = (np.nan, np.nan) if few or not is_resolved or num_resamples < 2 else np.nanquantile(drawn[1:], tails)
-        row = {"metric": "cohen_kappa", "value": float(drawn[0]), "low": float(low), "high": float(high)}
-        rows.append(label_rows([row], embedder=first, versus=second))
-    return pd.concat(rows, ignore_index=True) if rows else NO_ROWS
-
-
-def _resample_kappa(first, second, num_resamples, seed):
-    """Kappa of two columns of verdicts on the same rows: as they are, then of draws of people: [1 + num_resamples]."""
-    both = 2 * first.verdict.to_numpy(int) + second.verdict.to_numpy(int)
-    cells = pd.crosstab(first.identity, both).reindex(columns=range(4), fill_value=0)
-    is_member = first.groupby("identity").is_member.first()[cells.index].to_numpy()
-    rng, counts = np.random.default_rng(seed), np.ones((1 + num_resamples, len(cells)))
-    for people in (np.flatnonzero(~is_member), np.flatnonzero(is_member)):
-        counts[1:, people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), num_resamples)
-    neither, only_second, only_first, agreed = (counts @ cells.to_numpy()).T / (counts @ cells.sum(axis=1).to_numpy())
-    one, other = only_first + agreed, only_second + agreed
-    by_chance = one * other + (1 - one) * (1 - other)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (neither + agreed - by_chance) / (1 - by_chance)
 
 
 def _judge_slice(scores, members, ids, name, embedder, settings):

@@ -10,42 +10,9 @@ import torch
 from ppe.attacks.nearest import find_nearest
 from ppe.attacks.queries import MEMBER_GROUPS, score_photos, select_queries
 from ppe.embedders.embed import embed_faces
-from ppe.evaluation.membership import NO_ROWS, judge_queries, label_rows
+from ppe.evaluation.tables import NO_ROWS, judge_queries, label_rows
 from ppe.generators.sampling import sample_faces
-from ppe.statistics.set_distances import MIN_FID_FACES, compute_fid, compute_frechet_distance
-
-KERNEL_DEGREE = 3
-"""Of the polynomial kernel (Bińkowski et al. 2018, section 4)."""
-
-
-def compute_kernel_distance(first, second):
-    """Squared maximum mean discrepancy of two sets, unbiased: with few faces it is noisy, but not too large.
-
-    The kernel is (x . y + 1)^3, KID's on unit vectors (Bińkowski et al. 2018, arXiv 1801.01401, section 4 and equation 4).
-
-    Parameters
-    ----------
-    first, second : Tensor [N, D], [M, D], float32, unit L2 norm; at least two rows each.
-
-    Returns
-    -------
-    distance : float; small = alike, about 0 for two samples of one population, also slightly below.
-
-    Raises
-    ------
-    ValueError
-        If a side has fewer than two rows.
-    """
-    if min(len(first), len(second)) < 2:
-        raise ValueError(f"{len(first)} and {len(second)} embeddings, but at least two a side are needed")
-    first, second = first.double(), second.double()
-
-    def mean_off_diagonal(x):
-        kernel = (x @ x.T + 1) ** KERNEL_DEGREE
-        return (kernel.sum() - kernel.diagonal().sum()) / (len(x) * (len(x) - 1))
-
-    across = ((first @ second.T + 1) ** KERNEL_DEGREE).mean()
-    return float(mean_off_diagonal(first) + mean_off_diagonal(second) - 2 * across)
+from ppe.statistics.set_distances import MIN_FID_FACES, compute_fid, compute_frechet_distance, compute_kernel_distance
 
 
 def measure_quality(generated, real):

@@ -1,4 +1,4 @@
-"""The GANs that the study trains, by name; a net's module is imported only when it is asked for."""
+"""Generative adversarial networks (GANs) by name; a model's module is imported only when it is asked for."""
 
 from importlib import import_module
 
@@ -6,12 +6,12 @@ GENERATORS = {"fastgan": "ppe.generators.fastgan", "stylegan2": "ppe.generators.
 
 
 def build(family, resolution, settings):
-    """Build an untrained pair of nets.
+    """Build an untrained generator and its discriminator.
 
     Parameters
     ----------
     family : str
-        A name in ``GENERATORS``. Its module has a ``build(resolution, settings)``, and two nets:
+        A name in ``GENERATORS``. Its module offers ``build(resolution, settings)``, which returns two modules:
 
         - generator(z) -> faces float [B, 3, H, H] about [-1, 1], a function of z alone; generator.draw(z, draws) -> the
           faces of a training step, which may use further random numbers; generator.latent_dim.
@@ -20,12 +20,17 @@ def build(family, resolution, settings):
     resolution : int
         Side of the faces in pixels.
     settings : mapping
-        The GAN's section of params.
+        The section ``generators.<family>`` of params.
 
     Returns
     -------
-    (generator, discriminator), two ``nn.Module`` in float32 on the CPU; weights follow torch's global seed.
+    (generator, discriminator), two ``nn.Module`` in float32 on the CPU; initial weights follow torch's global seed.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
     """
     if family not in GENERATORS:
-        raise ValueError(f"family={family!r} is not one of {list(GENERATORS)} (params.yaml: runs)")
+        raise ValueError(f"generator={family!r} is not one of {list(GENERATORS)} (params.yaml: runs)")
     return import_module(GENERATORS[family]).build(resolution, settings)

@@ -1,9 +1,11 @@
 """FastGAN, which the paper calls LightGAN (Liu et al. 2021, Towards Faster and Stabilized GAN Training, arXiv 2101.04775).
 
-From the paper: gated up-sampling blocks, skip-layer excitation, and a discriminator that must also redraw what it is shown.
-Different from it, for nets of 32 to 256 px that train in minutes: no noise input (a generated face is a function of its
-latents alone), logistic loss with lazy R1 in the place of hinge loss with spectral norm, and L1 in the place of a
-perceptual loss for the decoders (no other net is needed to train it).
+From the paper: gated up-sampling blocks, skip-layer excitation, and a self-supervised discriminator whose decoders reconstruct
+its input. Differences, for models of 32 to 256 px that train in minutes:
+
+- There is no noise input, so a generated face is a function of its latent vector alone.
+- The loss is logistic with lazy R1 instead of hinge with spectral normalisation.
+- The decoders minimise L1 instead of a perceptual loss, so that training needs no further network.
 """
 
 import math
@@ -15,25 +17,25 @@ from torch import nn
 from ppe.generators.training.stddev import StddevChannel
 
 SKIPS = {16: 4, 32: 8, 64: 8, 128: 16, 256: 16}
-"""Resolution of an excited feature map -> resolution of the map that excites it (paper, figure 3, scaled down)."""
+"""Resolution of a feature map -> resolution of the map that excites it (paper, figure 3, scaled down)."""
 
 
 def build(resolution, settings):
-    """An untrained (generator, discriminator) pair, as ``ppe.generators.build`` describes it."""
+    """Build an untrained (generator, discriminator) pair; see ``ppe.generators.build``."""
     generator = Generator(resolution, settings["latent_dim"], settings["channel_base"], settings["channel_max"])
     return generator, Discriminator(resolution, settings["channel_base_discriminator"], settings["channel_max"])
 
 
 def count_channels(resolution, channel_base, channel_max):
-    """Width of the feature maps at ``resolution``: halved as the side doubles, at most ``channel_max``, at least 16."""
+    """Channels of the feature maps at ``resolution``: halved as the side doubles, at most ``channel_max``, at least 16."""
     return max(16, min(channel_base // resolution, channel_max))
 
 
 class UpBlock(nn.Module):
     """Up-sampling by 2, convolution, batch norm, gated linear unit (paper, figure 3).
 
-    A transposed 4x4 convolution stands for nearest-neighbour up-sampling and a 3x3 convolution: the same reach and, on a
-    CPU, half the time, because nothing is multiplied twice (stride divides the kernel, so it leaves no checkerboard).
+    A transposed 4x4 convolution replaces nearest-neighbour up-sampling and a 3x3 convolution. It has the same receptive field
+    and takes half the time on a CPU. The stride divides the kernel size, so it leaves no checkerboard artefacts.
     """
 
     def __init__(self, in_channels, out_channels):
@@ -46,7 +48,7 @@ class UpBlock(nn.Module):
 
 
 class SkipExcitation(nn.Module):
-    """Skip-layer excitation: a small map gates the channels of a large one (paper, equation 2)."""
+    """Skip-layer excitation: a low-resolution map gates the channels of a high-resolution one (paper, equation 2)."""
 
     def __init__(self, small_channels, large_channels):
         super().__init__()
@@ -59,14 +61,14 @@ class SkipExcitation(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to faces.
+    """Latent vectors to faces.
 
     Parameters
     ----------
     resolution : int
         Side of the faces in pixels: a power of two from 32 to 256.
     latent_dim, channel_base, channel_max : int
-        Length of z; widths as in ``count_channels``.
+        Length of z; numbers of channels as in ``count_channels``.
     """
 
     def __init__(self, resolution, latent_dim=128, channel_base=1024, channel_max=192):
@@ -94,12 +96,12 @@ class Generator(nn.Module):
         return torch.tanh(self.to_rgb(x))
 
     def draw(self, z, draws):
-        """The faces of a training step: nothing is random but ``z``."""
+        """Generate the faces of a training step, which are random in ``z`` alone."""
         return self(z)
 
 
 class DownBlock(nn.Module):
-    """Strided convolutions beside an average-pooled shortcut, averaged (paper, figure 4, the residual block)."""
+    """Strided convolutions plus an average-pooled shortcut, scaled to unit variance (paper, figure 4, residual block)."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -113,7 +115,7 @@ class DownBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A 4x4 feature map back to a 16x16 picture (paper, section 3.2: the simple decoders)."""
+    """Reconstruct a 16x16 image from a feature map of side 4 (paper, section 3.2: the simple decoders)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -125,9 +127,9 @@ class Decoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces to logits, large = real; two decoders keep its features from forgetting the face.
+    """Faces to logits, large = real; two decoders reconstruct the face from its features.
 
-    Parameters are those of ``Generator``; the last map is 4x4, where a minibatch standard deviation channel is added, which
+    Parameters are those of ``Generator``. The last feature map, 4x4, gets a minibatch standard deviation channel, which
     ``stddev`` fixes (``ppe.generators.training.stddev``).
     """
 
@@ -142,14 +144,14 @@ class Discriminator(nn.Module):
         self.logit = nn.Linear(width[4] * 16, 1)
         self.decode_whole = Decoder(width[4])
         self.decode_part = Decoder(width[8])
-        # torch's own start shrinks a signal by 0.6 a layer: at the logit nothing is left, and D never wakes up.
+        # torch's default initialisation shrinks a signal by 0.6 a layer: the logit then hardly depends on the face.
         for layer in (self.stem, *self.downs.modules(), self.last):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=0.2)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x, stddev=None):
-        """faces float [B, 3, H, W] in [-1, 1] -> (logits float [B], {4: map, 8: map}: what ``redraw`` decodes)."""
+        """faces float [B, 3, H, W] in [-1, 1] -> (logits float [B], dict side -> feature map, which ``redraw`` decodes)."""
         maps = {}
         x = F.leaky_relu(self.stem(x), 0.2)
         for side, down in self.downs.items():
@@ -159,9 +161,10 @@ class Discriminator(nn.Module):
         return self.logit(y.flatten(1)).squeeze(1), maps
 
     def redraw(self, images, maps, quadrant):
-        """L1 between real faces and what the decoders redraw of them: the whole from 4x4, a quadrant from 8x8.
+        """L1 between real faces and their reconstructions: the whole face from the 4x4 map, a quadrant from the 8x8 map.
 
-        images float [B, 3, H, W] as the net saw them; maps from ``forward``; quadrant (row, column), each 0 or 1.
+        images : Tensor float [B, 3, H, W], the input of ``forward``; maps : its second output; quadrant : (row, column), each
+        0 or 1. Returns Tensor [], small = similar.
         """
         half = images.shape[-1] // 2
         row, column = quadrant

@@ -1,6 +1,6 @@
-"""What trained nets give away: faces, a function of (snapshot, seeds) alone, and the discriminator's opinion of a face."""
+"""Outputs of trained models: generated faces, a function of (snapshot, seeds) alone, and the discriminator's logits."""
 
-import os
+import math
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from ppe.config import write_whole
 from ppe.generators import build
 
 LATENT_STREAM = 2**31
-"""Keeps the seeds of published faces apart from those of training steps, which are far below (torch's generator on a CPU looks
-at the lower 32 bits of a seed alone)."""
+"""First seed of published faces; those of training steps lie below (torch's generator on a CPU reads only the lower 32 bits of a
+seed)."""
 
 
 def load_generator(path, family, resolution, settings, device="cpu"):
@@ -21,17 +21,21 @@ def load_generator(path, family, resolution, settings, device="cpu"):
 
     Parameters
     ----------
-    path : path of a ``snapshot-*.safetensors``.
-    family, resolution, settings : as in ``ppe.generators.build``.
+    path : path
+        A ``snapshot-*.safetensors``.
+    family, resolution, settings
+        As in ``ppe.generators.build``.
+    device : str
+        Where the generator computes.
 
     Returns
     -------
-    nn.Module in eval mode: latents float [B, latent_dim] -> faces float [B, 3, H, H] in [-1, 1].
+    nn.Module in eval mode: latent vectors float [B, latent_dim] -> faces float [B, 3, H, H] in [-1, 1].
 
     Raises
     ------
     ValueError
-        If the file is no safetensors file or holds another net.
+        If the file is not a safetensors file or holds another model.
     """
     generator, _ = build(family, resolution, settings)
     return _load(generator, path, f"a {family} generator of {resolution} px", device)
@@ -42,31 +46,33 @@ def load_discriminator(path, family, resolution, settings, device="cpu"):
 
     Returns
     -------
-    nn.Module in eval mode: faces float [B, 3, H, H] in [-1, 1], stddev -> (logits float [B], maps).
+    nn.Module in eval mode: (faces float [B, 3, H, H] in [-1, 1], stddev) -> (logits float [B], feature maps).
     """
     _, discriminator = build(family, resolution, settings)
     return _load(discriminator, path, f"a {family} discriminator of {resolution} px", device)
 
 
-def _load(net, path, what, device):
+def _load(network, path, what, device):
     try:
-        net.load_state_dict(load_file(path))
-    except Exception as error:
+        network.load_state_dict(load_file(path))
+    except Exception as error:  # of torch or safetensors, whose types vary with the damage
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} does not hold {what} with these settings: {reason}") from None
-    return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        raise ValueError(f"{path} does not hold {what} with these settings: {reason}: train it again, or correct the settings "
+                         "(params.yaml: generators)") from None
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 @torch.no_grad()
 def compute_logits(discriminator, faces, batch_size=64):
-    """What a discriminator says of faces, each for itself.
+    """Compute the discriminator's logit of each face, independently of the other faces.
 
     Parameters
     ----------
-    discriminator : nn.Module of ``load_discriminator``.
-    faces : array [N, 3, H, H], uint8, at the GAN's resolution.
+    discriminator : nn.Module from ``load_discriminator``.
+    faces : array [N, 3, H, H], uint8, at the model's resolution.
     batch_size : int
-        It changes a logit by rounding alone: the minibatch-stddev channel stands at its mean over training.
+        It changes a logit by rounding alone: the minibatch-stddev channel is fixed at its mean over the last batches of
+        training.
 
     Returns
     -------
@@ -83,13 +89,17 @@ def compute_logits(discriminator, faces, batch_size=64):
 
 
 def read_description(path):
-    """The JSON text of the params that made a snapshot."""
+    """Read the params that made a snapshot: str, JSON."""
     with safe_open(path, framework="pt") as file:
         return file.metadata()["params"]
 
 
 def draw_latents(seeds, latent_dim):
-    """z float32 [B, latent_dim], standard normal; row i is a function of seeds[i] alone, and no latent of any training."""
+    """Draw latent vectors, float32 [B, latent_dim], standard normal.
+
+    seeds : sequence of int [B], at least 0. Row i is a function of seeds[i] alone, and differs from every latent vector of
+    training.
+    """
     rows = [torch.randn(latent_dim, generator=torch.Generator().manual_seed(LATENT_STREAM + int(seed))) for seed in seeds]
     return torch.stack(rows)
 
@@ -103,11 +113,11 @@ def sample_faces(generator, seeds, batch_size=100):
     generator : nn.Module from ``load_generator``.
     seeds : sequence of int, length M.
     batch_size : int
-        Faces at a time. It changes no pixel by more than one grey level.
+        Faces at a time. It changes a pixel by at most one grey level.
 
     Yields
     ------
-    Tensor uint8 [<= batch_size, 3, H, H], RGB, on the CPU, in the order of the seeds: memory does not grow with M.
+    Tensor uint8 [<= batch_size, 3, H, H], RGB, on the CPU, in the order of the seeds. Memory does not grow with M.
     """
     device = next(generator.parameters()).device
     for start in range(0, len(seeds), batch_size):
@@ -116,9 +126,19 @@ def sample_faces(generator, seeds, batch_size=100):
 
 
 def enlarge_faces(faces, resolution, size=160, margin=0.25):
-    """Prepare crops for a detector that expects a frame around a face: down to ``resolution``, up to ``size``, padded.
+    """Prepare crops for a detector that expects a margin around a face: down to ``resolution``, up to ``size``, padded.
 
-    faces : array [N, 3, H, H], uint8. Returns ndarray [N, size', size', 3], uint8; the border repeats the edge.
+    Parameters
+    ----------
+    faces : array [N, 3, H, H], uint8.
+    resolution, size : int
+        Sides in pixels.
+    margin : float
+        Width of the border as a share of ``size``; it repeats the edge.
+
+    Returns
+    -------
+    ndarray [N, S, S, 3], uint8, with S = size + 2 * int(size * margin).
     """
     small = F.interpolate(torch.as_tensor(np.array(faces)).float(), size=(resolution, resolution), mode="area")
     large = F.interpolate(small, size=(size, size), mode="bicubic")
@@ -127,16 +147,17 @@ def enlarge_faces(faces, resolution, size=160, margin=0.25):
 
 
 def save_faces(blocks, path, count, resolution):
-    """Write blocks of faces to one .npy file uint8 [count, 3, resolution, resolution], by a temporary name."""
-    with write_whole(path) as partial:
-        shape = (count, 3, resolution, resolution)
-        np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape).flush()
-        with open(partial, "r+b") as file:  # or a full disk would end the process at a write, without a word
-            getattr(os, "posix_fallocate", lambda *_: None)(file.fileno(), 0, partial.stat().st_size)  # not on every system
-        out, start = np.load(partial, mmap_mode="r+"), 0
+    """Write blocks of faces to one .npy file uint8 [count, 3, resolution, resolution]; memory does not grow with ``count``.
+
+    blocks : iterable of Tensor uint8 [<= batch, 3, resolution, resolution], of ``sample_faces``.
+    Raises ValueError if the blocks do not hold ``count`` faces, OSError if the disk is full; no partial file is left.
+    """
+    shape, written = (count, 3, resolution, resolution), 0
+    with write_whole(path) as partial, open(partial, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for block in blocks:
-            out[start : start + len(block)] = block.numpy()
-            start += len(block)
-        if start != count:
-            raise ValueError(f"{count} faces were announced, but {start} came")
-        out.flush()
+            file.write(block.numpy().tobytes())
+            written += block.numel()
+        if written != math.prod(shape):
+            raise ValueError(f"{written // math.prod(shape[1:])} faces of {resolution} px were generated for {path}, but "
+                             f"{count} are needed")

@@ -1,13 +1,12 @@
 """StyleGAN2 (Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, arXiv 1912.04958).
 
-Written from the paper in plain PyTorch operators: skip generator, residual discriminator, equalised learning rate,
-modulation and demodulation, noise, style mixing, path lengths and truncation. Two identities make it fast without an
-extension that must be compiled:
+Written from the paper in plain PyTorch operators, with noise, style mixing, path lengths and truncation. Two equivalences make
+it fast without a compiled extension:
 
-- Scaling a convolution's weights for each face (equations 1 and 3) is the same as scaling its input by the style and its
-  output by the demodulation, so one ordinary convolution serves the whole batch.
-- The filter [1, 3, 3, 1] that goes with up- and down-sampling is a depthwise convolution, and for the RGB skips bilinear
-  interpolation (which differs at the border alone, where it repeats the edge instead of adding black).
+- Scaling a convolution's weights for each face (equations 1 and 3) equals scaling its input by the style and its output by
+  the demodulation, so that one ordinary convolution serves the whole batch.
+- The filter [1, 3, 3, 1] of up- and down-sampling is a depthwise convolution. For the RGB skips it is bilinear interpolation,
+  which differs at the border alone: it repeats the edge instead of adding black.
 """
 
 import math
@@ -18,47 +17,36 @@ from torch import nn
 
 from ppe.generators.training.stddev import StddevChannel
 
-LEAK = 0.2
-"""Slope of the leaky ReLU below zero; its output is multiplied by sqrt(2), which keeps the variance."""
 MEAN_DECAY = 0.998
-"""Decay a step of the moving average of w that truncation pulls towards (assumed: half of it is of the last 350 steps)."""
+"""Decay per step of the moving average of w, the centre of truncation (assumed: a half-life of 350 steps)."""
 NOISE_RATE = 0.05
-"""Learning rate of the noise's strengths over that of everything else (assumed: at the rate of a training of minutes the noise
-grows faster than the faces, and covers them)."""
+"""Learning rate of the noise strengths relative to the others (assumed: at 1, the noise of a short training covers the faces)."""
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = TAPS[:, None] * TAPS / TAPS.sum() ** 2
-"""Low-pass filter of a map before its side is halved and after it was doubled (Karras et al. 2019, section 2: bilinear
-sampling)."""
+"""Low-pass filter before down-sampling and after up-sampling (Karras et al. 2019, section 2: bilinear sampling)."""
+SETTINGS = ("latent_dim", "style_dim", "mapping_layers", "channel_base", "channel_max",
+            "mapping_rate", "style_mixing", "truncation")  # fmt: skip
+"""The generator's settings, of ``params.yaml: generators.stylegan2``."""
 
 
 def build(resolution, settings):
-    """An untrained (generator, discriminator) pair, as ``ppe.generators.build`` describes it."""
-    generator = Generator(
-        resolution,
-        settings["latent_dim"],
-        settings["style_dim"],
-        settings["mapping_layers"],
-        settings["channel_base"],
-        settings["channel_max"],
-        mapping_rate=settings["mapping_rate"],
-        style_mixing=settings["style_mixing"],
-        truncation=settings["truncation"],
-    )
+    """Build an untrained (generator, discriminator) pair; see ``ppe.generators.build``."""
+    generator = Generator(resolution, **{name: settings[name] for name in SETTINGS})
     return generator, Discriminator(resolution, settings["channel_base_discriminator"], settings["channel_max"])
 
 
 def count_channels(resolution, channel_base, channel_max):
-    """Width of the feature maps at ``resolution``: halved as the side doubles, at most ``channel_max``."""
+    """Channels of the feature maps at ``resolution``: halved as the side doubles, at most ``channel_max``."""
     return min(channel_base // resolution, channel_max)
 
 
 def activate(x):
-    """Leaky ReLU that keeps the variance of a standard normal input."""
-    return F.leaky_relu(x, LEAK) * math.sqrt(2)
+    """Leaky ReLU of slope 0.2, times sqrt(2) to keep the variance."""
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with equalised learning rate: unit-variance weights, scaled at run time (Karras et al. 2018, section 4.1)."""
+    """Linear layer with equalised learning rate: unit-variance weights, scaled in each pass (Karras et al. 2018, section 4.1)."""
 
     def __init__(self, in_features, out_features, bias=0.0, rate=1.0):
         super().__init__()
@@ -84,21 +72,21 @@ class EqualConv(nn.Module):
         weight = self.weight * self.gain
         if not self.down:
             return F.conv2d(x, weight, self.bias, padding=self.size // 2)
-        if self.size == 1:  # nothing but every second place of the filtered map is needed
+        if self.size == 1:  # only every second position of the filtered map is needed
             return F.conv2d(filter_map(x, self.filter, 1, stride=2), weight, self.bias)
         return F.conv2d(filter_map(x, self.filter, 2), weight, self.bias, stride=2)
 
 
 def filter_map(x, kernel, padding, stride=1):
-    """Every channel of x [B, C, H, W] through one kernel [4, 4]."""
+    """Convolve every channel of x [B, C, H, W] with one kernel [4, 4]."""
     kernel = kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
     return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
 
 
 class StyledConv(nn.Module):
-    """A convolution whose input channels a style scales (section 2.2), with noise, bias and activation.
+    """Convolution whose input channels are scaled by a style (section 2.2), then noise, bias and activation.
 
-    ``up`` doubles the side: a transposed convolution, then the filter.
+    ``up`` doubles the side by a transposed convolution and the filter.
     """
 
     def __init__(self, in_channels, out_channels, style_dim, up=False):
@@ -108,20 +96,19 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.up = up
-        # Doubling puts three zeros beside every value: four times the filter keeps the mean.
+        # Up-sampling inserts three zeros for each value: four times the filter keeps the mean.
         self.register_buffer("filter", 4 * FILTER, persistent=False)
 
     def forward(self, x, w, noise):
         """x [B, C, H, W], w [B, style_dim], noise [B, 1, H', W'] or None -> [B, C', H', W']."""
-        # Demodulation (equation 3) makes the output's variance independent of the weights' scale, so none is applied.
+        # Demodulation (equation 3) cancels the scale of the weights, so no gain is applied to them.
         style = self.affine(w)
-        with torch.autocast(x.device.type, enabled=False):  # sums of squares
+        with torch.autocast(x.device.type, enabled=False):  # sums of squares need the precision of float32
             power = self.weight.float().square().sum(dim=(2, 3))
             demodulate = (style.float().square() @ power.T + 1e-8).rsqrt().to(x.dtype)
         x = x * style.to(x.dtype)[:, :, None, None]
         if self.up:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            x = filter_map(x, self.filter, 1)
+            x = filter_map(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), self.filter, 1)
         else:
             x = F.conv2d(x, self.weight, padding=1)
         x = x * demodulate[:, :, None, None]
@@ -131,7 +118,7 @@ class StyledConv(nn.Module):
 
 
 class ToRgb(nn.Module):
-    """A styled 1x1 convolution to red, green and blue, without demodulation (section 2.2 and figure 7)."""
+    """Styled 1x1 convolution to red, green and blue, without demodulation (section 2.2 and figure 7)."""
 
     def __init__(self, in_channels, style_dim):
         super().__init__()
@@ -146,30 +133,26 @@ class ToRgb(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents z through w to faces, with skip connections of the RGB pictures (figure 7, top right).
+    """Latent vectors z by way of styles w to faces, with skip connections of the RGB images (figure 7, top right).
 
     Parameters
     ----------
-    resolution : int
-        Side of the faces in pixels: a power of two from 8 up.
-    latent_dim, style_dim, mapping_layers, channel_base, channel_max : int
-        Length of z and of w; layers between them; widths as in ``count_channels``.
+    resolution, latent_dim, style_dim, mapping_layers, channel_base, channel_max : int
+        Side of the faces in pixels, a power of two from 8 up; lengths of z and w; layers between them; ``count_channels``.
     mapping_rate : float
-        Learning rate of the mapping network over that of everything else (Karras et al. 2019, appendix C).
+        Learning rate of the mapping network relative to all other parameters (Karras et al. 2019, appendix C).
     style_mixing : float in [0, 1]
-        Share of the training faces whose fine layers follow another z (Karras et al. 2019, section 3.1).
+        Share of the training faces whose fine layers use the style of another z (Karras et al. 2019, section 3.1).
     truncation : float
-        psi: how far a published face's w lies from the mean w, 1 as drawn (Karras et al. 2019, appendix B).
+        psi: distance of a published face's w from the mean w, relative to the sampled w (Karras et al. 2019, appendix B).
     """
 
     def __init__(self, resolution, latent_dim, style_dim, mapping_layers, channel_base, channel_max,
-                 mapping_rate=0.01, style_mixing=0.9, truncation=1.0):  # fmt: skip
+                 mapping_rate, style_mixing, truncation):  # fmt: skip
         super().__init__()
         self.latent_dim, self.style_mixing, self.truncation = latent_dim, style_mixing, truncation
         sizes = [latent_dim, *[style_dim] * mapping_layers]
-        self.mapping = nn.ModuleList(
-            EqualLinear(m, n, rate=mapping_rate) for m, n in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.mapping = nn.ModuleList(EqualLinear(m, n, rate=mapping_rate) for m, n in zip(sizes[:-1], sizes[1:], strict=True))
         sides = [2**i for i in range(2, int(math.log2(resolution)) + 1)]
         width = {side: count_channels(side, channel_base, channel_max) for side in sides}
         self.constant = nn.Parameter(torch.randn(width[4], 4, 4))
@@ -177,7 +160,7 @@ class Generator(nn.Module):
         self.convs = nn.ModuleDict({str(s): StyledConv(width[s], width[s], style_dim) for s in sides})
         self.to_rgbs = nn.ModuleDict({str(s): ToRgb(width[s], style_dim) for s in sides})
         self.num_styles = 2 * len(sides)
-        # A moving sum of w and of its weights: their quotient is a mean from the first step on.
+        # Moving sums of w and of its weights: their quotient is a mean from the first step on.
         self.register_buffer("mean_style", torch.zeros(style_dim))
         self.register_buffer("mean_weight", torch.zeros(()))
 
@@ -191,7 +174,7 @@ class Generator(nn.Module):
 
     def synthesise(self, styles, draws=None):
         """styles float [B, num_styles, style_dim] -> faces float [B, 3, H, H], about [-1, 1]; no noise without ``draws``."""
-        x = self.constant.expand(len(styles), -1, -1, -1)  # the weights' memory format wins from the first convolution on
+        x = self.constant.expand(len(styles), -1, -1, -1)  # from the first convolution on in the weights' memory layout
         picture, layer = None, 0
         for side, conv in self.convs.items():
             if side in self.ups:
@@ -207,35 +190,30 @@ class Generator(nn.Module):
         return picture
 
     def forward(self, z):
-        """z float [B, latent_dim] -> faces float [B, 3, H, H], about [-1, 1]: what is published, a function of z.
-
-        Without noise, at its mean: after trainings of minutes one fixed noise would lie over all faces as a pattern.
-        """
+        """z float [B, latent_dim] -> published faces float [B, 3, H, H], about [-1, 1], a function of z alone."""
+        # Noise is at its mean, 0: after a short training, one fixed noise would be visible in all faces as a pattern.
         w = self.map(z)
         w = (self.mean_style / self.mean_weight.clamp(min=1e-8)).lerp(w, self.truncation)
         return self.synthesise(w[:, None].expand(-1, self.num_styles, -1))
 
     def draw(self, z, draws):
-        """The faces of a training step: fresh noise, and styles of two z in ``style_mixing`` of the faces."""
+        """Generate the faces of a training step: fresh noise, and styles of two z in a share ``style_mixing`` of them."""
         return self.synthesise(self.draw_styles(z, draws), draws)
 
     def draw_styles(self, z, draws):
-        """styles float [B, num_styles, style_dim]: w of z up to a random layer, of another z from there on."""
+        """Styles float [B, num_styles, style_dim]: w of z up to a random layer, w of another z from there on."""
         w = self.map(z)
         if self.training:
             self.mean_style.lerp_(w.detach().mean(0), 1 - MEAN_DECAY)
             self.mean_weight.lerp_(torch.ones_like(self.mean_weight), 1 - MEAN_DECAY)
         other = self.map(draws.normal(self.latent_dim).to(z.device))
         cut = 1 + draws.integers(self.num_styles - 1, 1).to(z.device)
-        is_mixed = draws.uniform(1).to(z.device) < self.style_mixing
-        takes_other = is_mixed & (torch.arange(self.num_styles, device=z.device) >= cut)
+        takes_other = torch.arange(self.num_styles, device=z.device) >= cut  # [B, num_styles]
+        takes_other &= draws.uniform(1).to(z.device) < self.style_mixing
         return torch.where(takes_other[:, :, None], other[:, None], w[:, None])
 
     def measure_path_lengths(self, z, draws):
-        """|J^T y| of each face: how far its pixels move as its styles do (section 3.2, equation 4).
-
-        Returns float [B], with a graph: the caller pulls it towards its moving average.
-        """
+        """|J^T y| of each face, differentiable float [B]: change of pixels per change of styles (section 3.2, equation 4)."""
         styles = self.draw_styles(z, draws)
         faces = self.synthesise(styles, draws)
         y = draws.normal(*faces.shape[1:]).to(faces) / math.sqrt(faces.shape[2] * faces.shape[3])
@@ -247,7 +225,7 @@ class Generator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a filtered 1x1 shortcut, half the side (figure 7, bottom right)."""
+    """Two convolutions plus a filtered 1x1 shortcut, which halve the side (figure 7, bottom right)."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -260,7 +238,7 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces to logits, large = real: residual blocks down to 4x4, the minibatch standard deviation, two linear layers."""
+    """Faces to logits, large = real: residual blocks down to 4x4, minibatch standard deviation, two linear layers."""
 
     def __init__(self, resolution, channel_base, channel_max, stddev_group=4):
         super().__init__()
@@ -274,7 +252,7 @@ class Discriminator(nn.Module):
         self.logit = EqualLinear(width[4], 1)
 
     def forward(self, x, stddev=None):
-        """faces float [B, 3, H, H] in [-1, 1] -> (logits float [B], {}); ``stddev`` fixes the channel of that name."""
+        """faces float [B, 3, H, H] in [-1, 1] -> (logits float [B], {}); ``stddev`` fixes ``StddevChannel``."""
         x = self.blocks(activate(self.from_rgb(x)))
         x = activate(self.last(self.stddev(x, stddev))).flatten(1)
         with torch.autocast(x.device.type, enabled=False):

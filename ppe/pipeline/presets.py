@@ -12,7 +12,7 @@ import pandas as pd
 from ppe.config import find_shared, load_params, load_table
 from ppe.config.paths import LAST_WORDS
 from ppe.config.storage import copy_whole
-from ppe.evaluation.membership import RUN_COLUMNS
+from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.overrepresentation.data_share import ROW_COLUMNS as EXPERIMENT_COLUMNS
 from ppe.pipeline.runtime import note_costs
 

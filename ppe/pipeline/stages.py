@@ -1,6 +1,6 @@
-"""What the stages without a notebook do: ``python -m ppe index``, ``train``, ``background``, ``embed-crowd`` and ``collect``.
+"""What the stages without a notebook do: ``index``, ``train``, ``train-experiment``, ``embed-experiment`` and ``collect``.
 
-Each function imports what it needs itself: a stage depends on what its own command reaches, and on no more.
+Each function imports what it needs itself, so that a stage depends on what its own command reaches and on nothing else.
 """
 
 from math import isclose
@@ -10,7 +10,7 @@ from ppe.config.paths import check_member
 
 
 def index(dataset):
-    """Write the table of a data set's photos."""
+    """Write the table of a data set's photos, then check that its runs and experiments have what they need."""
     from ppe.config import save_table
     from ppe.datasets.index import read_index
     from ppe.pipeline.preflight import check_dataset, check_experiments
@@ -26,13 +26,13 @@ def index(dataset):
         **params.index_settings(dataset),
     )
     save_table(table, file)
-    print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} people, {(~table.readable).sum()} unreadable")
+    print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} identities, {(~table.readable).sum()} unreadable")
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
 
 
 def train(run):
-    """Train a run's three GANs as ``3_train`` does, which then finds them trained: torchrun -m ppe train <run>."""
+    """Train a run's three generators ahead of ``3_train``, which then finds them trained: ``torchrun -m ppe train <run>``."""
     from ppe.config import choose_device, load_table
     from ppe.datasets.splits import split_identities
     from ppe.generators.training.groups import list_jobs, train_groups
@@ -43,19 +43,18 @@ def train(run):
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
     sizes = settings.model_dump(include={"num_identities", "train_photos", "max_train_photos", "query_photos", "seed"})
     split = split_identities(table[table.detected], **sizes)
-    images, members, fingerprint = _gather_training(params, settings, table, split)
+    images, _, fingerprint = _gather_training(params, settings, table, split)
     checkpoints = params.checkpoints_folder(run, fingerprint)
     recipe = {"family": settings.generator, "settings": params.generators[settings.generator].model_dump(), "kimg": settings.kimg}
     jobs = list_jobs(images, settings.seed, checkpoints, run, **recipe, description=params.describe(run))
     train_groups(jobs, choose_device(params.device), run)
 
 
-def background(experiment):
-    """Train a square's GANs side by side, as many at a time as there are cores, and draw faces from each."""
+def train_experiment(experiment):
+    """Train an experiment's generators side by side, as many at a time as there are cores, and draw faces from each."""
     import torch
 
     from ppe.config import choose_device, load_table, save_table
-    from ppe.generators.sampling import load_generator, sample_faces, save_faces
     from ppe.generators.training.checkpoints import publish_training
     from ppe.generators.training.groups import list_jobs, train_groups
     from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
@@ -67,43 +66,20 @@ def background(experiment):
     split, plan = split_experiment(table[table.detected], **settings.model_dump(include=SPLIT_SETTINGS))
     images, members, fingerprint = _gather_training(params, settings, table, split)
     checkpoints = params.experiment_checkpoints_folder(experiment, fingerprint)
-    gan = params.generators[settings.generator].model_dump()
-    recipe = {"family": settings.generator, "settings": gan, "kimg": settings.kimg, "description": params.describe_experiment(experiment)}
-    jobs = list_jobs(images, settings.seed, checkpoints, experiment, **recipe)
-    at_once = max(2, torch.get_num_threads())  # each process holds torch and a GAN: memory must not grow with the square
+    recipe = {"family": settings.generator, "settings": params.generators[settings.generator].model_dump(), "kimg": settings.kimg}
+    jobs = list_jobs(images, settings.seed, checkpoints, experiment, **recipe, description=params.describe_experiment(experiment))
+    at_once = max(2, torch.get_num_threads())  # each process holds torch and a generator: memory must not grow with their number
     for start in range(0, len(jobs), at_once):
         train_groups(jobs[start : start + at_once], device, f"{experiment} {start + 1} to {min(start + at_once, len(jobs))}")
     for name, content in {"split": split, "data_shares": plan, "members": members}.items():
         save_table(content, params.experiment_models_folder(experiment) / f"{name}.csv")
     publish_training(checkpoints, params.experiment_models_folder(experiment))
-    for group in sorted(images):
-        last = sorted((params.experiment_models_folder(experiment) / group).glob("snapshot-*.safetensors"))[-1]
-        generator = load_generator(last, settings.generator, settings.resolution, gan, device)
-        file = params.experiment_faces_folder(experiment) / f"{group}.npy"
-        save_faces(sample_faces(generator, range(settings.num_generated)), file, settings.num_generated, settings.resolution)
-    print(f"{experiment}: {len(images)} GANs, {settings.num_photos} photos and {settings.kimg:g} kimg each")
-
-
-def _gather_training(params, settings, table, split):
-    """What the GANs of a split are shown: images by group, their table ``members`` (group, image_id, identity), a fingerprint.
-
-    params, settings : Params, and the run or square of it; table : DataFrame, faces.csv; split : DataFrame, of which the rows
-    whose role is train count. Images are uint8 [n, 3, H, H], H the resolution, a row a row of ``members`` of the group.
-    """
-    from ppe.config import load_array
-    from ppe.faces import resize_faces
-    from ppe.generators.training.checkpoints import fingerprint
-
-    training = split[split.role == "train"]
-    row = {image_id: number for number, image_id in enumerate(table.image_id)}
-    faces = load_array(params.faces_folder(settings.dataset) / "faces.npy")
-    images = {g: resize_faces(faces[part.image_id.map(row)], settings.resolution) for g, part in training.groupby("group")}
-    members = training[["group", "image_id", "identity"]].reset_index(drop=True)
-    return images, members, fingerprint(members, images)
+    _sample_experiment(params, experiment, sorted(images), device)
+    print(f"{experiment}: {len(images)} generators, {settings.num_photos} photos and {settings.kimg:g} kimg each")
 
 
 def embed_experiment(experiment):
-    """Embed the faces of a square's GANs with each net of its data set, once for all squares that look at them."""
+    """Embed the faces of an experiment's generators with each embedder of its data set, once for all who look at them."""
     import numpy as np
 
     from ppe.config import choose_device, load_array, save_array
@@ -118,33 +94,65 @@ def embed_experiment(experiment):
         net = load(params.embedders[name].net, params.weights_file(name, dataset))
         vectors = [np.asarray(embed_faces(load_array(file), net, device=choose_device(params.device))) for file in files]
         save_array(np.stack(vectors), params.experiment_embeddings_folder(experiment) / f"{name}.npy")
-    print(f"{experiment}: {len(files)} GANs' faces through {params.datasets[dataset].embedders}")
+    print(f"{experiment}: faces of {len(files)} generators, embedded by {params.datasets[dataset].embedders}")
 
 
 def collect(name=None):
-    """Gather the rows of runs and squares into attacks.csv, doses.csv and metrics.json; cost.csv says what they took.
+    """Gather the rows of runs and experiments into attacks.csv, overrepresentation.csv and metrics.json.
 
     name : ``tiny`` gathers what the notebooks left in scratch/.
     """
     from ppe.config import load_table, require_file, save_json, save_table
     from ppe.evaluation.collection import collect_rows, compute_headlines
     from ppe.overrepresentation.data_share import collect_experiments
-    from ppe.pipeline.runtime import note_costs
 
     params = load_params(name)
-    files = {run: params.rows_file(run) for run in params.runs}
     if name == "tiny":
         require_file(params.rows_file(name))
-    rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run, file in files.items() if file.exists()})
+        require_file(params.sensitivity_rows_file(name))
+    files = {run: [params.rows_file(run), params.sensitivity_rows_file(run)] for run in params.runs}
+    known = [run for run in params.runs if params.scores_file(run).exists()]
+    rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run in known})
     _check_rows(rows, params.runs)
-    headlines = compute_headlines(rows, list(params.runs), params.attack.control_p)
-    save_table(rows, params.results_folder() / "attacks.csv")
+    headlines = compute_headlines(rows, list(params.runs), params.verdicts)
     experiments = {experiment: params.experiment_rows_file(experiment) for experiment in params.experiments}
-    if name == "tiny":  # whoever reads the notebooks in order has not come to 8_doses yet
+    if name == "tiny":  # whoever reads the notebooks in order may not have run the experiments
         experiments = {experiment: file for experiment, file in experiments.items() if file.exists()}
-    save_table(collect_experiments(experiments), params.results_folder() / "doses.csv")
+    save_table(rows, params.results_folder() / "attacks.csv")
+    save_table(collect_experiments(experiments), params.results_folder() / "overrepresentation.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
-    note_costs(params)
+
+
+def _gather_training(params, settings, table, split):
+    """Gather what the generators of a split are trained on.
+
+    params, settings : Params, and the run or experiment of it; table : DataFrame, faces.csv; split : DataFrame, of which the
+    rows whose role is train count. Returns images by group, uint8 [n, 3, H, H]; ``members`` (group, image_id, identity), a row an
+    image; and a fingerprint (str) of both.
+    """
+    from ppe.config import load_array
+    from ppe.faces import resize_faces
+    from ppe.generators.training.checkpoints import fingerprint
+
+    training = split[split.role == "train"]
+    row = {image_id: number for number, image_id in enumerate(table.image_id)}
+    faces = load_array(params.faces_folder(settings.dataset) / "faces.npy")
+    images = {g: resize_faces(faces[part.image_id.map(row)], settings.resolution) for g, part in training.groupby("group")}
+    members = training[["group", "image_id", "identity"]].reset_index(drop=True)
+    return images, members, fingerprint(members, images)
+
+
+def _sample_experiment(params, experiment, groups, device):
+    """Draw faces from the last snapshot of each generator of an experiment."""
+    from ppe.generators.sampling import load_generator, sample_faces, save_faces
+
+    settings = params.experiments[experiment]
+    family = params.generators[settings.generator].model_dump()
+    for group in groups:
+        last = sorted((params.experiment_models_folder(experiment) / group).glob("snapshot-*.safetensors"))[-1]
+        generator = load_generator(last, settings.generator, settings.resolution, family, device)
+        file = params.experiment_faces_folder(experiment) / f"{group}.npy"
+        save_faces(sample_faces(generator, range(settings.num_generated)), file, settings.num_generated, settings.resolution)
 
 
 def _check_rows(rows, runs):
@@ -155,4 +163,4 @@ def _check_rows(rows, runs):
             value = settings.train_photos if name == "max_train_photos" and value is None else value
             if made[name] != value and not (isinstance(value, float) and isclose(made[name], value, rel_tol=1e-5)):
                 raise ValueError(f"the rows of {run} were made with {name}={made[name]}, but params.yaml says {value}: "
-                                 f"make them again with `dvc repro attack@{run}`")
+                                 f"make them again with `dvc repro evaluate@{run} sensitivity@{run}`")

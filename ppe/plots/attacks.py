@@ -48,11 +48,17 @@ def plot_scores(queries, title, xlabel="score: cosine to the nearest generated f
     return figure
 
 
+def plot_nearest(query, generated, cosines, title=""):
+    """A query photo, uint8 [3, H, H], and the generated faces nearest to it, uint8 [n, 3, H, H], each with its cosine."""
+    faces = np.concatenate([np.asarray(query)[None], np.asarray(generated)])
+    return plot_faces(faces, ["the photo", *(f"{cosine:.2f}" for cosine in cosines)], columns=len(faces), title=title)
+
+
 def plot_triples(query, generated, training, scores, title):
     """Query / nearest generated / the member's nearest training photo, a column a person: three uint8 [N, 3, H, W]."""
     faces = np.concatenate([np.asarray(query), np.asarray(generated), np.asarray(training)])
     titles = [f"{s:.2f}" for s in scores] + [""] * (2 * len(scores))
-    names = ["query, never\ntrained on", "nearest\ngenerated", "nearest\ntrained on"]
+    names = ["query photo", "nearest\ngenerated", "nearest\ntraining photo"]
     return plot_faces(faces, titles, columns=len(scores), title=title, row_titles=names)
 
 

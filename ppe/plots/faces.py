@@ -11,9 +11,9 @@ def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=N
     """A grid of faces, uint8 [N, 3, H, W], with an optional short title above each or a title for each row."""
     rows = -(-len(faces) // columns)
     head = 0.3 * bool(title)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * side, rows * side * (1.18 if titles else 1) + head), squeeze=False
-    )
+    size = (columns * side, rows * side * (1.18 if titles else 1) + head)
+    # The layout is named, since its distances are set below: a style sheet need not have asked for it.
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, face) in enumerate(zip(axes.flat, np.asarray(faces), strict=False)):
@@ -30,7 +30,7 @@ def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=N
 
 def plot_landmarks(photos, landmarks):
     """Photos, a list of uint8 [H, W, 3], with their five landmarks [N, 5, 2] in pixels (NaN: none)."""
-    figure, axes = plt.subplots(1, len(photos), figsize=(1.5 * len(photos), 1.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(photos), figsize=(1.5 * len(photos), 1.6), squeeze=False, layout="constrained")
     for axis, photo, points in zip(axes.flat, photos, landmarks, strict=True):
         axis.imshow(photo)
         axis.scatter(*points.T, s=10, color="#00FF66", edgecolor="black", linewidth=0.4)
@@ -40,7 +40,7 @@ def plot_landmarks(photos, landmarks):
 
 def plot_counts(table, column, title):
     """How many people have how many photos, or what became of the photos: a bar a value of ``column``."""
-    figure, axis = plt.subplots(figsize=(6, 2.4))
+    figure, axis = plt.subplots(figsize=(6, 2.4), layout="constrained")
     counts = table[column].value_counts().sort_index()
     axis.barh([str(v) for v in counts.index], counts.to_numpy(), color=OTHER)
     axis.bar_label(axis.containers[0], padding=3)
@@ -52,7 +52,7 @@ def plot_counts(table, column, title):
 
 def plot_detection(shares):
     """Share of faces in which the detector finds one: a Series by name (real, generated), in [0, 1]."""
-    figure, axis = plt.subplots(figsize=(6, 0.4 * len(shares) + 0.9))
+    figure, axis = plt.subplots(figsize=(6, 0.4 * len(shares) + 0.9), layout="constrained")
     axis.barh(shares.index[::-1], shares[::-1], color=OTHER)
     axis.bar_label(axis.containers[0], fmt="{:.0%}", padding=3)
     axis.xaxis.set_major_formatter(PercentFormatter(1))

@@ -13,7 +13,7 @@ def plot_verification(pairs, summary):
 
     pairs : DataFrame embedder, resolution, score, is_same, and fpr, tpr in a second table ``summary`` with auc.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
     data = pairs.assign(pair=np.where(pairs.is_same, "same person", "other person"))
     sns.histplot(
         data, x="score", hue="pair", hue_order=["same person", "other person"], palette=[MEMBER, OTHER],
@@ -30,7 +30,7 @@ def plot_verification(pairs, summary):
 
 def plot_truth(pairs, correlation):
     """Pairs of drawn people: distance of their parameters against distance of their faces (parameter_, embedding_distance)."""
-    figure, axis = plt.subplots(figsize=(6, 3.2))
+    figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
     axis.hexbin(pairs.parameter_distance, pairs.embedding_distance, gridsize=40, cmap="Blues", mincnt=1)
     decile = pd.qcut(pairs.parameter_distance, 10)
     means = pairs.groupby(decile, observed=True).mean()
@@ -46,7 +46,7 @@ def plot_losses(losses):
 
     losses : DataFrame group, images and the columns of ``ppe.generators.training.loop.LOSSES``.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True, layout="constrained")
     data = losses.assign(kimg=losses.images / 1000)
     panels = [("loss_generator", "Generator", "loss"), ("loss_discriminator", "Discriminator", "loss")]
     redraws = losses.loss_redraw.any()
@@ -60,7 +60,7 @@ def plot_losses(losses):
 
 def plot_curve(curves, xlabel, ylabel, title):
     """A line a name: ``curves`` is name -> list of numbers, one a step."""
-    figure, axis = plt.subplots(figsize=(6, 2.6))
+    figure, axis = plt.subplots(figsize=(6, 2.6), layout="constrained")
     for name, values in curves.items():
         axis.plot(pd.Series(values).rolling(10, min_periods=1).mean(), label=name)
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)

@@ -6,10 +6,13 @@ import pandas as pd
 from ppe.config.storage import write_whole
 
 MEMBER, OTHER = "#D55E00", "#0072B2"
+"""Members and non-members; same-person and other-person pairs."""
+MARK, NEUTRAL, PALE = "#009E73", "#666666", "#F2F2F2"
+"""What is pointed at, what stands beside it, and the ground behind both."""
 
 
 def use_style(path):
-    """Read the study's style sheet (a path) for every figure that follows."""
+    """Read the study's style sheet (a path) for every figure that follows; without it a figure has matplotlib's own look."""
     plt.style.use(path)
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
-from ppe.statistics.resampling import arrange_identities, count_identities, permute_identities, resample_identities
+from ppe.statistics.permutation import permute_identities
+from ppe.statistics.resampling import arrange_identities, count_identities, resample_identities
 
 MIN_IDENTITIES = 10  # people a side; below, an interval is (nan, nan) and only several seeds tell more
 MIN_CEILING = 0.55  # AUC; under a lower ceiling there is next to nothing to have a share of
@@ -198,47 +199,6 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
         reach = quantile * scale * np.std((samples_1 - 0.5) / (samples_2 - 0.5), ddof=1)
         low, high = value - reach, value + reach
     return {**row, "metric": "leak_share", "value": float(value), "low": float(low), "high": float(high)}
-
-
-def permute_often(queries, *, num_shuffles, num_permutations=199, num_resamples=200, level=0.05, seed=0):
-    """Look for a leak where there is none: how often do the test and the interval find one after people swap groups?
-
-    People's group labels are shuffled on the table itself, outside of what is tested, and the public functions are asked
-    again. A test whose unit were the photo would be found out here.
-
-    Parameters
-    ----------
-    queries : DataFrame as in ``permute_identities``, one group of people a half.
-    num_shuffles : int. Tables with shuffled labels.
-    num_permutations, num_resamples, seed : of the test and of the interval of each.
-    level : float. The p-value up to which a table counts as found; the interval leaves out as much.
-
-    Returns
-    -------
-    list of two dicts
-        ``metric`` permuted_share (tables with p <= ``level``) and permuted_misses (intervals that miss 0.5; NaN below ten
-        people a side); ``value``, about ``level`` if sound; ``low``, ``high``: what that many shuffles resolve (Clopper
-        and Pearson), not an interval over people; ``num_members``, ``num_non_members`` (people).
-    """
-    member_groups, _ = arrange_identities(queries)
-    people = queries["identity"].unique()
-    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["member_group"].reindex(people)
-    rng = np.random.default_rng([seed, 1])
-    found, missed = [], []
-    for number in range(num_shuffles):
-        label = dict(zip(people, rng.permutation(group.to_numpy()), strict=True))
-        shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["member_group"])
-        found.append(permute_identities(shuffled, num_permutations=num_permutations, seed=number)["p_value"] <= level)
-        row = bootstrap_identities(shuffled, num_resamples=num_resamples, confidence=1 - level, seed=number)
-        missed.append(np.nan if np.isnan(row["low"]) else not row["low"] <= 0.5 <= row["high"])
-    rows = []
-    for metric, hits in (("permuted_share", found), ("permuted_misses", missed)):
-        row = {"metric": metric, "value": float(np.mean(hits)), "low": np.nan, "high": np.nan}
-        if np.isfinite(row["value"]):
-            interval = stats.binomtest(int(np.sum(hits)), num_shuffles).proportion_ci(0.95)
-            row |= {"low": float(interval.low), "high": float(interval.high)}
-        rows.append({**row, **count_identities(member_groups)})
-    return rows
 
 
 def _bound_arms(queries, metric, confidence, settings):

@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-MIN_VERIFICATION_AUC = 0.90
-"""A net that tells people apart less well than this, at the GAN's resolution, is shown and not used for verdicts."""
 FPR_OF = {"tpr_at_fpr_1e-1": 1e-1, "tpr_at_fpr_1e-2": 1e-2, "tpr_at_fpr_1e-3": 1e-3}
 METRICS = ("auc", "average_precision", *FPR_OF)
 

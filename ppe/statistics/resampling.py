@@ -13,7 +13,6 @@ p stands counts[p] times has AUC counts @ wins @ counts / (its pairs): two thous
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ppe.statistics.metrics import FPR_OF, METRICS, check_scores
 
@@ -43,47 +42,28 @@ def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0):
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is not one of {list(METRICS)}")
     member_groups, group = arrange_identities(queries)
-    rng = np.random.default_rng(seed)
-    counts = np.ones((1 + num_resamples, len(group)))  # row 0: everybody once
-    for people in (np.flatnonzero(group == g) for g in range(group.max() + 1)):
-        counts[1:, people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), num_resamples)
+    counts = draw_identities(group, num_resamples, seed)
     values = np.mean([_weigh_half(*member_group, counts, metric) for member_group in member_groups], axis=0)
     return float(values[0]), values[1:]
 
 
-def permute_identities(queries, *, num_permutations=2000, seed=0):
-    """Test that the AUC, pooled over the halves in ``queries``, is larger than chance, by reassigning people to groups.
-
-    Group labels are shuffled over whole people: each keeps its scores under every GAN, and its role in all halves
-    changes with its label. Where people are both member and non-member of one half (which of their photos were trained
-    on?), each person's photos are shuffled instead.
+def draw_identities(group, num_resamples, seed):
+    """Draw identities with replacement, a group at a time: how often each one stands in each resample.
 
     Parameters
     ----------
-    queries : as in ``resample_identities``.
-    num_permutations, seed : int
+    group : ndarray [P], int. Group number of each identity, as ``arrange_identities`` returns it.
+    num_resamples, seed : int
 
     Returns
     -------
-    row : dict
-        ``metric``, ``value``, ``p_value``: (1 + shuffles that reach the value) / (1 + shuffles) (Phipson and Smyth
-        2010), one-sided, small = larger than chance; NaN where the AUC is; ``num_members``, ``num_non_members``
-        (people).
-
-    Raises
-    ------
-    ValueError
-        As ``resample_identities``.
+    counts : ndarray [1 + num_resamples, P], float64. Row 0 is the sample itself: each identity once.
     """
-    member_groups, group = arrange_identities(queries)
     rng = np.random.default_rng(seed)
-    if _has_both_roles(member_groups):
-        values = np.mean([_permute_own(*member_group, num_permutations, rng) for member_group in member_groups], axis=0)
-    else:
-        values = _permute_groups(member_groups, group, num_permutations, rng)
-    reached = np.sum(values[1:] >= values[0] - 1e-9)  # equal but for rounding counts as reached
-    p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(values[0]) else np.nan
-    return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_identities(member_groups)}
+    counts = np.ones((1 + num_resamples, len(group)))
+    for people in (np.flatnonzero(group == g) for g in range(group.max() + 1)):
+        counts[1:, people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), num_resamples)
+    return counts
 
 
 def arrange_identities(queries):
@@ -116,45 +96,17 @@ def count_identities(member_groups):
     return {"num_members": min(members), "num_non_members": min(non_members)}
 
 
-def _permute_groups(member_groups, group, num_permutations, rng):
-    """AUC, mean over the halves, of the people as they are (row 0) and under shuffled group labels."""
-    order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
-    order[0] = np.arange(len(group))
-    values = np.zeros(1 + num_permutations)
-    for score, person, is_member in member_groups:
-        role = np.zeros(len(group))
-        role[person[is_member]] = 1
-        everybody = np.ones(len(score), dtype=bool)
-        values += _weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(member_groups)
-    return values
-
-
-def _permute_own(score, person, is_member, num_permutations, rng):
-    """AUC of each person's own photos, member against non-member, as they are (row 0) and shuffled within the person."""
-    won, pairs = np.zeros(1 + num_permutations), 0
-    for p in np.unique(person):
-        own = person == p
-        inside = int(is_member[own].sum())
-        rank = stats.rankdata(score[own])
-        first = np.concatenate([rank[is_member[own]], rank[~is_member[own]]])
-        ranks = rng.permuted(np.tile(first, (1 + num_permutations, 1)), axis=1)
-        ranks[0] = first
-        won += ranks[:, :inside].sum(1) - inside * (inside + 1) / 2
-        pairs += inside * (len(rank) - inside)
-    return won / pairs if pairs else np.full(1 + num_permutations, np.nan)
-
-
 def _weigh_half(score, person, is_member, counts, metric):
     """Compute the metric where person p stands ``counts[r, p]`` times: [R]."""
     num_identities = len(np.unique(person[~is_member]))
     if is_member.all() or not is_member.any() or FPR_OF.get(metric, 1) < 1 / num_identities:
         return np.full(len(counts), np.nan)
-    if metric == "auc" and _has_both_roles([(score, person, is_member)]):
+    if metric == "auc" and has_both_roles([(score, person, is_member)]):
         won, pairs = _count_own_pairs(score, person, is_member, counts.shape[1])
         with np.errstate(invalid="ignore"):  # nobody drawn has a pair
             return (counts @ won) / (counts @ pairs)
     if metric == "auc":
-        return _weigh_pairs(score, person, is_member, ~is_member, counts, counts)
+        return weigh_pairs(score, person, is_member, ~is_member, counts, counts)
 
     # Walk down the scores; equal ones are one threshold. Rows go in parts, so that memory does not grow with R * N.
     order = np.argsort(-score, kind="stable")
@@ -184,7 +136,7 @@ def _count_own_pairs(score, person, is_member, num_identities):
     return won, pairs
 
 
-def _weigh_pairs(score, person, is_left, is_right, left_weight, right_weight):
+def weigh_pairs(score, person, is_left, is_right, left_weight, right_weight):
     """Compute the AUC of the photos ``is_left`` against ``is_right`` for weights [R, P] of the people on both sides."""
     num_identities = left_weight.shape[1]
     left_score, left_person = score[is_left], person[is_left]
@@ -198,5 +150,5 @@ def _weigh_pairs(score, person, is_left, is_right, left_weight, right_weight):
         return ((left_weight @ wins) * right_weight).sum(1) / ((left_weight @ num_left) * (right_weight @ num_right))
 
 
-def _has_both_roles(member_groups):
+def has_both_roles(member_groups):
     return any(np.intersect1d(person[is_member], person[~is_member]).size for _, person, is_member in member_groups)

@@ -10,7 +10,7 @@ from ppe.claims.overrepresentation import EXPLORATORY, judge_data_shares
 from ppe.claims.summary import join_claims
 from ppe.claims.verdicts import DRAW_ERROR, MAX_P, _pool_seeds, choose_cells, judge_cells
 from ppe.evaluation.collection import name_sweep
-from ppe.evaluation.membership import RUN_COLUMNS
+from ppe.evaluation.tables import RUN_COLUMNS
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_shared_weights_are_found_or_none(root, tmp_path, monkeypatch):
 def test_a_study_of_sizes_has_runs_that_differ_in_nothing_else(root, file):
     from itertools import combinations
 
-    from ppe.evaluation.membership import RUN_COLUMNS
+    from ppe.evaluation.tables import RUN_COLUMNS
 
     runs = yaml.safe_load((root / file).read_text())["runs"]
     same = [name for name in RUN_COLUMNS if name != "num_identities"]

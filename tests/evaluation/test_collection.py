@@ -6,7 +6,8 @@ from synthetic_scores import RUN, make_photos, make_scores
 
 from ppe.attacks.queries import pseudonymise_scores
 from ppe.evaluation.collection import collect_rows, compute_headlines
-from ppe.evaluation.membership import KEYS, describe_rows, evaluate_scores
+from ppe.evaluation.membership import evaluate_scores
+from ppe.evaluation.tables import KEYS, describe_rows
 
 
 @pytest.fixture

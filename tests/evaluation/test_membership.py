@@ -6,15 +6,8 @@ import pytest
 from synthetic_scores import RUN, make_photos, make_scores
 
 from ppe.attacks.queries import select_queries
-from ppe.evaluation.membership import (
-    KEYS,
-    choose_embedder,
-    compare_attack_rows,
-    describe_constants,
-    describe_rows,
-    evaluate_scores,
-    judge_control,
-)
+from ppe.evaluation.membership import compare_attack_rows, evaluate_scores, judge_control
+from ppe.evaluation.tables import KEYS, choose_embedder, describe_constants, describe_rows
 from ppe.statistics.metrics import compute_auc
 
 

@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what the discriminator sees (Zhao et al. 2020, DiffAugment, arXiv 2006.10738), and ADA's."""
+"""Differentiable augmentation of the discriminator's input: DiffAugment (Zhao et al. 2020, arXiv 2006.10738) and ADA."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from ppe.generators.training.ada import augment_adaptively
 
 
 def augment(images, policy, draws, p):
-    """Augment a batch so that gradients flow back to the generator; real and generated faces get the same policy.
+    """Augment a batch of real or generated faces; gradients flow back through it to the generator.
 
     Parameters
     ----------
@@ -15,13 +15,13 @@ def augment(images, policy, draws, p):
     policy : sequence of str
         Names from ``POLICIES``, applied in this order; empty leaves the images as they are.
     draws : ppe.generators.training.draws.Draws
-        Where the random numbers come from: same state, same augmentation.
+        Source of the random numbers: the same state gives the same augmentation.
     p : Tensor [], float, in [0, 1]
-        Strength of the adaptive policy; DiffAugment's have none.
+        Probability of ADA's transformations; the policies of DiffAugment ignore it.
 
     Returns
     -------
-    Tensor [B, 3, H, W], float; colour may leave [-1, 1], as in the papers.
+    Tensor [B, 3, H, W], float; colours may leave [-1, 1], as in the papers.
     """
     for name in policy:
         images = POLICIES[name](images, draws, p)
@@ -29,7 +29,7 @@ def augment(images, policy, draws, p):
 
 
 def shift_colour(images, draws, p=None):
-    """Brightness by ±0.5, saturation by 0 to 2, contrast by 0.5 to 1.5, one draw a face (DiffAugment, table 1)."""
+    """Change each face's brightness by ±0.5, saturation by 0 to 2 and contrast by 0.5 to 1.5 times (DiffAugment, table 1)."""
     draw = draws.uniform(3).to(images.device, images.dtype).T[..., None, None, None]
     images = images + (draw[0] - 0.5)
     grey = images.mean(dim=1, keepdim=True)
@@ -39,19 +39,19 @@ def shift_colour(images, draws, p=None):
 
 
 def translate(images, draws, p=None, ratio=0.125):
-    """Move each face by up to ``ratio`` of its side, in whole pixels; what enters is grey, the middle of [-1, 1]."""
+    """Shift each face by up to ``ratio`` of its side, in whole pixels; the border is filled with grey, 0 in [-1, 1]."""
     height, width = images.shape[-2:]
     reach_y, reach_x = int(height * ratio + 0.5), int(width * ratio + 0.5)
     rows = (draws.integers(2 * reach_y + 1, 1).to(images.device) + torch.arange(height, device=images.device))
     columns = (draws.integers(2 * reach_x + 1, 1).to(images.device) + torch.arange(width, device=images.device))
     padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))
     batch = torch.arange(len(images), device=images.device)[:, None, None]
-    # Channels-last indexing keeps the memory format that the convolutions want.
+    # Channels-last indexing keeps the memory layout that the convolutions are fastest with.
     return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def cut_out(images, draws, p=None, ratio=0.5):
-    """Blank a square of ``ratio`` of the side at a random place (DiffAugment's cutout)."""
+    """Set a square of ``ratio`` of the side to grey at a random position (DiffAugment's cutout)."""
     size = images.shape[-1]
     half = int(size * ratio / 2)
     centre = draws.integers(size, 2).to(images.device)

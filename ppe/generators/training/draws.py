@@ -1,7 +1,7 @@
-"""A step's random numbers: a function of (seed, step) alone, however many processes share the step.
+"""Random numbers of a training step: a function of (seed, step) alone, however many processes share the step.
 
-So a training that goes on from a checkpoint sees what one that was never stopped would have seen, and two processes with
-half a batch each see what one process with the whole batch sees.
+A training that resumes from a checkpoint therefore uses the random numbers of an uninterrupted one. Two processes with half
+a batch each use those of one process with the whole batch.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ import torch
 
 
 class Draws(NamedTuple):
-    """Where one step's random numbers come from; row i of a batch belongs to process i modulo ``world``.
+    """Source of one step's random numbers; row i of a batch belongs to process i modulo ``world``.
 
-    The rows of a process are strided, because the groups of the minibatch standard deviation are: a group of one process
-    is then a group of the whole batch (where the group's size divides the share of a process).
+    The rows of a process are strided, because the groups of the minibatch standard deviation are strided: a group of one
+    process is then a group of the whole batch (if the group size divides the share of a process).
     """
 
     random: torch.Generator
@@ -41,18 +41,25 @@ class Draws(NamedTuple):
 
 
 def mix_seed(*numbers):
-    """One seed of several numbers, below 2**31: torch's generator on a CPU looks at the lower 32 bits of a seed alone, and
-    the upper half of those is for published faces (``ppe.generators.sampling.LATENT_STREAM``)."""
+    """Hash several numbers into one seed below 2**31.
+
+    torch's generator on a CPU reads only the lower 32 bits of a seed, and the upper half of those is reserved for published
+    faces (``ppe.generators.sampling.LATENT_STREAM``).
+    """
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4]) >> 1
 
 
 def open_draws(seed, step, size, device="cpu", rank=0, world=1, stream=0):
-    """The draws of step ``step``; ``size`` counts the whole batch, over all processes; ``stream`` keeps one step's apart."""
+    """Open the random numbers of one step.
+
+    size : int, faces in the whole batch, over all processes. stream : int, separates independent sources of one step.
+    Returns ``Draws``.
+    """
     return Draws(torch.Generator(device).manual_seed(mix_seed(seed, step, stream)), size, rank, world)
 
 
 def pick_rows(count, step, size, seed, rank=0, world=1):
-    """Which photos a step shows: every photo once an epoch, in an order of (seed, epoch) alone.
+    """Pick the training photos of a step: every photo once an epoch, in an order that depends on (seed, epoch) alone.
 
     Returns int64 [size / world], rows of ``count`` photos, on the CPU.
     """
@@ -66,5 +73,5 @@ def pick_rows(count, step, size, seed, rank=0, world=1):
 
 @lru_cache(maxsize=2)
 def _order_photos(count, seed, epoch):
-    """int64 [count]: the photos of one epoch; kept, since a large data set's takes longer than a step."""
+    """Order of the photos in one epoch, int64 [count]; cached, because sorting a large data set takes longer than a step."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(mix_seed(seed, epoch, "epoch")))

@@ -1,14 +1,15 @@
-"""Train the GANs of one run side by side: on a CPU a process each, on a GPU one after another.
+"""Train the generators of one run: on a CPU side by side, in a process each; on a GPU one after another.
 
-On a CPU three trainings of one thread each make more steps of FastGAN than three of all threads one after another, and as many
-of StyleGAN2 (``bench/train.py --side-by-side``); where anything else runs, far more of both, since threads wait for each other.
+On a CPU three FastGAN trainings side by side, of one thread each, are faster than three in sequence that use all threads.
+For StyleGAN2 both are equally fast (``bench/train.py --side-by-side``). If other programs share the cores, side by side is
+much faster for both, because threads of one process then wait for each other.
 """
 
 import json
 import os
 import sys
 import time
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from multiprocessing import get_context
 from queue import Empty
 
@@ -24,30 +25,43 @@ POLL_SECONDS = 0.2
 
 
 def list_jobs(images, seed, folder, label, **recipe):
-    """The trainings of one run: the same recipe for each group of people, on its own photos and with its own seed.
+    """List the trainings of one run: one recipe for all groups, with photos and a seed of each group's own.
 
-    images : dict, group -> Tensor uint8 [N, 3, H, H]; folder : path, of which each group has a folder; recipe : what else
-    ``train_gan`` takes. Returns a list of dict, in the order of the groups.
+    Parameters
+    ----------
+    images : dict, group -> Tensor uint8 [N, 3, H, H].
+    seed : int
+        Seed of the run.
+    folder : path
+        Each group has a folder in it.
+    label : str
+        Name of the run in the log.
+    **recipe
+        Further keywords of ``train_gan``.
+
+    Returns
+    -------
+    list of dict, in the order of the groups' names.
     """
     return [
         {**recipe, "images": np.asarray(images[group]), "seed": len(images) * seed + number, "folder": folder / group,
-         "label": f"{label}, GAN {group}"}
+         "label": f"{label}, group {group}"}
         for number, group in enumerate(sorted(images))
     ]  # fmt: skip
 
 
 def train_groups(jobs, device="cpu", label=""):
-    """Train several GANs; each goes on where it was stopped, and what is finished is not repeated.
+    """Train several generators; interrupted trainings resume, and finished ones are not repeated.
 
     Parameters
     ----------
     jobs : list of dict
-        Keywords of ``ppe.generators.training.loop.train_gan``; each has a ``folder`` of its own, in which this process, or the one
-        that trains for it, holds the lock.
+        Keywords of ``ppe.generators.training.loop.train_gan``. Each has a ``folder`` of its own, whose lock is held by this
+        process or by the one that trains for it.
     device : str
-        ``cpu``: all at once, with the threads shared out; else, or under ``torchrun``, one after another.
+        ``cpu``: all at once, with the threads shared between them; else, or under ``torchrun``, one after another.
     label : str
-        What the log calls them together.
+        Name of the run in the log.
 
     Returns
     -------
@@ -56,9 +70,9 @@ def train_groups(jobs, device="cpu", label=""):
     Raises
     ------
     FloatingPointError, ValueError, OSError, RuntimeError
-        What the first training that failed said; the others were trained to their end.
+        The error of the first training that failed; the others are trained to their end.
     """
-    # Of all trainings, not of those that are left: one that goes on must find the threads that it began with.
+    # Counted over all trainings, not over those that are left: a training must resume with the threads it started with.
     threads = max(1, torch.get_num_threads() // len(jobs))
     todo = [job for job in jobs if not (job["folder"] / "finished.json").exists()]
     if torch.device(device).type == "cpu" and not is_torchelastic_launched():
@@ -67,14 +81,14 @@ def train_groups(jobs, device="cpu", label=""):
     else:
         for job in jobs:
             is_first = os.environ.get("RANK", "0") == "0"
-            with closing(hold_lock(job["folder"])) if is_first else nullcontext():
+            with hold_lock(job["folder"]) if is_first else nullcontext():
                 train_gan(**job, device=device)
     return [json.loads((job["folder"] / "finished.json").read_text()) for job in jobs]
 
 
 def _train_side_by_side(jobs, threads, label):
     context = get_context("spawn")
-    # No lock around it: a process that is killed while it holds one would leave the others waiting.
+    # Without a lock around it: a process killed while it held the lock would block the others.
     shown, failures = context.Array("q", len(jobs), lock=False), context.Queue()
     processes = [
         context.Process(target=_train_alone, args=(job, number, threads, shown, failures), daemon=True)
@@ -84,7 +98,7 @@ def _train_side_by_side(jobs, threads, label):
         for process in processes:
             process.start()
         _show_progress(processes, shown, [round(job["kimg"] * 1000) for job in jobs], label)
-    finally:  # an interrupt ends them; they go on from their checkpoints
+    finally:  # an interrupt ends them; they resume from their checkpoints
         for process in processes:
             if process.pid:
                 process.terminate()
@@ -95,11 +109,11 @@ def _train_side_by_side(jobs, threads, label):
         pass
     if any(process.exitcode for process in processes):
         codes = {job["label"]: process.exitcode for job, process in zip(jobs, processes, strict=True)}
-        raise RuntimeError(f"a training was ended from outside (exit codes {codes}): run it again, it goes on where it was")
+        raise RuntimeError(f"a training process was killed (exit codes {codes}): run it again, it resumes from its checkpoint")
 
 
 def _train_alone(job, number, threads, shown, failures):
-    """The life of one process: what goes wrong is handed back as a sentence, and nobody trains on for a parent that is gone."""
+    """Train in a process of its own: put an error into ``failures``, and stop once the parent process is gone."""
     torch.set_num_threads(threads)
     parent = os.getppid()
 
@@ -109,7 +123,7 @@ def _train_alone(job, number, threads, shown, failures):
             os._exit(1)
 
     try:
-        with closing(hold_lock(job["folder"])):
+        with hold_lock(job["folder"]):
             train_gan(**job, report=report)
     except (FloatingPointError, ValueError, OSError) as error:
         failures.put(error)
@@ -120,18 +134,18 @@ def _train_alone(job, number, threads, shown, failures):
 
 
 def _show_progress(processes, shown, totals, label):
-    """Until all have ended: one bar for a person, a line a minute for a log."""
-    person = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
-    started = told = time.monotonic()
-    with tqdm(total=sum(totals), desc=label, unit="image", disable=not person, leave=False) as bar:
+    """Show one progress bar at a terminal or in JupyterLab, else log a line a minute, until all processes have ended."""
+    is_interactive = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+    started = logged = time.monotonic()
+    with tqdm(total=sum(totals), desc=label, unit="image", disable=not is_interactive, leave=False) as bar:
         first = None
         while any(process.is_alive() for process in processes):
             time.sleep(POLL_SECONDS)
             done, now = sum(shown), time.monotonic()
             if first is None and done:
-                first, started = done, now  # what was there already is no speed
+                first, started = done, now  # images of an earlier call do not count into the speed
             bar.update(done - bar.n)
-            if not person and now - told > LOG_SECONDS and first is not None:
-                told = now
+            if not is_interactive and now - logged > LOG_SECONDS and first is not None:
+                logged = now
                 speed = (done - first) / max(now - started, 1e-9)
                 print(f"{label}: {list(shown)} of {totals} images, {speed:.0f} images/s together", flush=True)

@@ -1,7 +1,7 @@
-"""One trainer for every GAN: alternate steps, lazy regularisers, a moving average of the generator, snapshots.
+"""One trainer for every model: alternate steps, lazy regularisers, a moving average of the generator, snapshots.
 
-Every random number of step i is a function of (seed, i) (``ppe.generators.training.draws``), so a training that goes on from a checkpoint
-sees what a training that was never stopped would have seen.
+Every random number of step i is a function of (seed, i) (``ppe.generators.training.draws``). A training that resumes from a
+checkpoint therefore ends with the bytes of an uninterrupted one.
 """
 
 import copy
@@ -22,35 +22,35 @@ from ppe.generators.training.steps import LOSSES, MEMORY_FORMAT, train_step
 
 LOG_SECONDS = 60
 LOSS_INTERVAL = 20
-"""Steps between two rows of the loss table; the mean of the steps in between is what is kept."""
-NOT_FINITE = "{}: a {} is not finite after {} images; the snapshots so far are kept: lower learning_rate (params.yaml: gans)"
+"""Steps between two rows of the loss table; a row holds the mean over these steps."""
+NOT_FINITE = "{}: a {} is not finite after {} images; earlier snapshots are kept: lower learning_rate (params.yaml: generators)"
 TF32 = "high"
-"""Where a GPU multiplies float32 (path lengths, R1), it may round the factors to TF32."""
+"""A GPU may round the factors of float32 products (path lengths, R1) to TF32."""
 
 
 def train_gan(images, *, family, settings, kimg, seed, folder, description="{}", device="cpu", label="", report=None):
-    """Train one GAN and leave its snapshots in ``folder``; go on where an earlier call with this folder was stopped.
+    """Train one generator and write its snapshots to ``folder``; resume if an earlier call with this folder was interrupted.
 
-    A folder whose training was finished is left as it is: the same recipe is never trained twice. Under ``torchrun`` the
-    processes share each batch; the first one writes.
+    A finished folder is left as it is: the same recipe is never trained twice. Under ``torchrun`` the processes share each
+    batch, and the first one writes.
 
     Parameters
     ----------
     images : array [N, 3, H, H], uint8, RGB. All of them are kept on the device.
     family, settings : str, mapping
-        Name and params section of the GAN (``ppe.config.params.Gan``).
+        Name and params section of the model (``generators.<family>``).
     kimg : float
-        Thousands of real faces that the discriminator is shown.
+        Length of the training in thousands of real faces that the discriminator receives.
     seed : int
-        Decides the initial weights and every random number of the training.
+        Determines the initial weights and every random number of the training.
     folder : path
         Receives ``snapshot-<images>.safetensors`` (averaged generator), ``discriminator.safetensors`` and ``finished.json``.
     description : str
         JSON of the params that made the run; stored in every file.
     device, label : str
-        Where to train; what the log calls this training.
+        Where to train; name of this training in the log.
     report : callable or None
-        Called with the images shown so far, at each step, in the place of a progress bar.
+        Called at each step with the number of images so far, in place of a progress bar.
 
     Returns
     -------
@@ -59,14 +59,14 @@ def train_gan(images, *, family, settings, kimg, seed, folder, description="{}",
     Raises
     ------
     ValueError
-        If the images are not uint8 [N, 3, H, H], or the processes do not divide the batch.
+        If the images are not uint8 [N, 3, H, H], or the number of processes does not divide the batch size.
     FloatingPointError
-        If a loss is not finite; the snapshots so far stay.
+        If a loss or a weight is not finite; earlier snapshots are kept.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     finished, checkpoint = folder / "finished.json", folder / "checkpoint.pt"
-    wait_for_all(join_processes(device)[0])  # all of them must find the same files
+    wait_for_all(join_processes(device)[0])  # all processes must find the same files
     if finished.exists():
         return json.loads(finished.read_text())
     state = start_training(torch.as_tensor(images), family, settings, seed, device)
@@ -88,7 +88,7 @@ def train_gan(images, *, family, settings, kimg, seed, folder, description="{}",
         state["step"] = step + 1
         if (step + 1) % LOSS_INTERVAL == 0 or step + 1 in marks:
             _log_losses(state, (step + 1) * size, label)
-            # Only here, where all is known to be finite.
+            # Saved only here, where all losses are known to be finite.
             if writes and time.monotonic() - saved > settings["checkpoint_seconds"]:
                 save_checkpoint(state, checkpoint)
                 saved = time.monotonic()
@@ -101,10 +101,10 @@ def train_gan(images, *, family, settings, kimg, seed, folder, description="{}",
 
 
 def choose_precision(precision, device):
-    """bfloat16 on a GPU that multiplies it, float32 elsewhere.
+    """Choose bfloat16 on a GPU that supports it and float32 elsewhere, unless ``precision`` names one: a torch.dtype.
 
-    On a CPU bfloat16 was not faster for nets of this size, even with AVX-512 bf16 (``bench/train.py``), and float32 gives
-    numbers that agree more closely between machines.
+    On a CPU bfloat16 was not faster for networks of this size, even with AVX-512 bf16 (``bench/train.py``), and float32
+    results agree more closely between machines.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -113,12 +113,16 @@ def choose_precision(precision, device):
 
 
 def start_training(images, family, settings, seed, device):
-    """Nets, optimisers and photos, as they are before the first step: the state that ``train_step`` changes."""
+    """Build networks and optimisers and move the photos to the device: the state before the first ``train_step``.
+
+    images : Tensor [N, 3, H, H], uint8. Returns a dict, which ``train_step`` changes.
+    """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
         raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, but uint8 [N, 3, H, H] with N > 0 is needed")
     fabric, device, rank, world = join_processes(device)
     if settings["batch_size"] % world:
-        raise ValueError(f"batch_size={settings['batch_size']} cannot be shared by {world} processes (params.yaml: gans.{family})")
+        raise ValueError(f"batch_size={settings['batch_size']} is not a multiple of the {world} processes "
+                         f"(params.yaml: generators.{family})")
     torch.set_float32_matmul_precision(TF32 if device.type == "cuda" else "highest")
     torch.manual_seed(seed)
     generator, discriminator = build(family, images.shape[-1], settings)
@@ -142,15 +146,17 @@ def start_training(images, family, settings, seed, device):
     }  # fmt: skip
 
 
-def _build_adam(net, rate, betas, interval):
-    """Adam; where a lazy regulariser adds a step's worth every ``interval`` steps, its constants are kept in step (Karras
-    et al. 2020, appendix B)."""
+def _build_adam(network, rate, betas, interval):
+    """Build Adam; ``interval``: steps between two lazy regularisations, or 0 or None.
+
+    Each regularisation counts as one more step, so rate and betas are adjusted (Karras et al. 2020, appendix B).
+    """
     share = interval / (interval + 1) if interval else 1.0
-    return torch.optim.Adam(net.parameters(), rate * share, betas=tuple(b**share for b in betas), fused=True)
+    return torch.optim.Adam(network.parameters(), rate * share, betas=tuple(b**share for b in betas), fused=True)
 
 
 def _log_losses(state, shown, label):
-    """A row of the loss table: the one place in the loop that waits for the device."""
+    """Append a row to the loss table; the only place in the loop that waits for the device."""
     values = average(state["recent"] / max(state["count"], 1), state["fabric"]).tolist()
     if not all(map(math.isfinite, values)):
         raise FloatingPointError(NOT_FINITE.format(label, "loss", shown))
@@ -160,18 +166,18 @@ def _log_losses(state, shown, label):
 
 
 def _show_progress(steps, batch_size, label, writes, report):
-    """A bar for a person at a terminal or in JupyterLab, a line a minute for a log."""
+    """Yield the steps; show a progress bar at a terminal or in JupyterLab, else log a line a minute."""
     if report is not None:
         for step in steps:
             report(step * batch_size)
             yield step
         return
-    person = writes and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
-    started = told = time.monotonic()
-    for step in tqdm(steps, desc=label, unit="step", disable=not person, leave=False):
+    is_interactive = writes and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
+    started = logged = time.monotonic()
+    for step in tqdm(steps, desc=label, unit="step", disable=not is_interactive, leave=False):
         yield step
         now = time.monotonic()
-        if writes and not person and now - told > LOG_SECONDS:
-            told, done = now, step + 1 - steps.start
+        if writes and not is_interactive and now - logged > LOG_SECONDS:
+            logged, done = now, step + 1 - steps.start
             speed = f"{done * batch_size / (now - started):.0f} images/s"
             print(f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images, {speed}", flush=True)

@@ -1,4 +1,4 @@
-"""What generator and discriminator minimise: the non-saturating logistic loss (Goodfellow et al. 2014), R1, path lengths."""
+"""Losses of generator and discriminator: non-saturating logistic loss (Goodfellow et al. 2014), R1 and path-length penalties."""
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,9 @@ def compute_discriminator_loss(real_logits, generated_logits):
 def compute_r1_penalty(discriminator, real):
     """Squared norm of the gradient of D at real faces, mean over the batch (Mescheder et al. 2018, equation 9).
 
-    real : Tensor [B, 3, H, W], as the discriminator sees it: augmented. (The authors of ADA differentiate through the
-    augmentation as well; a sampled grid has no second derivative in torch.) The caller multiplies by gamma / 2 and by the
-    interval at which it is applied (lazy regularisation, Karras et al. 2020, section 3.1).
+    real : Tensor [B, 3, H, W], float, augmented, as the discriminator receives it. The authors of ADA differentiate
+    through the augmentation as well, but torch has no second derivative of a sampled grid. The caller multiplies by
+    gamma / 2 and by the interval between two penalties (lazy regularisation, Karras et al. 2020, section 3.1).
     """
     real = real.detach().requires_grad_(True)
     logits, _ = discriminator(real)
@@ -30,7 +30,7 @@ def compute_r1_penalty(discriminator, real):
 def compute_path_penalty(lengths, mean):
     """(|J^T y| - a)^2, mean over the batch (Karras et al. 2020, equation 4).
 
-    lengths : Tensor [B], float, of ``measure_path_lengths``; mean : Tensor [], their moving average a. The caller
-    multiplies by the weight and by the interval.
+    lengths : Tensor [B], float, of the generator's ``measure_path_lengths``; mean : Tensor [], their moving average a.
+    The caller multiplies by the weight and by the interval between two penalties.
     """
     return (lengths - mean).square().mean()

@@ -1,7 +1,7 @@
-"""Several processes on one training, under ``torchrun``, by Lightning Fabric: one GPU each, or one share of a CPU each.
+"""One training in several processes, under ``torchrun``, by Lightning Fabric: one GPU each, or a share of the CPU each.
 
-Gradients are averaged once a step, after every loss has been added to them: R1 and path lengths need second derivatives,
-which torch's own wrapper of a net (DistributedDataParallel) does not follow through several passes.
+Gradients are averaged once a step, after those of all losses are summed. R1 and path lengths need second derivatives, which
+torch's own wrapper (DistributedDataParallel) does not follow through several passes.
 """
 
 import os
@@ -13,10 +13,13 @@ from torch.distributed import is_torchelastic_launched
 
 @lru_cache(maxsize=1)
 def join_processes(device):
-    """Join the processes that ``torchrun`` started: (fabric or None, device, rank, number of processes)."""
+    """Join the processes that ``torchrun`` started.
+
+    device : str. Returns (fabric, or None in a single process; device; rank; number of processes).
+    """
     if not is_torchelastic_launched():
         return None, torch.device(device), 0, 1
-    from lightning_fabric import Fabric  # here, because a training in one process needs none of it
+    from lightning_fabric import Fabric  # imported here, because a training in one process does not need it
 
     accelerator = "cuda" if torch.device(device).type == "cuda" else "cpu"
     local = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -28,26 +31,26 @@ def join_processes(device):
 
 @torch.no_grad()
 def average(tensor, fabric):
-    """The mean of a tensor over the processes; the tensor itself where there is one."""
+    """Mean of a tensor over the processes; in a single process the tensor itself."""
     if fabric is None:
         return tensor
     total = tensor.clone()
-    torch.distributed.all_reduce(total)  # Fabric's own waits for all processes before it, twice a step
+    torch.distributed.all_reduce(total)  # Fabric's own reduction adds a barrier before it, twice a step
     return total / fabric.world_size
 
 
 @torch.no_grad()
-def average_gradients(net, fabric):
-    """Put the mean over the processes in the place of each gradient of ``net``, in one message."""
+def average_gradients(network, fabric):
+    """Replace each gradient of ``network`` by its mean over the processes, in one message."""
     if fabric is None:
         return
-    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
     flat = average(torch.cat([g.flatten() for g in gradients]), fabric)
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
 def wait_for_all(fabric):
-    """Return when every process has come here."""
+    """Return once every process has called this."""
     if fabric is not None:
         fabric.barrier()

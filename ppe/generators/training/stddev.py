@@ -1,4 +1,4 @@
-"""The minibatch standard deviation, by which a discriminator sees that faces are too alike (Karras et al. 2018)."""
+"""The minibatch standard deviation, by which a discriminator detects that faces are too similar (Karras et al. 2018)."""
 
 import torch
 
@@ -6,7 +6,8 @@ import torch
 def compute_group_stddev(x, group):
     """Mean over channels and pixels of the standard deviation within groups of faces (Karras et al. 2018, section 3).
 
-    x float [B, C, H, W] -> float [B, 1, H, W]; the groups are strided, and B that no group divides makes one group.
+    x float [B, C, H, W] -> float [B, 1, H, W]. Groups are strided: face i belongs to group i modulo B / ``group``. If
+    ``group`` does not divide B, the whole batch is one group.
     """
     batch, channels, height, width = x.shape
     group = group if batch % group == 0 else batch
@@ -16,10 +17,10 @@ def compute_group_stddev(x, group):
 
 
 class StddevChannel(torch.nn.Module):
-    """Append the groups' standard deviation to a feature map, and remember its mean over the last hundred or so batches.
+    """Append the groups' standard deviation to a feature map, and keep its mean over about the last hundred batches.
 
-    With the batch's own value a batch of members would give itself away to a white-box attack: ``stddev`` fixes the
-    channel, and a face's logit no longer depends on its neighbours.
+    With the batch's own value, a face's logit depends on the other faces of its batch, and a batch of members biases a
+    white-box attack. A fixed ``stddev`` removes this dependence.
     """
 
     def __init__(self, group=4):
@@ -28,7 +29,7 @@ class StddevChannel(torch.nn.Module):
         self.register_buffer("mean", torch.zeros(()))
 
     def forward(self, x, stddev=None):
-        """x float [B, C, H, W] -> float [B, C + 1, H, W]."""
+        """x float [B, C, H, W] -> float [B, C + 1, H, W]; ``stddev`` float, or None: computed from the batch."""
         if stddev is not None:
             spread = x.new_full((len(x), 1, *x.shape[2:]), float(stddev))
         else:

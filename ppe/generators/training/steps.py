@@ -1,6 +1,7 @@
-"""One step of training: the discriminator's, the generator's, their lazy regularisers, the moving average, ADA's p.
+"""One training step: discriminator, generator, lazy regularisers, moving average of the weights, and ADA's p.
 
-The nets' losses are the non-saturating ones with R1 (``ppe.generators.training.losses``); what a GAN's section does not name is not done.
+The losses are those of ``ppe.generators.training.losses``. A regulariser that a model's section of params does not name is
+not applied.
 """
 
 import torch
@@ -17,17 +18,18 @@ from ppe.generators.training.losses import (
 from ppe.generators.training.processes import average, average_gradients
 
 STEER_INTERVAL = 4
-"""Steps between two moves of ADA's p (Karras et al. 2020b, section 3.1)."""
+"""Steps between two adjustments of ADA's p (Karras et al. 2020b, section 3.1)."""
 LOSSES = ("loss_generator", "loss_discriminator", "loss_redraw", "real_logit", "generated_logit", "real_sign", "p", "path_length")
-"""Columns of the loss table: means over an interval; logits large = real; p and real_sign of ADA; path_length is the mean a."""
+"""Columns of the loss table, means over an interval: logits are large = real; p and real_sign belong to ADA; path_length is
+the moving average a."""
 MEMORY_FORMAT = torch.channels_last
-"""How the nets' maps lie in memory (``bench/train.py``: faster for StyleGAN2 on a CPU, and on GPUs with tensor cores)."""
+"""Memory layout of feature maps (``bench/train.py``: faster for StyleGAN2 on a CPU, and on GPUs with tensor cores)."""
 
 
 def train_step(state, step, settings, seed):
-    """One step of the discriminator and one of the generator on the same generated faces."""
+    """Update the discriminator, then the generator, on the same generated faces; changes ``state`` in place."""
     draws = open_draws(seed, step, settings["batch_size"], "cpu", state["rank"], state["world"])
-    # What is large (noise, augmentation) is drawn where it is used.
+    # Large arrays (noise, augmentation) are drawn on the device that uses them.
     heavy = open_draws(seed, step, settings["batch_size"], state["device"], state["rank"], state["world"], stream=1)
     z = _send(draws.normal(settings["latent_dim"]), state["device"])
     quadrant = tuple(torch.randint(0, 2, (2,), generator=draws.random).tolist())
@@ -45,7 +47,8 @@ def train_step(state, step, settings, seed):
 
 
 def _step_discriminator(state, step, settings, real, shown, quadrant):
-    """Returns the loss, the redrawing's loss, both mean logits and the mean sign of the real ones, each Tensor []."""
+    """Update the discriminator; return loss, reconstruction loss, mean logits (real, generated) and mean sign of the real
+    logits, each Tensor []."""
     discriminator, optimiser = state["discriminator"].requires_grad_(True), state["optimiser_discriminator"]
     with _autocast(state):
         real_logits, maps = discriminator(real)
@@ -63,7 +66,7 @@ def _step_discriminator(state, step, settings, real, shown, quadrant):
 
 
 def _step_generator(state, step, settings, shown, draws):
-    """Returns the loss, Tensor []."""
+    """Update the generator; return its loss, Tensor []."""
     generator, optimiser = state["generator"], state["optimiser_generator"]
     with _autocast(state):
         logits, _ = state["discriminator"].requires_grad_(False)(shown)
@@ -79,7 +82,7 @@ def _step_generator(state, step, settings, shown, draws):
 
 
 def _regularise_path(state, settings, draws, weight):
-    """Add the gradient of the path lengths' penalty, on a part of a batch, and move their average (Karras et al. 2020)."""
+    """Add the gradient of the path-length penalty on part of a batch, and update the mean length (Karras et al. 2020)."""
     share = max(1, settings["batch_size"] // settings["path_length_shrink"] // state["world"])
     draws = draws._replace(size=share * state["world"])
     z = draws.normal(settings["latent_dim"]).to(state["device"])
@@ -90,7 +93,7 @@ def _regularise_path(state, settings, draws, weight):
 
 
 def _send(tensor, device):
-    """To the device without waiting for it."""
+    """Copy to the device without waiting for it."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
@@ -99,7 +102,7 @@ def _autocast(state):
 
 
 def _pick_real(state, step, settings, seed, draws):
-    """The step's real faces, float in [-1, 1]."""
+    """Real faces of the step, float [B, 3, H, H] in [-1, 1]."""
     images = state["images"]
     rows = pick_rows(len(images), step, draws.size, seed, draws.rank, draws.world)
     real = images[_send(rows, images.device)].float() / 127.5 - 1
@@ -111,7 +114,7 @@ def _pick_real(state, step, settings, seed, draws):
 
 @torch.no_grad()
 def _average_weights(state, shown, settings):
-    """Exponential moving average with the half-life in images, shorter at the start (Karras et al. 2020, training code)."""
+    """Update the exponential moving average: half-life in images, shorter at the start (Karras et al. 2020, training code)."""
     half_life = min(settings["ema_kimg"] * 1000, shown * settings["ema_rampup"])
     weight = 1 - 0.5 ** (settings["batch_size"] / max(half_life, 1e-8))
     torch._foreach_lerp_(list(state["average"].parameters()), list(state["generator"].parameters()), weight)
@@ -119,7 +122,7 @@ def _average_weights(state, shown, settings):
 
 @torch.no_grad()
 def _steer_augmentation(state, step, settings, real_sign):
-    """Every few steps ADA's p follows the mean sign of D on real faces; all of it stays on the device."""
+    """Adjust ADA's p every few steps to the mean sign of D on real faces; all values stay on the device."""
     if "ada" not in settings["augment"]:
         return
     state["signs"] += real_sign.detach()

@@ -1,0 +1,148 @@
+"""How a stage runs: one at a time in a folder, its notebook by papermill, its last words where the study finds them.
+
+Papermill is started as a program of its own, never imported.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ppe.config import find_root, load_params
+from ppe.config.paths import LAST_WORDS
+from ppe.config.storage import write_whole
+from ppe.pipeline.runtime import note_runtime
+
+BOOKS = {
+    "1_faces": "dataset", "2_embed": "dataset", "3_train": "run", "4_generate": "run", "5_attack": "run", "6_evaluate": "run",
+    "7_sensitivity": "run", "8_overrepresentation": "experiment", "9_claims": "study",
+}  # fmt: skip
+"""Notebook -> its one parameter."""
+SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
+"""Errors that ppe raises with a sentence of its own."""
+DISK_IS_FULL = ("No space left on device", "File too large", "unexpected pos")
+"""What the libraries that write weights and checkpoints say where the disk is full; torch.save counts where it stands."""
+
+
+def run_notebook(book, name):
+    """Execute ``notebooks/<book>.ipynb`` with its parameter set to ``name``; the result goes to ``executed/``.
+
+    Parameters
+    ----------
+    book : str, a key of ``BOOKS``.
+    name : str
+        A data set, run, experiment or study of params.yaml, whichever the notebook is about.
+
+    Raises
+    ------
+    ValueError
+        If the notebook is unknown.
+    RuntimeError
+        What the notebook said when it stopped, in one sentence.
+    """
+    if book not in BOOKS:
+        raise ValueError(f"notebook {book!r} is not one of {list(BOOKS)}")
+    params = load_params(name)
+    target = params.executed_file(book, name)
+    target.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(target), "-k", "python3", "--log-output"]
+    with note_runtime(params, book.split("_", 1)[1], name):
+        status = _wait(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))
+        if status:
+            raise RuntimeError(_read_error(target) or f"{target.stem} stopped with status {status}")
+    with write_whole(target) as partial:
+        partial.write_text(strip_notebook(target.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def strip_notebook(text):
+    """Remove from an executed notebook (its JSON as text) what differs between two runs that compute the same.
+
+    These are papermill's timings, the random id of the cell that it injects, and what was logged on the standard error
+    stream. So a run that reproduces everything leaves the same bytes.
+    """
+    book = json.loads(text)
+    book["metadata"].pop("papermill", None)
+    for cell in book["cells"]:
+        cell["metadata"] = {key: cell["metadata"][key] for key in ("tags",) if cell["metadata"].get(key)}
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["id"] = "injected-parameters"
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if _is_kept(output)]
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+
+def _is_kept(output):
+    return output.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+@contextmanager
+def hold_stage(root, name):
+    """Let one stage at a time work in a folder: a dvc that was killed may leave its stage at work, and the two must not mix.
+
+    root : path, the project; name : str, written down for whoever waits.
+    """
+    file = Path(root) / ".checkpoints" / "stage.lock"
+    file.parent.mkdir(exist_ok=True)
+    lock, holder = FileLock(file), file.with_suffix(".txt")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        other = holder.read_text() if holder.is_file() else "another stage"
+        print(f"{name}: {other} is still at work in this folder: waiting until it ends", flush=True)
+        lock.acquire()
+    holder.write_text(f"{name} (process {os.getpid()})")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def leave_last_words(sentence):
+    """Write down why a stage stopped, since dvc says something below it; ``python -m ppe study`` repeats it at the end."""
+    file = find_root() / LAST_WORDS
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(sentence, encoding="utf-8")
+
+
+def explain_full_disk(sentence):
+    """Add what to do to a sentence that comes from a full disk and does not say so."""
+    is_full = any(words in sentence for words in DISK_IS_FULL) and "make room" not in sentence
+    return f"{sentence}: the disk is full, make room and give the same command again" if is_full else sentence
+
+
+def _wait(process):
+    """Wait for a process also after Ctrl-C, which the terminal sends to it as well: it must not be left at work."""
+    was_stopped = False
+    while process.returncode is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            was_stopped = True
+    if was_stopped:
+        raise KeyboardInterrupt
+    return process.returncode
+
+
+def _read_error(path, patience=2.0):
+    """What stopped an executed notebook, without its traceback; "" where it holds no error."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            break
+        except (ValueError, KeyError, OSError):  # half a notebook: of a disk that is full, or still being written
+            if time.monotonic() > end:
+                return ""
+            time.sleep(0.1)
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        if output["output_type"] == "error":
+            if output["ename"] == "KeyboardInterrupt":
+                raise KeyboardInterrupt
+            kind = "" if output["ename"] in SENTENCES else f"{output['ename']}: "
+            return explain_full_disk(f"{path.stem} stopped: {kind}{output['evalue']}")
+    return ""

@@ -1,0 +1,56 @@
+"""What a study found, in a few lines: printed when it ends, and after its first run."""
+
+from ppe.config import load_table
+from ppe.evaluation.collection import compute_headlines, select_headline
+from ppe.evaluation.tables import choose_embedder
+
+
+def report_study(params):
+    """Print the headline of each run and experiment, and where to read on."""
+    rows = load_table(params.results_folder() / "attacks.csv")
+    print("\nAUC of the attack `nearest` on photos that were never used for training (0.5 is chance), pooled over two generators:")
+    for line in describe_runs(rows, list(params.runs), params.verdicts):
+        print(f"  {line}")
+    if params.experiments:
+        table = load_table(params.results_folder() / "overrepresentation.csv")
+        rate = params.overrepresentation.match_rate
+        print(f"\nBy data share of the over-represented identity: faces that match it ({rate:.1%} is chance), identities detected:")
+        for line in describe_experiments(table, list(params.experiments), params.verdicts.min_verification_auc):
+            print(f"  {line}")
+    print("\nRead on (make lab opens the notebooks):")
+    for file in (params.executed_file("5_attack", next(iter(params.runs))), params.executed_file("9_claims", params.study),
+                 params.results_folder() / "attacks.csv", params.results_folder() / "figures"):  # fmt: skip
+        print(f"  {file.relative_to(params.root)}")
+
+
+def describe_runs(rows, runs, rules):
+    """Describe each run in a line: name, AUC, interval, and why there is no verdict, if so.
+
+    rows : DataFrame of ``collect_rows``; runs : list of str; rules : the section ``verdicts`` of params. Returns a list of str.
+    """
+    headlines, lines = compute_headlines(rows, runs, rules), []
+    for run in runs:
+        row = select_headline(rows, run, rules.min_verification_auc)
+        interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low == row.low else "(too few identities for an interval)"
+        failed = ", CONTROL FAILED: no verdict" if headlines[run]["control_failed"] else ""
+        weak = "" if headlines[run]["embedder_is_sound"] else ", no verdict: no face recognition model is sound here"
+        lines.append(f"{run}: {row.value:.2f} {interval}{failed}{weak}")
+    return lines
+
+
+def describe_experiments(table, experiments, min_auc):
+    """Describe each experiment in a line: match share and share of identities detected, by data share.
+
+    table : DataFrame, rows of overrepresentation.csv; experiments : list of str; min_auc : float, the AUC from which on an
+    embedder is sound. Returns a list of str.
+    """
+    lines = []
+    for experiment in experiments:
+        own = table[table.experiment == experiment]
+        verified = own.drop_duplicates("embedder").set_index("embedder").embedder_auc.dropna().to_dict()
+        main, is_sound = choose_embedder(verified, min_auc)
+        means = own[(own.embedder == main) & (own.statistic == "mean") & own.calibration.isin(["", "generators"])]
+        cells = means.pivot_table(index="data_share", columns="measure", values="value")
+        shares = "; ".join(f"{row.Index:.1%}: {row.match_share:.1%}, {row.detected:.0%}" for row in cells.itertuples())
+        lines.append(f"{experiment}: {shares}" + ("" if is_sound else ", no verdict: no face recognition model is sound here"))
+    return lines

@@ -1,0 +1,103 @@
+"""Permutation tests whose unit is the identity: is an attack's AUC larger than chance, and is the test itself sound?"""
+
+import numpy as np
+from scipy import stats
+
+from ppe.statistics.resampling import arrange_identities, count_identities, has_both_roles, weigh_pairs
+
+
+def permute_identities(queries, *, num_permutations=2000, seed=0):
+    """Test that the AUC, pooled over the halves in ``queries``, is larger than chance, by reassigning people to groups.
+
+    Group labels are shuffled over whole people: each keeps its scores under every GAN, and its role in all halves
+    changes with its label. Where people are both member and non-member of one half (which of their photos were trained
+    on?), each person's photos are shuffled instead.
+
+    Parameters
+    ----------
+    queries : as in ``resample_identities``.
+    num_permutations, seed : int
+
+    Returns
+    -------
+    row : dict
+        ``metric``, ``value``, ``p_value``: (1 + shuffles that reach the value) / (1 + shuffles) (Phipson and Smyth
+        2010), one-sided, small = larger than chance; NaN where the AUC is; ``num_members``, ``num_non_members``
+        (people).
+
+    Raises
+    ------
+    ValueError
+        As ``resample_identities``.
+    """
+    member_groups, group = arrange_identities(queries)
+    rng = np.random.default_rng(seed)
+    if has_both_roles(member_groups):
+        values = np.mean([_permute_own(*member_group, num_permutations, rng) for member_group in member_groups], axis=0)
+    else:
+        values = _permute_groups(member_groups, group, num_permutations, rng)
+    reached = np.sum(values[1:] >= values[0] - 1e-9)  # equal but for rounding counts as reached
+    p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(values[0]) else np.nan
+    return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_identities(member_groups)}
+
+
+def permute_often(queries, *, num_shuffles, num_permutations=199, level=0.05, seed=0):
+    """Check the permutation test where nothing leaks: how often is it significant after identities swap groups?
+
+    Group labels are shuffled on the table itself, outside of what is tested, and ``permute_identities`` is called on the
+    result. A test whose unit were the photo would be significant far too often.
+
+    Parameters
+    ----------
+    queries : DataFrame as in ``permute_identities``, one group of identities a member group.
+    num_shuffles : int. Tables with shuffled labels.
+    num_permutations, seed : of the test of each.
+    level : float. A table counts where its p-value is at most this.
+
+    Returns
+    -------
+    dict
+        ``metric`` permuted_share; ``value``, the share of significant tables, about ``level`` if the test is sound; ``low``,
+        ``high``: what so many shuffles resolve (Clopper and Pearson 1934), not an interval over identities; ``num_members``,
+        ``num_non_members`` (identities).
+    """
+    groups, _ = arrange_identities(queries)
+    people = queries["identity"].unique()
+    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["member_group"].reindex(people)
+    rng = np.random.default_rng([seed, 1])
+    found = []
+    for number in range(num_shuffles):
+        label = dict(zip(people, rng.permutation(group.to_numpy()), strict=True))
+        shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["member_group"])
+        found.append(permute_identities(shuffled, num_permutations=num_permutations, seed=number)["p_value"] <= level)
+    interval = stats.binomtest(int(np.sum(found)), num_shuffles).proportion_ci(0.95)
+    row = {"metric": "permuted_share", "value": float(np.mean(found)), "low": float(interval.low), "high": float(interval.high)}
+    return {**row, **count_identities(groups)}
+
+
+def _permute_groups(member_groups, group, num_permutations, rng):
+    """AUC, mean over the halves, of the people as they are (row 0) and under shuffled group labels."""
+    order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
+    order[0] = np.arange(len(group))
+    values = np.zeros(1 + num_permutations)
+    for score, person, is_member in member_groups:
+        role = np.zeros(len(group))
+        role[person[is_member]] = 1
+        everybody = np.ones(len(score), dtype=bool)
+        values += weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(member_groups)
+    return values
+
+
+def _permute_own(score, person, is_member, num_permutations, rng):
+    """AUC of each person's own photos, member against non-member, as they are (row 0) and shuffled within the person."""
+    won, pairs = np.zeros(1 + num_permutations), 0
+    for p in np.unique(person):
+        own = person == p
+        inside = int(is_member[own].sum())
+        rank = stats.rankdata(score[own])
+        first = np.concatenate([rank[is_member[own]], rank[~is_member[own]]])
+        ranks = rng.permuted(np.tile(first, (1 + num_permutations, 1)), axis=1)
+        ranks[0] = first
+        won += ranks[:, :inside].sum(1) - inside * (inside + 1) / 2
+        pairs += inside * (len(rank) - inside)
+    return won / pairs if pairs else np.full(1 + num_permutations, np.nan)
