@@ -15,7 +15,7 @@ from ppe.pipeline.presets import drop_broken_lock
 
 pytestmark = pytest.mark.timeout(1600)  # beside the whole graph, on a machine that may be busy
 
-NEW_GAN = '''"""FastGAN under another name, as a reader's own GAN would be added."""
+NEW_GENERATOR = '''"""FastGAN under another name, as a reader's own generator would be added."""
 
 from ppe.generators.fastgan import build
 
@@ -58,30 +58,30 @@ def test_mending_prose_trains_nothing(study):
     assert running == ["Running stage 'code@3_train':", "Running stage 'index@tiny':"]
 
 
-def test_a_gans_params_make_its_own_runs_stale_and_no_other(study):
+def test_a_generators_params_make_its_own_runs_stale_and_no_other(study):
     """Two runs in the graph, as dvc sees them: the second is not computed, so only its own missing outputs are told."""
     line = next(line for line in (study[0] / "params.yaml").read_text().splitlines() if line.startswith("  tiny: "))
     other = line.replace("  tiny: ", "  other: ").replace("generator: fastgan", "generator: stylegan2")
     change(study, "params.yaml", (line, f"{line}\n{other}"))
     before = list_stale(study)
-    new = {"train@other", "generate@other", "attack@other"}
-    assert before == new | {"collect", "figures", "claims"}, "a new run, and what sums up"
+    new = {f"{stage}@other" for stage in ("train", "generate", "attack", "evaluate", "sensitivity")}
+    assert before == new | {"collect", "claims"}, "a new run, and what sums up"
     path_weight = re.search(r"path_length_weight: [\d.]+", (study[0] / "params.yaml").read_text())[0]
     change(study, "params.yaml", (path_weight, "path_length_weight: 3.5"))
     assert list_stale(study) == before, "StyleGAN2's params are not in FastGAN's runs"
     change(study, "params.yaml", ("r1_gamma: 0.2", "r1_gamma: 0.3"))
-    own = {"train@tiny", "generate@tiny", "attack@tiny", "crowd@tiny", "crowd@tiny-none"}
+    own = {f"{stage}@tiny" for stage in ("train", "generate", "attack", "sensitivity", "train-experiment")} | {"train-experiment@tiny-none"}
     assert list_stale(study) == before | own
     # The other way round, dvc's words on a run that was never made do not tell: what it looks at does.
     tracked = {stage.name: {name for dep in stage.deps for name in getattr(dep, "params", ())}
                for stage in Repo(str(study[0])).index.stages}  # fmt: skip
-    assert "gans.fastgan" in tracked["train@tiny"] and "gans.stylegan2" not in tracked["train@tiny"]
-    assert "gans.stylegan2" in tracked["train@other"] and "gans.fastgan" not in tracked["train@other"]
+    assert "generators.fastgan" in tracked["train@tiny"] and "generators.stylegan2" not in tracked["train@tiny"]
+    assert "generators.stylegan2" in tracked["train@other"] and "generators.fastgan" not in tracked["train@other"]
 
 
-def test_adding_a_gan_makes_no_row_stale(study):
-    """A module, an entry in the registry, a section and its class: no run of another GAN is touched."""
-    (study[0] / "ppe" / "generators" / "mine.py").write_text(NEW_GAN)
+def test_adding_a_generator_makes_no_row_stale(study):
+    """A module, an entry in the registry, a section and its class: no run of another generator is touched."""
+    (study[0] / "ppe" / "generators" / "mine.py").write_text(NEW_GENERATOR)
     change(study, "ppe/generators/__init__.py", ('GENERATORS = {', 'GENERATORS = {"mine": "ppe.generators.mine", '))
     section = re.search(r"  fastgan:\n((?:    .*\n)+)", (study[0] / "params.yaml").read_text())[0]
     change(study, "params.yaml", (section, section + section.replace("fastgan:", "mine:")))
@@ -89,7 +89,7 @@ def test_adding_a_gan_makes_no_row_stale(study):
 
 
 def test_a_training_that_was_killed_ends_as_one_that_never_was(study, finished):
-    """kill -9 of dvc and all below it, once every GAN has a checkpoint; make test-hard does it to every stage, thrice."""
+    """kill -9 of dvc and all below it, once every generator has a checkpoint; make test-hard does it to every stage, thrice."""
     folder = study[0]
     for checkpoints in (folder / ".checkpoints").glob("tiny-*"):
         for file in checkpoints.glob("*/*"):

@@ -16,8 +16,8 @@ from ppe.pipeline.presets import drop_broken_lock
 pytestmark = [pytest.mark.hard, pytest.mark.timeout(2400)]
 
 STAGES = [
-    *("code@3_train", "index@tiny", "faces@tiny", "embed@tiny", "train@tiny", "generate@tiny", "attack@tiny"),
-    *("crowd@tiny", "embed-crowd@tiny", "dose@tiny", "collect", "figures", "claims"),
+    *("code@3_train", "index@tiny", "faces@tiny", "embed@tiny", "train@tiny", "generate@tiny", "attack@tiny", "evaluate@tiny"),
+    *("sensitivity@tiny", "train-experiment@tiny", "embed-experiment@tiny", "overrepresentation@tiny", "collect", "claims"),
 ]
 KILLS = [(0.15, False), (0.5, False), (0.85, False), (0.5, True)]
 """When, as a share of the time that the stage takes when nobody kills it, and whether dvc alone is killed."""
@@ -41,7 +41,7 @@ def seconds():
 
 def force(stage, study):
     """The command that runs a stage alone and from its beginning, whatever is there already."""
-    if stage.startswith(("train@", "crowd@")):
+    if stage.startswith(("train@", "train-experiment@")):
         shutil.rmtree(study[0] / ".checkpoints")
     return ["dvc", "repro", "-f", "-s", stage]
 

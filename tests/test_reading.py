@@ -10,10 +10,12 @@ from smoke_study import hash_outputs, run
 
 from ppe.pipeline.presets import prepare_copy
 
-NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_figures", "7_claims", "8_doses"]
+NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_evaluate", "7_sensitivity", "8_overrepresentation", "9_claims"]
 BEFORE = {
-    "6_figures": [("collect", "tiny")],
-    "8_doses": [(command, experiment) for experiment in ("tiny-none", "tiny") for command in ("background", "embed-experiment")],
+    "8_overrepresentation": [
+        (command, experiment) for experiment in ("tiny-none", "tiny") for command in ("train-experiment", "embed-experiment")
+    ],
+    "9_claims": [("collect", "tiny")],
 }
 """What a reader is told to run first: commands of ``python -m ppe``."""
 EVERYTHING = ("data", "models", "results", "sources", "executed", "notebooks", "ppe", "studies")
@@ -45,11 +47,13 @@ def execute(folder, name, place, monkeypatch):
 @pytest.mark.parametrize(("name", "lacks"), [
     ("2_embed", "data/faces/tiny/faces.npy is not there yet: run notebooks/1_faces.ipynb, which makes it"),
     ("3_train", "data/faces/tiny/faces.csv is not there yet: run notebooks/1_faces.ipynb, which makes it"),
-    ("4_generate", "models/gans/tiny/members.csv is not there yet: run notebooks/3_train.ipynb, which makes it"),
+    ("4_generate", "models/generators/tiny/members.csv is not there yet: run notebooks/3_train.ipynb, which makes it"),
     ("5_attack", "data/faces/tiny/faces.csv is not there yet: run notebooks/1_faces.ipynb, which makes it"),
-    ("6_figures", "results/smoke/attacks.csv is not there yet: run `python -m ppe collect tiny`, which makes it"),
-    ("7_claims", "results/smoke/attacks.csv is not there yet: run `python -m ppe collect tiny`, which makes it"),
-    ("8_doses", "models/crowds/tiny/split.csv is not there yet: run `python -m ppe crowd tiny`, which makes it"),
+    ("6_evaluate", "data/attacks/tiny/scores.csv is not there yet: run notebooks/5_attack.ipynb, which makes it"),
+    ("7_sensitivity", "data/attacks/tiny/photos.csv is not there yet: run notebooks/5_attack.ipynb, which makes it"),
+    ("8_overrepresentation",
+     "models/experiments/tiny/split.csv is not there yet: run `python -m ppe train-experiment tiny`, which makes it"),
+    ("9_claims", "results/smoke/attacks.csv is not there yet: run `python -m ppe collect tiny`, which makes it"),
 ])  # fmt: skip
 def test_a_notebook_that_is_opened_first_says_what_makes_what_it_lacks(fresh, name, lacks, monkeypatch):
     before = hash_outputs(fresh, EVERYTHING)

@@ -1,62 +1,93 @@
-"""What the claims rest on: each run with its headline, and why no verdict is built on it; the curves that runs make."""
+"""The evidence behind the claims: each run's headline, why no verdict is built on it (if so), and the curves that runs make.
+
+The four claims are those of Webster et al. (arXiv 2107.06018). ``rules`` is the section ``verdicts`` of params throughout.
+"""
 
 import numpy as np
 import pandas as pd
 
 from ppe.evaluation.collection import compute_headlines, select_headline
 from ppe.evaluation.tables import HEADLINE, RUN_COLUMNS, match_rows
-from ppe.statistics.metrics import MIN_VERIFICATION_AUC
 
 QUESTIONS = {
-    "C1": "Is a trained person told by photos that were never trained on?",
-    "C2": "Does it weaken as the number of trained people grows?",
-    "C3": "Does it hold across data sets and GANs?",
-    "C4": "Does one over-represented person leak where everybody else is diverse?",
+    "C1": "Can a member be identified from photos that were not used for training?",
+    "C2": "Does the leak weaken with more identities?",
+    "C3": "Does it hold across data sets and generators?",
+    "C4": "Does one over-represented identity leak where all others are diverse?",
 }
+MEASURES = {"C1": "AUC", "C2": "difference of AUC"}
+NULLS = {"C1": 0.5, "C2": 0.0}
+"""Claim -> the value of its measure without a leak."""
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
-    "claim", "comparison", "dataset", "generator", "resolution", "people", "photos", "kimg", "runs", "measure", "value", "low",
+    "claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "value", "low",
     "high", "p_value", "verdict", "reason", "what_would_change",
 ]  # fmt: skip
-VERDICTS = ("supported", "not supported", "not resolved", "not measured", "shown")
+VERDICTS = ("supported", "not supported", "inconclusive", "not measured", "shown")
 """``shown`` is evidence that no verdict is built on."""
-NO_NET = f"no face net reaches an AUC of {MIN_VERIFICATION_AUC} on people that it never saw"
+EXPLORATORY = "exploratory: a rule was chosen after results on this data set had been seen"
 
 
-def describe_evidence(rows, control_p):
-    """One row a run: its settings, its headline, and ``excuse``: why no verdict is built on it, or "".
+def describe_evidence(rows, rules):
+    """Describe each run: its settings, its headline, and why no verdict is built on it.
 
-    ``epochs`` says how often each training photo was shown, if everybody has as many; ``others`` is of ``list_others``.
+    Parameters
+    ----------
+    rows : DataFrame of ``ppe.evaluation.collection.collect_rows``.
+    rules : the section ``verdicts`` of params.
+
+    Returns
+    -------
+    DataFrame, one row a run: ``RUN_COLUMNS``, embedder, value, low, high, p_value, and
+
+        - ``epochs``: how often each training photo was used, if all identities have equally many;
+        - ``excuse``: why no verdict is built on the run, or "";
+        - ``others``: dict of ``list_others``.
     """
-    headlines = compute_headlines(rows, list(rows.run.unique()), control_p)
+    headlines = compute_headlines(rows, list(rows.run.unique()), rules)
     table = []
     for run, part in rows.groupby("run", sort=False):
-        row = select_headline(rows, run)
+        row = select_headline(rows, run, rules.min_verification_auc)
         excuse = "seed 0 was used for tuning" if row.seed == 0 else ""
         if part.slice.str.startswith("train_photos").any():
-            excuse = "its people differ in training photos"
+            excuse = "its identities differ in training photos"
         if not headlines[run]["embedder_is_sound"]:
-            excuse = NO_NET
+            excuse = explain_embedder(rules)
         if headlines[run]["control_failed"]:
-            excuse = f"the judged control failed (p = {headlines[run]['control_p_value']:.3f})"
+            excuse = f"the negative control failed (p = {headlines[run]['control_p_value']:.3f})"
         settings = row[["run", *RUN_COLUMNS, "embedder", "value", "low", "high", "p_value"]].to_dict()
         epochs = 1000 * row.kimg / (row.num_identities * row.max_train_photos)
-        others = list_others(match_rows(part, **HEADLINE, metric="auc"), row.embedder)
+        others = list_others(match_rows(part, **HEADLINE, metric="auc"), row.embedder, rules)
         table.append({**settings, "epochs": epochs, "excuse": excuse, "others": others})
     return pd.DataFrame(table)
 
 
-def list_others(rows, embedder):
-    """What the sound nets besides ``embedder`` say: rows, one a net, as a dict, net -> (value, low, high, p_value)."""
-    rows = rows[(rows.embedder != embedder) & (rows.embedder_auc >= MIN_VERIFICATION_AUC)]
+def explain_embedder(rules):
+    """Why there is no verdict where no embedder is sound."""
+    return f"no embedder reaches an AUC of {rules.min_verification_auc} on identities that it never saw"
+
+
+def list_others(rows, embedder, rules):
+    """List what the sound embedders besides ``embedder`` found.
+
+    rows : DataFrame, one row an embedder. Returns a dict, embedder -> (value, low, high, p_value).
+    """
+    rows = rows[(rows.embedder != embedder) & (rows.embedder_auc >= rules.min_verification_auc)]
     return {row.embedder: (row.value, row.low, row.high, row.p_value) for row in rows.itertuples()}
 
 
 def list_sweeps(runs):
-    """The curves that a study's runs make: runs in which one thing grows (``SWEEPS``), in two steps at least.
+    """List the curves that a study's runs make: runs that differ in one thing, in two steps at least.
 
-    runs : DataFrame of ``describe_evidence``. Returns its rows, one a sweep that they are in, with sweep, line (what stays,
-    in words) and x: people, or training photos a person.
+    Parameters
+    ----------
+    runs : DataFrame of ``describe_evidence``.
+
+    Returns
+    -------
+    Its rows, one for each curve that a run is part of, with three more columns: ``sweep`` (a key of
+    ``ppe.evaluation.collection.SWEEPS``), ``line`` (what stays the same, in words) and ``x`` (identities, or training photos of
+    each identity).
     """
     parts = []
     for sweep, x, free in (
@@ -68,13 +99,21 @@ def list_sweeps(runs):
             if all(group[name].nunique() > 1 for name in {x, *free} - {"train_photos"}):
                 first = group.iloc[0]
                 amount = f"{first.epochs:g} epochs" if sweep == "equal epochs" else f"{first.kimg:g} kimg"
-                people = f", {first.num_identities} people" if sweep == "photos" else ""
-                line = f"{first.dataset}, {first.generator}, {first.resolution} px, {amount}{people}"
+                identities = f", {first.num_identities} identities" if sweep == "photos" else ""
+                line = f"{first.dataset}, {first.generator}, {first.resolution} px, {amount}{identities}"
                 parts.append(group.assign(sweep=sweep, line=line, x=group[x]))
     return pd.concat(parts, ignore_index=True) if parts else runs.iloc[:0].assign(sweep="", line="", x=0)
 
 
 def describe_claim(claim, **cells):
-    """A row of the table; what is not named is empty."""
+    """A row with ``COLUMNS``; cells that are not given are empty."""
     numbers = dict.fromkeys(("value", "low", "high", "p_value"), np.nan)
     return {**dict.fromkeys(COLUMNS, ""), **numbers, "claim": claim, **cells}
+
+
+def is_exploratory(dataset, claim, exploratory):
+    """Whether a rule of this claim was chosen with this data set.
+
+    exploratory : mapping, data set -> claims (``datasets.<name>.exploratory`` of params), or None.
+    """
+    return claim in (exploratory or {}).get(dataset, ())

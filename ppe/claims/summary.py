@@ -1,23 +1,25 @@
-"""What all studies say together: their claims in one table, that table in the README, and which headlines a rerun moved."""
+"""All studies together: their claims in one table, the tables of the README and of docs/results.md, and what a rerun changed."""
+
+import json
 
 import numpy as np
 import pandas as pd
 
-from ppe.claims.evidence import QUESTIONS
-from ppe.claims.overrepresentation import EXPLORATORY
+from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS
 from ppe.claims.verdicts import choose_cells, judge_cells
 from ppe.config import load_table
 from ppe.evaluation.collection import select_headline
-from ppe.pipeline.runtime import sum_minutes
 
-MARKERS = ("<!-- claims: written by python -m ppe claims -->", "<!-- end of claims -->")
+RESULTS_MARKERS = ("<!-- results: written by python -m ppe claims -->", "<!-- end of results -->")
+CLAIMS_MARKERS = ("<!-- claims: written by python -m ppe claims -->", "<!-- end of claims -->")
 TEXT = (
-    *("claim", "comparison", "dataset", "generator", "resolution", "people", "photos", "kimg", "runs", "measure", "verdict"),
+    *("claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "verdict"),
     *("reason", "what_would_change"),
 )
-
-NULLS = {"C1": 0.5, "C2": 0.0}
-SEARCHED = {"generators": "other generators' faces", "cohort": "photos of auxiliary people"}
+README_DATASETS = ("synthetic", "lfw")
+DATASET_NAMES = {"lfw": "LFW", "olivetti": "Olivetti"}
+SCANS = {"generators": "other generators", "cohort": "photos of auxiliary identities"}
+EARLIER = "† Rows made by an earlier version of the code, to be made anew."
 
 
 def load_claims(files):
@@ -27,8 +29,17 @@ def load_claims(files):
     return {study: table.assign(**texts[study]) for study, table in tables.items()}
 
 
+def load_earlier(files):
+    """Read which runs were made by an earlier version of the code: ``earlier.json`` beside each study's claims, a list of names.
+
+    files : dict, study -> path of its claims. Returns a dict, study -> set of runs and experiments; empty where there is no file.
+    """
+    found = {study: path.parent / "earlier.json" for study, path in files.items()}
+    return {study: set(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else set() for study, path in found.items()}
+
+
 def join_claims(tables):
-    """The claims of several studies, study -> table, in one, with a column study; C3 is judged over all their settings."""
+    """Join the claims of several studies, study -> table, with a column ``study``; C3 is judged over all their settings."""
     joined = pd.concat([table.assign(study=study) for study, table in tables.items()], ignore_index=True)
     measured = joined[(joined.verdict != "not measured") & (joined.claim != "C3")]
     # Two studies may hold one run: the same evidence counts once.
@@ -39,54 +50,85 @@ def join_claims(tables):
     return pd.concat([measured, cells, absent]).sort_values("claim", kind="stable", ignore_index=True)
 
 
-def write_summary(tables, costs):
-    """The verdicts of all studies as a Markdown table; of C1 those of the fewest people, on which C3 is judged, and of the most,
-    for each data set, GAN and resolution. Below it a line a study that searched for people without a suspect.
+def write_results(tables, earlier=None):
+    """Write the README's table: the main verdicts on synthetic identities and on LFW, in a few rows.
 
-    tables : study -> claims; costs : study -> DataFrame of ``measure_costs``, where it is known.
+    C1 is given for the fewest identities of a data set and, in the same setting, for the most; C2 at equal kimg; C3 over all
+    studies; C4 with many photos of the over-represented identity.
+
+    Parameters
+    ----------
+    tables : dict, study -> claims, of ``load_claims``.
+    earlier : dict, study -> set of runs, of ``load_earlier``, or None.
+
+    Returns
+    -------
+    str, Markdown. A row with runs in ``earlier`` is marked with a dagger, which a line below the table explains.
     """
     joined = join_claims(tables)
-    searches = _say_searches(joined)
+    rows = joined.loc[_choose_results(joined)]
+    rows = rows.assign(question=rows.claim.map(QUESTIONS).where(~rows.claim.duplicated(), ""))
+    cells = choose_cells(joined)
+    table = []
+    for row in rows.itertuples():
+        where = [f"{DATASET_NAMES.get(row.dataset, row.dataset)}, {row.resolution} px" if row.dataset else "", row.generator]
+        result = _say_value(row)
+        if row.claim == "C3":
+            where = [f"{cells.dataset.nunique()} data sets", f"{cells.generator.nunique()} generators"]
+            result = f"{(cells.verdict == 'supported').sum()} of {len(cells)} settings"
+        table.append([row.question, *where, row.identities, result, _say_verdict(row) + _mark(row, earlier)])
+    return _write_table("question | data | generator | identities | result | verdict", table)
+
+
+def write_claims(tables, earlier=None):
+    """Write the full table of docs/results.md: the verdicts of all studies, and a line for each density scan below it.
+
+    Of C1, it holds the rows with the fewest identities, on which C3 is judged, and with the most, for each data set, generator
+    and resolution. Parameters and the returned text are as in ``write_results``.
+    """
+    joined = join_claims(tables)
+    scans = _describe_scans(joined, earlier)
     ends = [*choose_cells(joined).index, *choose_cells(joined, most=True).index]
     joined = joined[(joined.verdict != "shown") & ((joined.claim != "C1") | joined.index.isin(ends))].copy()
-    joined["question"] = [f"{claim}: {QUESTIONS[claim]}" for claim in joined.claim]
-    joined["question"] = joined.question.where(~joined.claim.duplicated(), joined.claim)
-    head = "| claim | study | data, GAN, pixels | people | kimg | measured | verdict | minutes |"
-    lines = [head, "|---" * (head.count("|") - 1) + "|"]
+    question = joined.claim + ": " + joined.claim.map(QUESTIONS)
+    joined["question"] = question.where(~joined.claim.duplicated(), joined.claim)
+    table = []
     for row in joined.itertuples():
         where = f"{row.dataset}, {row.generator}, {row.resolution}" if row.dataset else ""
-        people = row.people + (f", {row.comparison}" if row.comparison else "")
-        minutes = sum_minutes(costs[row.study], row.runs.split()) if row.study in costs else np.nan
-        cost = f"{minutes:.0f}" if np.isfinite(minutes) else ""
-        verdict = f"**{row.verdict}**" + (", exploratory" if EXPLORATORY in row.reason else "")
-        verdict += f" ({row.reason})" if row.claim == "C3" else ""
-        cells = [row.question, row.study, where, people, row.kimg, _say_value(row), verdict, cost]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, *searches])
+        identities = row.identities + (f", {row.comparison}" if row.comparison else "")
+        verdict = f"**{_say_verdict(row)}**{_mark(row, earlier)}" + (f" ({row.reason})" if row.claim == "C3" else "")
+        table.append([row.question, row.study, where, identities, row.kimg, _say_value(row), verdict])
+    head = "claim | study | data, generator, pixels | identities | kimg | measured | verdict"
+    return _write_table(head, table, scans)
 
 
-def put_summary(text, summary):
-    """The README with ``summary`` between its two markers.
+def put_summary(text, summary, markers):
+    """Put a table between the two markers of a page.
+
+    text : str, the page; summary : str; markers : ``RESULTS_MARKERS`` (README.md) or ``CLAIMS_MARKERS`` (docs/results.md).
 
     Raises
     ------
     ValueError
-        If a marker is missing.
+        If a marker is missing, or is there twice.
     """
-    if any(text.count(marker) != 1 for marker in MARKERS) or text.index(MARKERS[0]) > text.index(MARKERS[1]):
-        raise ValueError(f"README.md must hold {MARKERS[0]!r} and below it {MARKERS[1]!r}, each once: the table stands between")
-    before, rest = text.split(MARKERS[0])
-    return f"{before}{MARKERS[0]}\n{summary}\n{MARKERS[1]}{rest.split(MARKERS[1])[1]}"
+    if any(text.count(marker) != 1 for marker in markers) or text.index(markers[0]) > text.index(markers[1]):
+        raise ValueError(f"the page must hold {markers[0]!r} and below it {markers[1]!r}, each once: the table stands between them")
+    before, rest = text.split(markers[0])
+    return f"{before}{markers[0]}\n{summary}\n{markers[1]}{rest.split(markers[1])[1]}"
 
 
-def compare_headlines(committed, fresh):
-    """Whether a fresh run's headlines lie within the committed intervals: two tables of ``collect_rows``.
+def compare_headlines(committed, fresh, rules):
+    """Compare the headlines of a rerun with the committed intervals.
+
+    committed, fresh : DataFrame of ``ppe.evaluation.collection.collect_rows``; rules : the section ``verdicts`` of params.
 
     Returns a DataFrame, a row a run: run, committed, low, high, fresh, moved ("moved", "within", "no interval", "gone", "new").
     """
     rows = []
     for run in dict.fromkeys([*committed.run, *fresh.run]):
-        old, new = (select_headline(table, run) if (table.run == run).any() else None for table in (committed, fresh))
+        pair = [table[table.run == run] for table in (committed, fresh)]
+        old, new = (select_headline(table, run, rules.min_verification_auc) if len(table) else None for table in pair)
         row = {"run": run, **dict.fromkeys(["committed", "low", "high", "fresh"], np.nan)}
         if old is not None:
             row |= {"committed": old.value, "low": old.low, "high": old.high}
@@ -102,37 +144,79 @@ def compare_headlines(committed, fresh):
     return pd.DataFrame(rows)
 
 
+def _choose_results(joined):
+    """The rows of the README's table: their index, in its order."""
+    cells = choose_cells(joined)
+    judged = joined[~joined.verdict.isin(["shown", "not measured"])]
+    chosen = []
+    for dataset in README_DATASETS:
+        own = cells[cells.dataset == dataset].sort_values("resolution", key=lambda text: text.astype(int), kind="stable")
+        for first in own[:1].itertuples():
+            is_same = (judged[["dataset", "generator", "resolution"]] == [dataset, first.generator, first.resolution]).all(axis=1)
+            same = judged[is_same]
+            sizes = same[(same.claim == "C1") & (same.photos == first.photos) & (same.kimg == first.kimg)]
+            chosen += [first.Index, *choose_cells(sizes, most=True).index]
+            chosen += same[(same.claim == "C2") & (same.comparison == "equal kimg")].index[:1].tolist()
+        is_many = (judged.claim == "C4") & (judged.dataset == dataset) & (judged.comparison == "many")
+        chosen += judged[is_many].index[:1].tolist()
+    found = joined.claim[chosen]
+    chosen += joined[(joined.verdict != "shown") & ~joined.claim.isin(found)].drop_duplicates("claim").index.tolist()
+    order = {index: number for number, index in reversed(list(enumerate(chosen)))}
+    return sorted(order, key=lambda index: (joined.claim[index], order[index]))
+
+
 def _has_larger(claims):
-    """Whether a verdict's runs are some of those of another verdict on the same setting: of a study with fewer seeds."""
+    """Whether a verdict's runs are some of those of another verdict on the same setting, from a study with more seeds."""
     judged = claims[claims.verdict != "shown"]
-    same = ["claim", "comparison", "dataset", "generator", "resolution", "people", "photos", "kimg", "measure"]
+    same = ["claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "measure"]
     setting = judged[same].agg(tuple, axis=1)
     runs = judged.runs.str.split().map(frozenset)
     larger = [any(runs.loc[i] < other for other in runs[setting == setting.loc[i]]) for i in judged.index]
     return claims.index.isin(judged.index[larger])
 
 
-def _say_searches(claims):
-    """A line a study and reference: people discovered at the largest dose, and alarms in GANs in which nobody stands out."""
+def _describe_scans(claims, earlier):
+    """A line a study and calibration of the density scan: identities detected, and generators with a false alarm."""
     lines, rows = [], claims[claims.claim == "C4"]
-    for row in rows[rows.measure.str.startswith("false alarms")].itertuples():
-        reference = row.measure.removeprefix("false alarms, against ")
-        found = rows[(rows.study == row.study) & (rows.measure == f"discovered, against {reference}")]
-        people = [f"{r.runs.split()[0]} {round(r.value * float(r.people))} of {r.people}" for r in found.itertuples()]
-        interval = f"[{row.low:.0%}, {row.high:.0%}]" if np.isfinite(row.low) else ""
-        lines.append(f"- {row.study}, search without a suspect against {SEARCHED[reference]}: discovered at the largest dose "
-                     f"({', '.join(people)}); false alarms in {row.reason} ({row.value:.0%} {interval}).")
-    return ["", *lines] if lines else []
+    for row in rows[rows.measure.str.startswith("false_alarms")].itertuples():
+        calibration = row.measure.removeprefix("false_alarms, calibrated on ")
+        found = rows[(rows.study == row.study) & (rows.measure == f"detected, calibrated on {calibration}")]
+        detected = [f"{round(r.value * float(r.identities))} of {r.identities} ({r.runs.split()[0]})" for r in found.itertuples()]
+        interval = f" [{row.low:.0%}, {row.high:.0%}]" if np.isfinite(row.low) else ""
+        lines.append(f"- {row.study}, density scan calibrated on {SCANS[calibration]}: detected at the largest data share: "
+                     f"{', '.join(detected)}; false alarms in {row.reason}: {row.value:.0%}{interval}{_mark(row, earlier)}.")
+    return lines
+
+
+def _write_table(head, rows, lines=()):
+    """A Markdown table, lines below it, and the dagger's explanation where one is used."""
+    parts = [f"| {head} |", "|---" * (head.count("|") + 1) + "|", *("| " + " | ".join(cells) + " |" for cells in rows)]
+    if lines:
+        parts += ["", *lines]
+    if any("†" in part for part in parts):
+        parts += ["", EARLIER]
+    return "\n".join(parts)
+
+
+def _mark(row, earlier):
+    """A dagger if some of the row's runs were made by an earlier version of the code."""
+    earlier = earlier or {}
+    runs = set().union(*earlier.values()) if row.study == "all" else earlier.get(row.study, set())
+    return " †" if runs & set(row.runs.split()) else ""
+
+
+def _say_verdict(row):
+    return row.verdict + (", exploratory" if EXPLORATORY in row.reason else "")
 
 
 def _say_value(row):
     if not np.isfinite(row.value):
         return ""
     if row.claim == "C4":  # shares of generated faces, often well below a hundredth
-        interval = f" [{100 * row.low:.2f}, {100 * row.high:.2f}], of these {row.people}" if np.isfinite(row.low) else ""
-        return f"faces that match: {100 * row.value:+.2f} in 100{interval}"
+        interval = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
+        return f"matching faces {100 * row.value:+.2f} points{interval}"
     null = NULLS.get(row.claim)
-    digits = next((n for n in (2, 3) if round(row.low, n) != null), 4)  # an end that only looks like chance
+    digits = next((n for n in (2, 3) if round(row.low, n) != null), 4)  # an end that would look like chance gets more digits
     interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if np.isfinite(row.low) else ""
     interval += f" (p = {row.p_value:.4f})" if np.isfinite(row.p_value) else ""
     return f"{row.measure} {row.value:.2f}{interval}"

@@ -1,90 +1,109 @@
-"""The four claims of Webster et al. (arXiv 2107.06018), judged by rules that are the same for every study: C1 a trained
-person is told by photos never trained on, C2 less so the more people are trained on, C3 on every data set and GAN, C4 also
-one over-represented person among many.
+"""The four claims of Webster et al. (arXiv 2107.06018), judged by rules that are the same for every study.
+
+C1: a member of the training set can be identified from photos that were not used for training. C2: less so with more identities.
+C3: on every data set and generator. C4: even one over-represented identity among many. Thresholds are the section ``verdicts`` of
+params.
 """
 
 import numpy as np
 import pandas as pd
 
-from ppe.claims.evidence import COLUMNS, SETTING, describe_claim, describe_evidence, list_others
+from ppe.claims.evidence import (
+    COLUMNS,
+    EXPLORATORY,
+    MEASURES,
+    NULLS,
+    SETTING,
+    describe_claim,
+    describe_evidence,
+    is_exploratory,
+    list_others,
+)
 from ppe.claims.overrepresentation import judge_data_shares
 from ppe.evaluation.collection import SWEEPS
 from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.statistics.intervals import MIN_IDENTITIES
 
-SMALL_AUC = 0.55  # an AUC below it is a small effect: an interval that ends there speaks against C1
-SMALL_DIFFERENCE = 0.05  # likewise a difference of two AUCs, against C2
-DRAW_ERROR = 0.03
-"""Share of an interval's width by which its end may move with the random numbers of a bootstrap of 2,000 draws: two standard
-errors of its quantile, 2 sqrt(q (1 - q) / 2000) / phi(z), where the draws are normal and the width is 2 z standard deviations."""
-MAX_P = 0.018
-"""A p-value below it supports C1 where there is no interval: 0.025, one side of an interval of 95 %, less two standard errors
-of a share of 2,000 permutations, so that here, too, other random numbers would not turn the verdict."""
 MORE = {
-    "C1": "a longer training, of which more can leak; more trained people each leak less",
-    "C2": "sizes that lie further apart, or several trainings of each",
+    "C1": "a longer training, which can leak more; with more identities, each leaks less",
+    "C2": "numbers of identities that lie further apart, or several trainings of each",
 }
-"""What would change a claim that is not resolved, where its people have an interval."""
+"""What would change an inconclusive verdict, where there is an interval."""
 
 
-def judge_claims(rows, data_shares=None, control_p=0.01):
+def judge_claims(rows, experiments, rules, exploratory=None):
     """Judge the four claims on a study's rows.
 
-    - **C1**, for each setting (data set, GAN, resolution, people, photos, kimg): supported if the interval of the pooled
-      identity AUC on unseen photos lies above 0.5 (an effect may be there and small: then the reason says so); not supported
-      if it ends below ``SMALL_AUC``; else not resolved at this size. Nor is it where an end is nearer to its bound than
-      ``DRAW_ERROR`` of the interval's width, so that other random numbers of the bootstrap could have turned the verdict. Below
-      ``MIN_IDENTITIES`` people a side there is no interval, but a permutation test is exact at any number of people: supported if
-      p < ``MAX_P``, else not resolved. Of several seeds p is twice their mean, a p-value however the seeds hang together (Vovk
-      and Wang 2020, "Combining p-values via averaging").
-    - **C2**, for each series of sizes at equal kimg, or at equal epochs: the AUC of the smallest size with an interval minus
-      that of the largest, likewise against 0 and ``SMALL_DIFFERENCE``. Other pairs, and more photos of the same people, are
-      shown.
-    - **C3** takes from each (data set, GAN, resolution) C1's setting with the fewest people that have an interval (then
-      most photos, most kimg, most seeds), so it says nothing about many people: supported if C1 is in every one, not supported
-      if it is not in one, else not resolved; not measured below two data sets and two GANs.
-    - **C4** is judged on ``data_shares``: see ``judge_data_shares``.
+    **C1** is judged for each setting: data set, generator, resolution, identities, photos and kimg. The evidence is the pooled
+    AUC of the attack ``nearest`` on photos that were not used for training, with its 95 % interval.
 
-    *Seeds.* Each is shown; the verdict is on the mean of values and of interval ends. The mean of k seeds gets no narrower
-    than one, since seeds may draw the same people. *No verdict* is built on seed 0 (used for tuning), on runs whose judged
-    control failed, without a face net that is sound, or whose people differ in training photos: they are shown, and why.
-    Each setting is judged by itself at 95 %; nothing is corrected for their number.
+    - *Supported*: the interval lies above 0.5. The effect may be small; the reason says so if the interval ends below
+      ``small_auc``.
+    - *Not supported*: the interval ends below ``small_auc``.
+    - *Inconclusive*: otherwise, and where an end is so near to its bound that other random numbers could change the verdict. Near
+      means within ``draw_error`` of the interval's width.
+    - Without an interval, a permutation test decides: supported if p < ``max_p``, else inconclusive. There is no interval with
+      fewer than 10 identities a side, where the test is still exact.
+
+    ``draw_error`` is 0.03: two standard errors of the end of an interval of 2,000 bootstrap draws, as a share of its width, 2
+    sqrt(q (1 - q) / 2000) / phi(z). Draws are taken to be normal, so that the width is 2 z standard deviations. ``max_p`` is
+    0.018 for the same reason: 0.025, one side of a 95 % interval, less two standard errors of a share of 2,000 permutations.
+
+    **C2** is judged for each series of numbers of identities, at equal kimg or at equal epochs. The evidence is the AUC at the
+    fewest identities that have an interval, minus that at the most. It is judged like C1, with 0 and ``small_difference`` as
+    bounds. Other pairs, and more photos of the same identities, are shown.
+
+    **C3** takes C1's setting with the fewest identities from each data set, generator and resolution. Settings with an interval
+    go first, then those with most photos, kimg and seeds. So it says nothing about many identities. Supported if C1 is
+    supported in every setting, not supported if C1 is not supported in one, else inconclusive. Two data sets and two generators
+    are needed.
+
+    **C4** is judged on the experiments: see ``judge_data_shares``.
+
+    *Seeds.* Each is shown. The verdict is on the mean of their values and of their interval ends, which is no narrower than one
+    interval, since seeds may share identities. The p-value of several seeds is twice their mean, however the seeds depend on each
+    other (Vovk and Wang 2020, "Combining p-values via averaging").
+
+    *No verdict* is built on seed 0 (used for tuning), on runs whose negative control failed, without a sound embedder, or whose
+    identities differ in training photos: they are shown, with the reason. Each setting is judged by itself at 95 %; nothing is
+    corrected for their number. On a data set with which a rule was chosen, the reason says that the verdict is exploratory.
 
     Parameters
     ----------
-    rows : DataFrame of ``collect_rows``.
-    doses : DataFrame of the squares' rows, or None: see ``judge_data_shares``.
-    control_p : float. As in ``judge_control``.
+    rows : DataFrame of ``ppe.evaluation.collection.collect_rows``.
+    experiments : DataFrame, the rows of the experiments, or None.
+    rules : the section ``verdicts`` of params.
+    exploratory : mapping, data set -> claims of which a rule was chosen with it, or None.
 
     Returns
     -------
-    DataFrame, a row a piece of evidence: ``COLUMNS``. ``value``, ``low``, ``high`` are of ``measure``; ``p_value``, of permuted
-    people, stands where there is no interval; ``verdict`` is one of ``VERDICTS``.
+    DataFrame with ``ppe.claims.evidence.COLUMNS``, one row a piece of evidence. ``value``, ``low`` and ``high`` are of
+    ``measure``; ``p_value``, of permuted identities, is given where there is no interval; ``verdict`` is one of ``VERDICTS``.
     """
-    runs = describe_evidence(rows, control_p)
-    leaks = _judge_leaks(runs)
-    parts = [leaks, _judge_growth(rows, runs), judge_cells(leaks), judge_data_shares(data_shares, control_p)]
+    runs = describe_evidence(rows, rules)
+    leaks = _judge_leaks(runs, rules, exploratory)
+    parts = [leaks, _judge_growth(rows, runs, rules, exploratory), judge_cells(leaks)]
+    parts.append(judge_data_shares(experiments, rules, exploratory))
     return pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
 
 
-def _judge_leaks(runs):
+def _judge_leaks(runs, rules, exploratory):
     """C1: a row a setting, and one a run where it is one of several or has an excuse."""
-    return _judge_seeds(
-        runs.assign(series=runs[SETTING].astype(str).agg(" ".join, axis=1), sweep="", is_judged=True),
-        {"claim": "C1", "measure": "AUC"}, 0.5, SMALL_AUC,
-    )  # fmt: skip
+    series = runs[SETTING].astype(str).agg(" ".join, axis=1)
+    return _judge_seeds(runs.assign(series=series, sweep="", is_judged=True), "C1", rules, exploratory)
 
 
-def _judge_growth(rows, runs):
-    """C2: the differences between runs of ``collect_rows``, of the net that gives the smaller run's headline."""
+def _judge_growth(rows, runs, rules, exploratory):
+    """C2: the differences between runs of ``collect_rows``, by the embedder of the headline of the run with fewer identities."""
     known = runs.set_index("run")
     pairs = rows[(rows.metric == "auc_difference") & rows.slice.isin(list(SWEEPS)) & rows.versus.isin(known.index)]
-    others = {pair: list_others(part, part.run.map(known.embedder).iloc[0]) for pair, part in pairs.groupby(["run", "versus"])}
+    others = {pair: list_others(part, known.embedder[part.run.iloc[0]], rules) for pair, part in pairs.groupby(["run", "versus"])}
     pairs = pairs[pairs.embedder == pairs.run.map(known.embedder)]
     if not len(pairs):
-        reason = "no two runs differ in the number of people alone, or in it and kimg in proportion"
-        return pd.DataFrame([describe_claim("C2", measure="difference of AUC", verdict="not measured", reason=reason,
-                                            what_would_change="two sizes of one seed in params.yaml: runs")])
+        reason = "no two runs differ in the number of identities alone, or in it and kimg in proportion"
+        change = "two numbers of identities with one seed in params.yaml: runs"
+        row = describe_claim("C2", measure=MEASURES["C2"], verdict="not measured", reason=reason, what_would_change=change)
+        return pd.DataFrame([row])
     second = known.loc[pairs.versus].reset_index()
     table = pairs[["run", *RUN_COLUMNS, "value", "low", "high", "p_value"]].reset_index(drop=True)
     table = table.assign(sweep=pairs.slice.to_numpy(), excuse=pairs.run.map(known.excuse).to_numpy())
@@ -93,101 +112,122 @@ def _judge_growth(rows, runs):
     table["excuse"] = table.excuse.where(table.excuse != "", second.excuse)
     table["others"] = [others[pair] for pair in zip(table.run, second.run, strict=True)]
     table["run"] += " " + second.run
-    # A series is what one curve is drawn of: all that the sweep does not change.
+    return _judge_seeds(_mark_series(table), "C2", rules, exploratory)
+
+
+def _mark_series(table):
+    """The differences with ``series`` (those that differ in seed alone) and ``is_judged``: fewest against most identities."""
+    # A line is what one curve is drawn of: all that the sweep does not change.
     fixed = ["sweep", "dataset", "generator", "resolution", "query_photos", "num_generated"]
-    table["line"] = table[fixed].astype(str).agg(" ".join, axis=1) + np.where(
+    line = table[fixed].astype(str).agg(" ".join, axis=1) + np.where(
         table.sweep == "equal epochs", (table.kimg / table.num_identities / table.train_photos).round(6).astype(str),
         table.kimg.astype(str) + " " + table.train_photos.astype(str),
     )  # fmt: skip
+    table = table.assign(line=line)
     sizes = ["num_identities", "other_num_identities", "max_train_photos", "other_max_train_photos"]
-    table["series"] = table[["line", *sizes]].astype(str).agg(" ".join, axis=1)
+    series = table[["line", *sizes]].astype(str).agg(" ".join, axis=1)
     can = (table.num_identities >= MIN_IDENTITIES) & (table.excuse == "") & (table.sweep != "photos")
     able = table[can].groupby("line")
     smallest, largest = (able[name].agg(how).reindex(table.line).to_numpy()
-                         for name, how in (("num_identities", "min"), ("other_num_identities", "max")))
-    table["is_judged"] = can & (table.num_identities == smallest) & (table.other_num_identities == largest)
-    return _judge_seeds(table, {"claim": "C2", "measure": "difference of AUC"}, 0.0, SMALL_DIFFERENCE)
+                         for name, how in (("num_identities", "min"), ("other_num_identities", "max")))  # fmt: skip
+    is_judged = can & (table.num_identities == smallest) & (table.other_num_identities == largest)
+    return table.assign(series=series, is_judged=is_judged)
 
 
-def _judge_seeds(table, keys, null, small):
-    """Rows of what counts, the mean over seeds, with a verdict; then of each seed, and of what does not count, shown."""
+def _judge_seeds(table, claim, rules, exploratory):
+    """Rows of the mean over seeds, with a verdict; then of each seed, and of what does not count, shown."""
     parts = []
     for _, group in table.groupby("series", sort=False):
         counts = group[group.excuse == ""]
         if len(counts):
             value, low, high = (counts[name].mean(skipna=False) for name in ("value", "low", "high"))
             p_value = _pool_seeds(counts.p_value)
-            verdict, reason, change = _judge(low, high, p_value, null, small, MORE[keys["claim"]])
-            if len(counts) > 1:
-                reason += f"; mean of seeds {', '.join(f'{s}: {v:.2f}' for s, v in zip(counts.seed, counts.value, strict=True))}"
-            else:
-                reason += f"; one training{' of each size' if keys['claim'] == 'C2' else ''}, seed {counts.seed.iloc[0]}"
-            reason += _say_other_nets(counts, null, small)
+            verdict, reason, change = _judge(low, high, p_value, claim, rules)
+            reason += _describe_seeds(counts, claim) + _describe_others(counts, claim, rules)
             if not group.is_judged.any():
                 verdict, reason, change = "shown", "no verdict is built on this comparison", ""
+            elif is_exploratory(counts.dataset.iloc[0], claim, exploratory):
+                reason += f"; {EXPLORATORY}"
             row = counts.iloc[0].to_dict() | {"run": " ".join(counts.run), "value": value, "low": low, "high": high}
             row["p_value"] = p_value
-            parts.append(_describe_row(row, keys, verdict, reason, change))
+            parts.append(_describe_row(row, claim, verdict, reason, change))
         shown = group if len(counts) > 1 else group[group.excuse != ""]
         for row in shown.to_dict("records"):
-            parts.append(_describe_row(row, keys, "shown", row["excuse"] or "one of several seeds", ""))
+            parts.append(_describe_row(row, claim, "shown", row["excuse"] or "one of several seeds", ""))
     return pd.DataFrame(parts)
 
 
 def _pool_seeds(p_values):
-    """One p-value of several seeds', however they hang together."""
+    """One p-value for several seeds, however they depend on each other."""
     return min(1.0, 2 * np.mean(p_values)) if len(p_values) > 1 else np.mean(p_values)
 
 
-def _say_other_nets(counts, null, small):
-    """What the other sound nets say of the same runs (seeds), each by the same rule."""
-    said = ""
-    for net in counts.others.iloc[0]:
-        values, lows, highs, p_values = zip(*(row[net] for row in counts.others if net in row), strict=True)
+def _describe_seeds(counts, claim):
+    """The value of each seed, or which one it is."""
+    if len(counts) > 1:
+        return f"; mean of seeds {', '.join(f'{s}: {v:.2f}' for s, v in zip(counts.seed, counts.value, strict=True))}"
+    return f"; one training{' of each size' if claim == 'C2' else ''}, seed {counts.seed.iloc[0]}"
+
+
+def _describe_others(counts, claim, rules):
+    """What the other sound embedders found in the same runs (seeds), by the same rule."""
+    found = ""
+    for embedder in counts.others.iloc[0]:
+        values, lows, highs, p_values = zip(*(row[embedder] for row in counts.others if embedder in row), strict=True)
         value, low, high = np.mean(values), np.mean(lows), np.mean(highs)
         interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-        said += f"; the net {net}: {value:.2f}{interval}, {_judge(low, high, _pool_seeds(p_values), null, small)[0]}"
-    return said
+        verdict = _judge(low, high, _pool_seeds(p_values), claim, rules)[0]
+        found += f"; by the embedder {embedder}: {value:.2f}{interval}, {verdict}"
+    return found
 
 
-def _judge(low, high, p_value, null, small, more=""):
-    """(verdict, reason, what would change it) of an interval against no effect and a small one, or, where there is none, of a
-    permutation test."""
+def _judge(low, high, p_value, claim, rules):
+    """(verdict, reason, what would change it) of an interval, against no effect and a small one, or else of a permutation test."""
+    null, small = NULLS[claim], {"C1": rules.small_auc, "C2": rules.small_difference}[claim]
     if not np.isfinite(low):
-        reason, enough = f"below {MIN_IDENTITIES} people a side there is no interval", f"{MIN_IDENTITIES} people a side"
-        if not np.isfinite(p_value):
-            return "not resolved", reason, enough
-        reason += f"; people's labels permuted: p = {p_value:.4f}"
-        if p_value < MAX_P:
-            return "supported", reason, f"a rerun whose p is not below {MAX_P}"
-        return "not resolved", reason, enough
-    error, edge = DRAW_ERROR * (high - low), "on the edge: the interval {} at {:.4f}, nearer to {:g} than its draws can tell"
+        return _judge_permutation(p_value, rules)
+    error = rules.draw_error * (high - low)
+    edge = "on the edge: the interval {} at {:.4f}, too near to {:g} for its number of bootstrap draws"
     if abs(low - null) <= error:
-        return "not resolved", edge.format("begins", low, null), more
+        return "inconclusive", edge.format("begins", low, null), MORE[claim]
     if low > null:
-        size = f", and ends below {small}: there, and small" if high < small else ""
-        change = f"a rerun whose interval holds {null:g}, or whose control fails"
+        size = f" and ends below {small}: a small effect" if high < small else ""
+        change = f"a rerun whose interval contains {null:g}, or whose control fails"
         return "supported", f"the interval lies above {null:g}{size}", change
     if abs(high - small) <= error:
-        return "not resolved", edge.format("ends", high, small), more
+        return "inconclusive", edge.format("ends", high, small), MORE[claim]
     if high < small:
         return "not supported", f"the interval ends below {small}", f"a rerun whose interval reaches {small}"
-    return "not resolved", f"the interval holds {null:g} and reaches {small}", more
+    return "inconclusive", f"the interval contains {null:g} and reaches {small}", MORE[claim]
+
+
+def _judge_permutation(p_value, rules):
+    """The same of a permutation test, where there are too few identities for an interval."""
+    reason, enough = f"no interval below {MIN_IDENTITIES} identities a side", f"{MIN_IDENTITIES} identities a side"
+    if not np.isfinite(p_value):
+        return "inconclusive", reason, enough
+    reason += f"; permutation test over identities: p = {p_value:.4f}"
+    if p_value < rules.max_p:
+        return "supported", reason, f"a rerun whose p is not below {rules.max_p}"
+    return "inconclusive", reason, enough
 
 
 def choose_cells(leaks, most=False):
-    """C1's row of each data set, GAN and resolution on which C3 is judged, of one study or of several; or that of most people."""
+    """Choose C1's row of each data set, generator and resolution on which C3 is judged, or the one with the most identities.
+
+    leaks : DataFrame, the claims of one study or of several. Returns its rows, one a cell.
+    """
     judged = leaks[(leaks.claim == "C1") & (leaks.verdict != "shown")]
     order = pd.DataFrame({
-        "few": judged.low.isna(), "people": judged.people.astype(int) * (-1 if most else 1), "photos": -judged.photos.astype(int),
-        "kimg": -judged.kimg.astype(float), "seeds": -judged.runs.str.split().str.len(),
+        "few": judged.low.isna(), "identities": judged.identities.astype(int) * (-1 if most else 1),
+        "photos": -judged.photos.astype(int), "kimg": -judged.kimg.astype(float), "seeds": -judged.runs.str.split().str.len(),
     })  # fmt: skip
     judged = judged.loc[order.sort_values(list(order), kind="stable").index]
     return judged.drop_duplicates(["dataset", "generator", "resolution"]).sort_values(["dataset", "generator", "resolution"])
 
 
 def judge_cells(leaks):
-    """C3 over the settings of C1, of one study or of several: a table of one row."""
+    """Judge C3 over the settings of C1, of one study or of several: a table of one row."""
     cells = choose_cells(leaks)
     names = cells.dataset + " " + cells.generator + " " + cells.resolution.astype(str) + " px"
     reasons = [f"{verdict}: {', '.join(part)}" for verdict, part in names.groupby(cells.verdict)]
@@ -195,23 +235,23 @@ def judge_cells(leaks):
     num_datasets, num_generators = cells.dataset.nunique(), cells.generator.nunique()
     if min(num_datasets, num_generators) < 2:
         verdict = "not measured"
-        reasons.append(f"data sets: {num_datasets}, GANs: {num_generators}, and two of each are needed")
+        reasons.append(f"data sets: {num_datasets}, generators: {num_generators}, and two of each are needed")
     else:
-        verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "not resolved"
+        verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "inconclusive"
     share = found.count("supported") / len(cells) if len(cells) else np.nan
-    change = "another data set, GAN or resolution: a line in params.yaml, runs"
+    change = "another data set, generator or resolution: a line in params.yaml, runs"
     found = {"measure": f"share of {len(cells)} settings that support C1", "value": share, "runs": " ".join(cells.runs)}
     end = {"verdict": verdict, "reason": "; ".join(reasons), "what_would_change": change}
     return pd.DataFrame([describe_claim("C3", **found, **end)])
 
 
-def _describe_row(row, keys, verdict, reason, change):
+def _describe_row(row, claim, verdict, reason, change):
     def say(name):
         own, other = row[name], row.get(f"other_{name}", row[name])
         return f"{own:g}" if own == other else f"{own:g} against {other:g}"
 
-    cells = {"people": say("num_identities"), "photos": say("max_train_photos"), "kimg": say("kimg"), "runs": row["run"]}
+    cells = {"identities": say("num_identities"), "photos": say("max_train_photos"), "kimg": say("kimg"), "runs": row["run"]}
     same = {name: row[name] for name in ("dataset", "generator", "value", "low", "high")}
     same["p_value"] = np.nan if np.isfinite(row["low"]) else row["p_value"]
     end = {"comparison": row["sweep"], "verdict": verdict, "reason": reason, "what_would_change": change}
-    return describe_claim(**keys, **same, **cells, **end, resolution=f"{row['resolution']:g}")
+    return describe_claim(claim, measure=MEASURES[claim], **same, **cells, **end, resolution=f"{row['resolution']:g}")

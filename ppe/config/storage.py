@@ -17,9 +17,12 @@ TEXT_COLUMNS = (
 )
 """Columns of the study's tables that hold text, also where all of it is empty."""
 
-MAKERS = {"data/faces": "1_faces", "models/embedders": "2_embed", "models/generators": "3_train", "data/generated": "4_generate",
-          "models/experiments": "train-experiment", "data/experiments": "train-experiment", "data/experiment_embeddings": "embed-experiment", "rows/experiments": "8_overrepresentation",
-          "rows": "5_attack", "scores": "5_attack", "results": "collect"}  # fmt: skip
+MAKERS = {
+    "data/faces": "1_faces", "models/embedders": "2_embed", "models/generators": "3_train", "data/generated": "4_generate",
+    "data/attacks": "5_attack", "models/experiments": "train-experiment", "data/experiments": "train-experiment",
+    "data/experiment_embeddings": "embed-experiment", "rows/experiments": "8_overrepresentation", "rows/sensitivity": "7_sensitivity",
+    "rows": "6_evaluate", "scores": "6_evaluate", "results": "collect",
+}  # fmt: skip
 """Folder -> what makes its files: a notebook, or a command of ``python -m ppe``; the first that is in a path counts."""
 
 

@@ -1,1 +1,1 @@
-"""Face data sets: which photos there are, who is in them, and how identities are split; one data set is a few lines in params.yaml."""
+"""Face data sets: their photos, identities and splits. A new data set is a few lines in params.yaml."""

@@ -1,4 +1,4 @@
-"""How much detail faces hold: bring them down to a GAN's resolution, and measure their sharpness."""
+"""Detail of faces: reduce them to a generator's resolution, and measure their sharpness."""
 
 import numpy as np
 import torch
@@ -6,19 +6,19 @@ import torch.nn.functional as F
 
 
 def resize_faces(faces, resolution, batch_size=1024):
-    """Bring faces down to ``resolution`` by area average, so that real and generated faces carry the same detail.
+    """Reduce faces to ``resolution`` by area averaging, so that real and generated faces hold the same detail.
 
     Parameters
     ----------
     faces : ndarray or Tensor [N, 3, H, W], uint8.
     resolution : int
-        Side in pixels, at most H and W: a face cannot be brought down to more.
+        Side in pixels, at most H and W: faces are never enlarged.
     batch_size : int
-        Faces that are floats at a time; the result does not depend on it.
+        Faces converted to float at a time; the result does not depend on it.
 
     Returns
     -------
-    Tensor [N, 3, resolution, resolution], uint8, a half rounded up.
+    Tensor [N, 3, resolution, resolution], uint8; halves are rounded up.
 
     Raises
     ------
@@ -38,9 +38,17 @@ def resize_faces(faces, resolution, batch_size=1024):
 
 
 def measure_sharpness(faces, batch_size=256):
-    """How much fine detail each face holds: the standard deviation of the grey levels' Laplacian.
+    """Measure the fine detail of each face: the standard deviation of the Laplacian of its grey levels.
 
-    faces : array [N, 3, H, W], uint8. Returns ndarray [N], float32, in grey levels; small = blurred.
+    Parameters
+    ----------
+    faces : array [N, 3, H, W], uint8.
+    batch_size : int
+        Faces converted to float at a time.
+
+    Returns
+    -------
+    ndarray [N], float32, in grey levels; small = blurred.
     """
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     parts = []

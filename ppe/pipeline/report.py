@@ -8,19 +8,26 @@ from ppe.evaluation.tables import choose_embedder
 def report_study(params):
     """Print the headline of each run and experiment, and where to read on."""
     rows = load_table(params.results_folder() / "attacks.csv")
-    print("\nAUC of the attack `nearest` on photos that were never used for training (0.5 is chance), pooled over two generators:")
+    print("\nAUC of the attack `nearest` on unseen photos (0.5 is chance), pooled over two generators:")
     for line in describe_runs(rows, list(params.runs), params.verdicts):
         print(f"  {line}")
     if params.experiments:
         table = load_table(params.results_folder() / "overrepresentation.csv")
         rate = params.overrepresentation.match_rate
-        print(f"\nBy data share of the over-represented identity: faces that match it ({rate:.1%} is chance), identities detected:")
+        print(f"\nBy data share of a person: faces that match ({rate:.1%} is chance), identities detected:")
         for line in describe_experiments(table, list(params.experiments), params.verdicts.min_verification_auc):
             print(f"  {line}")
     print("\nRead on (make lab opens the notebooks):")
     for file in (params.executed_file("5_attack", next(iter(params.runs))), params.executed_file("9_claims", params.study),
                  params.results_folder() / "attacks.csv", params.results_folder() / "figures"):  # fmt: skip
         print(f"  {file.relative_to(params.root)}")
+
+
+def report_run(params, run):
+    """Print the headline of one run as soon as it stands, while the study goes on."""
+    (line,) = describe_runs(load_table(params.rows_file(run)), [run], params.verdicts)
+    print(f"\nThe first result stands, AUC of the attack `nearest` on unseen photos (0.5 is chance): {line}")
+    print(f"Read {params.executed_file('5_attack', run).relative_to(params.root)} while the study goes on.\n", flush=True)
 
 
 def describe_runs(rows, runs, rules):

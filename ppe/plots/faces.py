@@ -8,10 +8,25 @@ from ppe.plots.style import OTHER
 
 
 def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=None):
-    """A grid of faces, uint8 [N, 3, H, W], with an optional short title above each or a title for each row."""
+    """Draw faces in a grid.
+
+    Parameters
+    ----------
+    faces : array, Tensor or list, [N, 3, H, W], uint8, RGB; pixels are drawn as squares, without smoothing.
+    titles : sequence of str or None. A short title above each face.
+    columns : int. Faces a row.
+    title : str. Of the whole figure.
+    side : float, inches. Of a face.
+    row_titles : sequence of str or None. A title left of each row.
+
+    Returns
+    -------
+    matplotlib Figure.
+    """
     rows = -(-len(faces) // columns)
     head = 0.3 * bool(title)
-    size = (columns * side, rows * side * (1.18 if titles else 1) + head)
+    margin = 0.2 + 0.08 * max(map(len, row_titles)) if row_titles else 0
+    size = (columns * side + margin, rows * side * (1.18 if titles else 1) + head)
     # The layout is named, since its distances are set below: a style sheet need not have asked for it.
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
@@ -28,13 +43,27 @@ def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=N
     return figure
 
 
-def plot_landmarks(photos, landmarks):
-    """Photos, a list of uint8 [H, W, 3], with their five landmarks [N, 5, 2] in pixels (NaN: none)."""
+def plot_landmarks(photos, landmarks=None):
+    """Draw photos side by side, with their landmarks if there are any.
+
+    Parameters
+    ----------
+    photos : list of ndarray [H, W, 3], uint8, RGB, or str: why a photo cannot be read, which is written in its place.
+    landmarks : array [N, 5, 2] or None. x and y in pixels of the photo; NaN where no face was found.
+
+    Returns
+    -------
+    matplotlib Figure.
+    """
     figure, axes = plt.subplots(1, len(photos), figsize=(1.5 * len(photos), 1.6), squeeze=False, layout="constrained")
-    for axis, photo, points in zip(axes.flat, photos, landmarks, strict=True):
-        axis.imshow(photo)
-        axis.scatter(*points.T, s=10, color="#00FF66", edgecolor="black", linewidth=0.4)
+    for number, (axis, photo) in enumerate(zip(axes.flat, photos, strict=True)):
         axis.axis("off")
+        if isinstance(photo, str):
+            axis.text(0.5, 0.5, photo, fontsize=7, ha="center", va="center", wrap=True)
+            continue
+        axis.imshow(photo)
+        if landmarks is not None:
+            axis.scatter(*np.transpose(landmarks[number]), s=10, color="#00FF66", edgecolor="black", linewidth=0.4)
     return figure
 
 

@@ -5,64 +5,116 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from ppe.plots.style import MEMBER, OTHER
+from ppe.plots.style import GENERATORS, MEMBER, OTHER
 
 
-def plot_verification(pairs, summary):
-    """Same-person and other-person cosines of each net, and the ROC, on people that no net saw.
+def plot_verification(pairs, curves):
+    """Draw the cosines of same-person and other-person pairs, and the ROC curve of each embedder.
 
-    pairs : DataFrame embedder, resolution, score, is_same, and fpr, tpr in a second table ``summary`` with auc.
+    Parameters
+    ----------
+    pairs : DataFrame, a row per pair: embedder, resolution, score (cosine, large = same person), is_same (bool). The histogram
+        shows the first embedder at the first resolution.
+    curves : DataFrame, a row per point of a curve: embedder, resolution, auc, fpr, tpr.
+
+    Returns
+    -------
+    matplotlib Figure.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
-    data = pairs.assign(pair=np.where(pairs.is_same, "same person", "other person"))
+    embedder, resolution = pairs[["embedder", "resolution"]].iloc[0]
+    own = pairs[(pairs.embedder == embedder) & (pairs.resolution == resolution)]
     sns.histplot(
-        data, x="score", hue="pair", hue_order=["same person", "other person"], palette=[MEMBER, OTHER],
-        bins=40, stat="density", common_norm=False, element="step", alpha=0.35, ax=left,
+        own.assign(pair=np.where(own.is_same, "same person", "different people")), x="score", hue="pair",
+        hue_order=["same person", "different people"], palette=[MEMBER, OTHER], bins=40, stat="density", common_norm=False,
+        element="step", alpha=0.35, ax=left,
     )  # fmt: skip
-    left.set(title="Two unseen photos: one person or two?", xlabel="cosine of the embeddings", ylabel="density")
-    for (embedder, resolution, auc), roc in summary.groupby(["embedder", "resolution", "auc"]):
+    left.get_legend().set_title(None)
+    left.set(title=f"Pairs of photos, {embedder} at {resolution} px", xlabel="cosine of the embeddings", ylabel="density")
+    for (embedder, resolution, auc), roc in curves.groupby(["embedder", "resolution", "auc"]):
         right.plot(roc.fpr, roc.tpr, label=f"{embedder}, {resolution} px: AUC {auc:.3f}")
-    right.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
-    right.set(title="Verification on people that no net saw", xlabel="false positive rate", ylabel="true positive rate")
+    right.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1, label="guessing: AUC 0.5")
+    right.set(title="ROC curve of each embedder", xlabel="false positive rate", ylabel="true positive rate")
     right.legend(loc="lower right", fontsize=8)
     return figure
 
 
-def plot_truth(pairs, correlation):
-    """Pairs of drawn people: distance of their parameters against distance of their faces (parameter_, embedding_distance)."""
+def plot_truth(pairs):
+    """Draw, for pairs of synthetic people, how far their faces are apart against how far their parameters are.
+
+    Parameters
+    ----------
+    pairs : DataFrame, a row per pair of people: parameter_distance, embedding_distance (both small = alike). No rows: the
+        figure says that nothing was measured.
+
+    Returns
+    -------
+    matplotlib Figure.
+    """
+    if pairs.empty:
+        return _write_note("Not measured: these people were photographed, and no such numbers are known.")
     figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
     axis.hexbin(pairs.parameter_distance, pairs.embedding_distance, gridsize=40, cmap="Blues", mincnt=1)
-    decile = pd.qcut(pairs.parameter_distance, 10)
-    means = pairs.groupby(decile, observed=True).mean()
-    axis.plot(means.parameter_distance, means.embedding_distance, "o-", color=MEMBER, label="mean of each tenth")
+    means = pairs.groupby(pd.qcut(pairs.parameter_distance, 10), observed=True).mean()
+    axis.plot(means.parameter_distance, means.embedding_distance, "o-", color=MEMBER, label="mean of each tenth of the pairs")
     axis.set(xlabel="distance of the people's parameters", ylabel="1 - cosine of their faces")
-    axis.set_title(f"Do people who are drawn alike look alike to the net? (rank correlation {correlation:.2f}; 0: no)")
+    axis.set_title("Do people with similar parameters have similar embeddings?")
     axis.legend(loc="lower right", fontsize=8)
     return figure
 
 
 def plot_losses(losses):
-    """Losses of the GANs over training, and what else the GAN minimises or steers.
+    """Losses of the generators and their discriminators over training, and a third quantity that the GAN minimises or steers.
 
-    losses : DataFrame group, images and the columns of ``ppe.generators.training.loop.LOSSES``.
+    Parameters
+    ----------
+    losses : DataFrame, a row per group and logged interval: group (a, b or c), images and the columns of
+        ``ppe.generators.training.steps.LOSSES``.
+
+    Returns
+    -------
+    matplotlib Figure. The third panel shows the reconstruction error of FastGAN, L1 of pixels in [-1, 1], small = good; or the
+    augmentation probability p of StyleGAN2, in [0, 1].
     """
     figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True, layout="constrained")
-    data = losses.assign(kimg=losses.images / 1000)
+    names = {group: name for group, (name, _) in GENERATORS.items()}
+    data = losses.assign(kimg=losses.images / 1000, name=losses.group.map(names))
     panels = [("loss_generator", "Generator", "loss"), ("loss_discriminator", "Discriminator", "loss")]
-    redraws = losses.loss_redraw.any()
-    panels.append(("loss_redraw", "Redrawing what it saw", "L1") if redraws else ("p", "Steered augmentation", "p"))
+    third = ("loss_redraw", "Reconstruction by the discriminator", "L1 error")
+    panels.append(third if losses.loss_redraw.any() else ("p", "Strength of augmentation", "p"))
     for axis, (column, title, ylabel) in zip(axes, panels, strict=True):
-        sns.lineplot(data, x="kimg", y=column, hue="group", ax=axis, legend=axis is axes[0], linewidth=1.2)
-        axis.set(title=title, xlabel="thousand real faces shown", ylabel=ylabel)
-    axes[0].legend(title="GAN")
+        sns.lineplot(data, x="kimg", y=column, hue="name", palette=dict(GENERATORS.values()), ax=axis, legend=axis is axes[0],
+                     linewidth=1.2)
+        axis.set(title=title, xlabel="training photos shown (kimg)", ylabel=ylabel)
+    axes[0].legend(title=None, fontsize=8)
     return figure
 
 
 def plot_curve(curves, xlabel, ylabel, title):
-    """A line a name: ``curves`` is name -> list of numbers, one a step."""
+    """Draw one line per name, each point the mean of up to ten numbers before it.
+
+    Parameters
+    ----------
+    curves : dict, name -> list of float, one a step. Empty: the figure says that nothing was trained.
+    xlabel, ylabel, title : str
+
+    Returns
+    -------
+    matplotlib Figure.
+    """
+    if not curves:
+        return _write_note(f"{title}: nothing was trained.")
     figure, axis = plt.subplots(figsize=(6, 2.6), layout="constrained")
     for name, values in curves.items():
         axis.plot(pd.Series(values).rolling(10, min_periods=1).mean(), label=name)
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axis.legend()
+    return figure
+
+
+def _write_note(text):
+    """A figure that holds a sentence, where there is nothing to draw."""
+    figure, axis = plt.subplots(figsize=(6, 0.4), layout="constrained")
+    axis.axis("off")
+    axis.text(0, 0.5, text, va="center")
     return figure

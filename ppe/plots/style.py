@@ -1,5 +1,7 @@
 """The look of every figure, how a figure is saved, and a table of params."""
 
+import json
+
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -9,6 +11,8 @@ MEMBER, OTHER = "#D55E00", "#0072B2"
 """Members and non-members; same-person and other-person pairs."""
 MARK, NEUTRAL, PALE = "#009E73", "#666666", "#F2F2F2"
 """What is pointed at, what stands beside it, and the ground behind both."""
+GENERATORS = {"a": ("generator A", "#56B4E9"), "b": ("generator B", "#CC79A7"), "c": ("reference generator", NEUTRAL)}
+"""Group -> the name of its generator in a figure, and a colour that stands neither for members nor for non-members."""
 
 
 def use_style(path):
@@ -23,5 +27,6 @@ def save_figure(figure, path):
 
 
 def tabulate_params(settings):
-    """A mapping as a one-column table, for the cell that shows what is used."""
+    """A mapping, or its JSON text, as a one-column table: what a notebook, or a file that was made earlier, uses."""
+    settings = json.loads(settings) if isinstance(settings, str) else settings
     return pd.DataFrame({"value": {name: str(value) for name, value in settings.items()}})

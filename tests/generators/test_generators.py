@@ -1,4 +1,4 @@
-"""The nets and what they minimise: shapes, parameter counts, gradients, and answers known on paper."""
+"""Generators, discriminators and losses: shapes, parameter counts, gradients, and values derived on paper."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ PAPER = {
 
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])
-def test_shapes_skips_and_a_finite_gradient_in_every_parameter(resolution, small):
+def test_fastgan_has_the_right_shapes_and_skips_and_a_finite_gradient_in_every_parameter(resolution, small):
     generator, discriminator = build("fastgan", resolution, small["fastgan"])
     assert set(generator.skips) == {str(r) for r in SKIPS if r <= resolution}
     faces = generator(torch.randn(4, 16))
@@ -35,15 +35,15 @@ def test_shapes_skips_and_a_finite_gradient_in_every_parameter(resolution, small
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_the_discriminators_start_keeps_the_signal(small):
-    """With torch's default start the logit hardly depends on the face, and nothing is learned at 32 px."""
+def test_fastgans_initial_logit_depends_on_the_face(small):
+    """With torch's default initialisation the logit hardly depends on the face, and nothing is learned at 32 px."""
     _, discriminator = build("fastgan", 32, small["fastgan"])
     assert discriminator(torch.randn(64, 3, 32, 32).clamp(-1, 1), stddev=1.0)[0].std() > 0.05
 
 
-@pytest.mark.parametrize("gan", list(GENERATORS))
-def test_a_fixed_stddev_makes_a_logit_independent_of_its_neighbours(gan, small):
-    _, discriminator = build(gan, 32, small[gan])
+@pytest.mark.parametrize("family", list(GENERATORS))
+def test_a_fixed_stddev_makes_a_logit_independent_of_the_other_faces(family, small):
+    _, discriminator = build(family, 32, small[family])
     discriminator.eval()
     faces = torch.rand(8, 3, 32, 32) * 2 - 1
     alone = torch.cat([discriminator(face[None], stddev=0.3)[0] for face in faces])
@@ -51,13 +51,13 @@ def test_a_fixed_stddev_makes_a_logit_independent_of_its_neighbours(gan, small):
     assert not torch.allclose(discriminator(faces)[0][:4], discriminator(faces[:4])[0], atol=1e-6)
 
 
-def test_group_stddev_on_paper():
+def test_group_stddev_of_four_values_is_known_on_paper():
     x = torch.tensor([0.0, 10.0, 2.0, 10.0]).reshape(4, 1, 1, 1)  # strided groups of two: {0, 2} and {10, 10}
     spread = compute_group_stddev(x, 2).flatten()
     torch.testing.assert_close(spread, torch.tensor([1.0, 1e-4, 1.0, 1e-4]))
 
 
-def test_losses_on_paper():
+def test_losses_of_simple_logits_are_known_on_paper():
     zero, three = torch.zeros(2), torch.full((2,), 3.0)
     assert compute_generator_loss(zero).item() == pytest.approx(np.log(2))
     assert compute_discriminator_loss(three, -three).item() == pytest.approx(2 * np.log1p(np.exp(-3)))
@@ -71,15 +71,15 @@ def test_losses_on_paper():
     "resolution, channel_base, generator_count, discriminator_count",
     [(256, 16384, 24_767_458, 24_001_089), (256, 32768, 30_034_338, 28_864_129), (128, 32768, 29_328_669, 28_389_121)],
 )
-def test_stylegan2_has_as_many_parameters_as_the_papers_nets(resolution, channel_base, generator_count, discriminator_count):
+def test_stylegan2_has_the_published_number_of_parameters(resolution, channel_base, generator_count, discriminator_count):
     settings = PAPER | {"channel_base": channel_base, "channel_base_discriminator": channel_base}
-    with torch.device("meta"):  # shapes alone
-        nets = build("stylegan2", resolution, settings)
-    assert [sum(p.numel() for p in net.parameters()) for net in nets] == [generator_count, discriminator_count]
+    with torch.device("meta"):  # no memory for the weights
+        models = build("stylegan2", resolution, settings)
+    assert [sum(p.numel() for p in model.parameters()) for model in models] == [generator_count, discriminator_count]
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
-def test_stylegan2_shapes_and_a_finite_gradient_in_every_parameter(resolution, small):
+def test_stylegan2_has_the_right_shapes_and_a_finite_gradient_in_every_parameter(resolution, small):
     generator, discriminator = build("stylegan2", resolution, small["stylegan2"])
     draws = open_draws(1, 0, 4)
     faces = generator.draw(torch.randn(4, 16), draws)
@@ -93,8 +93,8 @@ def test_stylegan2_shapes_and_a_finite_gradient_in_every_parameter(resolution, s
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_path_lengths_agree_with_a_jacobian_taken_row_by_row(small):
-    """|J^T y| with y drawn as in training: the same number from the whole Jacobian of a face by its styles."""
+def test_path_lengths_agree_with_the_explicit_jacobian(small):
+    """|J^T y|, with y drawn as in training, from the whole Jacobian of a face by its styles."""
     generator, _ = build("stylegan2", 32, small["stylegan2"])
     generator = generator.eval()
     length = generator.measure_path_lengths(torch.ones(1, 16), open_draws(3, 0, 1)).item()
@@ -115,8 +115,8 @@ def _restored(state):
     return generator
 
 
-def test_a_styled_convolution_is_the_papers_modulated_and_demodulated_one():
-    """Equations 1 to 3, with the weights of each face scaled and normalised as they stand there."""
+def test_a_styled_convolution_equals_the_papers_modulation_and_demodulation():
+    """Equations 1 to 3, with the weights scaled and normalised for each face as written there."""
     layer = StyledConv(5, 7, 4)
     x, w = torch.randn(3, 5, 8, 8), torch.randn(3, 4)
     own = layer(x, w, torch.zeros(1, 1, 8, 8))
@@ -128,14 +128,14 @@ def test_a_styled_convolution_is_the_papers_modulated_and_demodulated_one():
         torch.testing.assert_close(own[i : i + 1], direct, atol=1e-5, rtol=1e-4)
 
 
-def test_the_filter_keeps_a_flat_map_and_kills_a_chequered_one():
+def test_the_filter_keeps_a_constant_map_and_removes_a_checkerboard():
     flat = torch.ones(1, 2, 12, 12)
     assert filter_map(flat, FILTER, 0).sub(1).abs().max() < 1e-6
-    chequered = (torch.arange(12)[:, None] + torch.arange(12)).remainder(2).float().expand(1, 2, 12, 12) * 2 - 1
-    assert filter_map(chequered, FILTER, 0).abs().max() < 1e-6
+    checkerboard = (torch.arange(12)[:, None] + torch.arange(12)).remainder(2).float().expand(1, 2, 12, 12) * 2 - 1
+    assert filter_map(checkerboard, FILTER, 0).abs().max() < 1e-6
 
 
-def test_truncation_pulls_towards_the_mean_style(small):
+def test_truncation_zero_maps_every_latent_to_the_mean_style(small):
     generator, _ = build("stylegan2", 32, small["stylegan2"] | {"truncation": 0.0})
     generator.mean_style.fill_(0.5)
     generator.mean_weight.fill_(1.0)
@@ -145,7 +145,7 @@ def test_truncation_pulls_towards_the_mean_style(small):
     assert not torch.allclose(*generator(torch.randn(2, 16)), atol=1e-3)
 
 
-def test_style_mixing_takes_the_first_layers_from_z_and_others_from_another(small):
+def test_style_mixing_uses_z_in_the_first_layers_and_another_z_in_the_others(small):
     generator, _ = build("stylegan2", 32, small["stylegan2"] | {"style_mixing": 1.0})
     z = torch.randn(16, 16)
     styles, own = generator.draw_styles(z, open_draws(1, 0, 16)), generator.map(z)
@@ -155,17 +155,17 @@ def test_style_mixing_takes_the_first_layers_from_z_and_others_from_another(smal
     assert (generator.draw_styles(z, open_draws(1, 0, 16)) == own[:, None]).all()
 
 
-def test_two_processes_draw_what_one_draws():
+def test_two_processes_draw_the_random_numbers_of_one():
     whole = open_draws(5, 7, 8)
-    member_groups = [open_draws(5, 7, 8, rank=rank, world=2) for rank in (0, 1)]
+    shares = [open_draws(5, 7, 8, rank=rank, world=2) for rank in (0, 1)]
     for draw in (lambda d: d.normal(3), lambda d: d.integers(9, 2), lambda d: d.uniform()):
         expected = draw(whole)
-        for rank, member_group in enumerate(member_groups):
-            assert torch.equal(draw(member_group), expected[rank::2])
+        for rank, share in enumerate(shares):
+            assert torch.equal(draw(share), expected[rank::2])
     assert not torch.equal(open_draws(5, 8, 8).normal(3), open_draws(5, 7, 8).normal(3))
 
 
-def test_every_photo_is_shown_once_an_epoch_also_where_a_step_ends_in_the_next():
+def test_every_photo_is_used_once_an_epoch_also_if_a_step_spans_two_epochs():
     rows = torch.cat([pick_rows(10, step, 4, seed=1) for step in range(5)])
     assert sorted(rows[:10].tolist()) == sorted(rows[10:].tolist()) == list(range(10))
     assert rows[:10].tolist() != rows[10:].tolist()

@@ -1,4 +1,4 @@
-"""What trained nets give away: faces by seed, logits without neighbours, and files that are whole or absent."""
+"""Outputs of trained models: faces by seed, logits of single faces, and files that are complete or absent."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def snapshot(photos, small, tmp_path_factory):
     return folder / "snapshot-000000200.safetensors"
 
 
-def test_a_face_is_a_function_of_its_seed_whatever_the_batch(snapshot, small):
+def test_a_generated_face_depends_on_its_seed_and_not_on_the_batch(snapshot, small):
     generator = load_generator(snapshot, "fastgan", 32, small["fastgan"])
     whole = torch.cat(list(sample_faces(generator, range(50), batch_size=50)))
     again = torch.cat(list(sample_faces(generator, range(50), batch_size=50)))
@@ -33,7 +33,7 @@ def test_a_face_is_a_function_of_its_seed_whatever_the_batch(snapshot, small):
     assert torch.equal(draw_latents([4, 9], 16)[1], draw_latents([9], 16)[0])
 
 
-def test_the_discriminators_opinion_of_a_face_does_not_depend_on_its_neighbours(snapshot, photos, small):
+def test_a_logit_does_not_depend_on_the_other_faces_of_its_batch(snapshot, photos, small):
     discriminator = load_discriminator(snapshot.parent / "discriminator.safetensors", "fastgan", 32, small["fastgan"])
     assert discriminator.stddev.mean > 0, "the mean over training, not the start"
     faces = torch.cat([photos, photos.flip(3) // 2]).numpy()
@@ -45,7 +45,7 @@ def test_the_discriminators_opinion_of_a_face_does_not_depend_on_its_neighbours(
         load_discriminator(snapshot, "fastgan", 32, small["fastgan"])
 
 
-def test_a_snapshot_says_what_made_it_and_other_nets_are_refused(snapshot, small, tmp_path):
+def test_a_snapshot_holds_its_params_and_files_of_other_models_are_refused(snapshot, small, tmp_path):
     assert read_description(snapshot) == '{"run": "x"}'
     with pytest.raises(ValueError, match="does not hold a fastgan generator of 64 px"):
         load_generator(snapshot, "fastgan", 64, small["fastgan"])
@@ -55,10 +55,10 @@ def test_a_snapshot_says_what_made_it_and_other_nets_are_refused(snapshot, small
         load_generator(broken, "fastgan", 32, small["fastgan"])
 
 
-def test_saved_faces_are_whole_or_absent(tmp_path):
+def test_a_file_of_faces_is_complete_or_absent(tmp_path):
     blocks = [torch.full((2, 3, 4, 4), 1, dtype=torch.uint8), torch.full((1, 3, 4, 4), 2, dtype=torch.uint8)]
     save_faces(iter(blocks), tmp_path / "a.npy", 3, 4)
     assert np.load(tmp_path / "a.npy")[:, 0, 0, 0].tolist() == [1, 1, 2]
-    with pytest.raises(ValueError, match="4 faces were announced, but 3 came"):
+    with pytest.raises(ValueError, match="3 faces of 4 px were generated for .*b.npy, but 4 are needed"):
         save_faces(iter(blocks), tmp_path / "b.npy", 4, 4)
     assert not (tmp_path / "b.npy").exists()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -42,7 +43,7 @@ def hold_lock(folder):
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"another process is training {folder.name}: waiting until it ends", flush=True)
+        print(f"another process is training {folder.name}: waiting until it ends", file=sys.stderr, flush=True)
         lock.acquire()
     try:
         yield

@@ -148,4 +148,4 @@ def _show_progress(processes, shown, totals, label):
             if not is_interactive and now - logged > LOG_SECONDS and first is not None:
                 logged = now
                 speed = (done - first) / max(now - started, 1e-9)
-                print(f"{label}: {list(shown)} of {totals} images, {speed:.0f} images/s together", flush=True)
+                print(f"{label}: {list(shown)} of {totals} images, {speed:.0f} images/s together", file=sys.stderr, flush=True)

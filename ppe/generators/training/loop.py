@@ -180,4 +180,5 @@ def _show_progress(steps, batch_size, label, writes, report):
         if writes and not is_interactive and now - logged > LOG_SECONDS:
             logged, done = now, step + 1 - steps.start
             speed = f"{done * batch_size / (now - started):.0f} images/s"
-            print(f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images, {speed}", flush=True)
+            done = f"{label}: {(step + 1) * batch_size} of {(steps.stop - 1) * batch_size} images"
+            print(f"{done}, {speed}", file=sys.stderr, flush=True)

@@ -1,0 +1,202 @@
+"""How visible an over-represented identity is in a generator's faces: matching faces, and the rank of its query photos.
+
+Each measure is a table ``values``, one row a target and generator: ``identity``, ``group`` (the generator), ``data_share``,
+``value`` (large = more visible), and ``KEYS`` of ``ppe.overrepresentation.data_share``. A target is known by its *template*,
+the mean embedding of query photos that trained no generator; all targets and control identities have equally many of them.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ppe.attacks.nearest import find_nearest
+from ppe.attacks.scores import aggregate_scores, score_nearest, score_nearest_top_k
+from ppe.config import load_array
+from ppe.statistics.metrics import compute_auc
+
+
+def average_templates(embeddings, identity):
+    """Average each identity's embeddings to a template, which depends less on the pose and light of one photo.
+
+    Parameters
+    ----------
+    embeddings : Tensor [N, D], float32, unit L2 norm.
+    identity : sequence of str, N.
+
+    Returns
+    -------
+    identities : ndarray [P] of str, sorted.
+    templates : Tensor [P, D], float32, unit L2 norm.
+    """
+    identities, number = np.unique(np.asarray(identity), return_inverse=True)
+    sums = torch.zeros(len(identities), embeddings.shape[1]).index_add_(0, torch.from_numpy(number), embeddings)
+    return identities, torch.nn.functional.normalize(sums)
+
+
+def choose_baseline(groups):
+    """Divide the generators of an experiment of kind ``none``: every other one sets thresholds, the others are judged.
+
+    groups : iterable of str. Returns (choosing, judged), two lists.
+    """
+    groups = sorted(groups)
+    return groups[::2], groups[1::2]
+
+
+def measure_overlap(members, choosing, judged):
+    """The share of training photos that two generators have in common: float, in [0, 1], the mean over pairs.
+
+    members : DataFrame group, image_id; choosing, judged : lists of str, of ``choose_baseline``.
+    """
+    photos = members.groupby("group").image_id.apply(set)
+    pairs = itertools.product(choosing, judged)
+    return float(np.mean([len(photos[one] & photos[other]) / len(photos[one]) for one, other in pairs]))
+
+
+def load_embeddings(file, groups, chosen):
+    """Load one embedder's embeddings of the faces of some generators.
+
+    Parameters
+    ----------
+    file : path of an array float32 [G, M, D], of ``python -m ppe embed-experiment``.
+    groups : list of str, G: the generator of each row.
+    chosen : iterable of str
+
+    Returns
+    -------
+    dict, group -> Tensor [M, D], float32, unit L2 norm.
+    """
+    vectors = load_array(file)
+    return {group: torch.tensor(vectors[groups.index(group)]) for group in chosen}
+
+
+def find_match_thresholds(generated, templates, match_rate):
+    """Find, for each template, the cosine that a given share of faces reaches by chance.
+
+    Parameters
+    ----------
+    generated : sequence of Tensor [M, D], float32, unit L2 norm
+        Faces of baseline generators, none of which was trained on these identities.
+    templates : Tensor [P, D], float32, unit L2 norm.
+    match_rate : float, in (0, 1)
+
+    Returns
+    -------
+    threshold : ndarray [P], float64, in [-1, 1]
+        A face matches an identity at or above it. Each identity has its own, since some templates are near to all faces.
+    """
+    cosine = torch.cat([faces @ templates.T for faces in generated]).double().numpy()
+    return np.quantile(cosine, 1 - match_rate, axis=0, method="higher")
+
+
+def measure_matches(generated, templates, identities, thresholds, plan):
+    """Measure the share of each generator's faces that match each identity.
+
+    Parameters
+    ----------
+    generated : dict, group -> Tensor [M, D], float32, unit L2 norm.
+    templates, identities, thresholds : of ``average_templates`` and ``find_match_thresholds``.
+    plan : DataFrame identity, group, data_share.
+
+    Returns
+    -------
+    DataFrame identity, group, data_share, value (in [0, 1]; about ``match_rate`` where the identity was not used for training).
+    """
+    number = {identity: i for i, identity in enumerate(identities)}
+    rows = plan[["identity", "group", "data_share"]].reset_index(drop=True)
+    value = [
+        float((generated[cell.group] @ templates[number[cell.identity]] >= thresholds[number[cell.identity]]).double().mean())
+        for cell in rows.itertuples()
+    ]
+    return rows.assign(value=value)
+
+
+def match_experiment(generated, training, members, baseline, templates, identities, plan, controls, *, match_rate, embedder):
+    """Match targets and control identities with generated faces, and with the training photos in their place.
+
+    The training photos are a ceiling: what this embedder finds in a generator that copies its training photos.
+
+    Parameters
+    ----------
+    generated, baseline : dict, group -> Tensor [M, D], float32, unit L2 norm
+        The generators that are examined, and those that set the thresholds.
+    training : Tensor [T, D], float32, unit L2 norm
+        Embeddings of the training photos, each photo once, in the order in which ``members`` first names them.
+    members : DataFrame group, image_id, one row a training photo of a generator.
+    templates, identities : of ``average_templates``.
+    plan : DataFrame identity, group, data_share, of the generators that are examined.
+    controls : sequence of str, control identities.
+    match_rate : float, in (0, 1), as in ``find_match_thresholds``.
+    embedder : str, its name.
+
+    Returns
+    -------
+    values, control_values : DataFrame, of targets and of control identities; measures ``match_share`` and
+    ``match_share_ceiling``.
+    """
+    thresholds = find_match_thresholds(list(baseline.values()), templates, match_rate)
+    place = {image_id: number for number, image_id in enumerate(members.image_id.drop_duplicates())}
+    copies = {group: training[[place[image_id] for image_id in part.image_id]] for group, part in members.groupby("group")}
+    cells = pd.MultiIndex.from_product([controls, generated], names=["identity", "group"]).to_frame(index=False)
+    values, control_values = [], []
+    for measure, faces in (("match_share", generated), ("match_share_ceiling", copies)):
+        named = {"embedder": embedder, "measure": measure, "calibration": ""}
+        known = (faces, templates, identities, thresholds)
+        values.append(measure_matches(*known, plan).assign(**named))
+        control_values.append(measure_matches(*known, cells.assign(data_share=0.0)).assign(**named))
+    return pd.concat(values, ignore_index=True), pd.concat(control_values, ignore_index=True)
+
+
+def rank_targets(generated, queries, photos, plan, *, top_k, embedder):
+    """Attack the query photos: how does a target's score rank among those of control identities?
+
+    Parameters
+    ----------
+    generated : dict, group -> Tensor [M, D], float32, unit L2 norm.
+    queries : Tensor [N, D], float32, unit L2 norm
+        Query photos of targets and control identities, equally many of each.
+    photos : DataFrame, N rows: identity, part (target or control).
+    plan : DataFrame identity, group, data_share.
+    top_k : int
+        Faces whose mean cosine is ``nearest_top_k``.
+    embedder : str, its name.
+
+    Returns
+    -------
+    DataFrame ``values``, measures ``nearest`` and ``nearest_top_k``. The value is the share of control identities with a lower
+    score, ties counted half: 0.5 is chance, 1 is above all of them. An identity's score is the mean over its photos.
+    """
+    attacks = {"nearest": score_nearest, "nearest_top_k": score_nearest_top_k}
+    part = photos.groupby("identity").part.first()
+    rows = []
+    for attack, group in itertools.product(attacks, generated):
+        score = attacks[attack](query_embeddings=queries, generated_embeddings=generated[group], top_k=top_k)
+        identities, scores = aggregate_scores(score, photos.identity.to_numpy())
+        control = scores[part[identities].to_numpy() == "control"]
+        own = dict(zip(identities, scores, strict=True))
+        is_member = np.arange(len(control) + 1) == 0
+        for cell in plan[plan.group == group].itertuples():
+            auc = compute_auc(np.concatenate([[own[cell.identity]], control]), is_member)
+            named = {"embedder": embedder, "measure": attack, "calibration": ""}
+            rows.append({"identity": cell.identity, "group": group, "data_share": cell.data_share, "value": auc, **named})
+    return pd.DataFrame(rows)
+
+
+def find_nearest_faces(faces, generated, templates, identities, cells):
+    """Find the generated face that is nearest to a target's template, for each of some targets and generators.
+
+    Parameters
+    ----------
+    faces : dict, group -> uint8 [M, 3, H, H].
+    generated : dict, group -> Tensor [M, D], the embeddings of these faces.
+    templates, identities : of ``average_templates``.
+    cells : DataFrame identity, group, C rows.
+
+    Returns
+    -------
+    uint8 [C, 3, H, H]
+    """
+    number = {identity: i for i, identity in enumerate(identities)}
+    rows = [(cell.group, templates[[number[cell.identity]]]) for cell in cells.itertuples()]
+    return np.stack([faces[group][int(find_nearest(template, generated[group])[1][0])] for group, template in rows])

@@ -1,0 +1,98 @@
+"""How a stage runs: alone in its folder, its notebook stripped of what differs, its last words in one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ppe.pipeline import execution
+from ppe.pipeline.execution import explain_full_disk, strip_notebook
+
+
+def make_executed(seconds, identifier):
+    """A notebook as papermill leaves it, with a log on the error stream, a result and a progress bar."""
+    timing = {"duration": seconds, "status": "completed"}
+    parameters = new_code_cell('run = "x"', metadata={"tags": ["injected-parameters"], "papermill": timing}, id=identifier)
+    log = new_output("stream", name="stderr", text=f"{seconds} images/s")
+    bar = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": identifier}})
+    result = new_output("execute_result", {"text/plain": "0.89"}, execution_count=2)
+    cell = new_code_cell("f()", metadata={"papermill": timing, "execution": {"iopub.status.busy": str(seconds)}}, outputs=[log, bar, result], id="one")
+    book = new_notebook(cells=[new_markdown_cell("# Title", id="zero"), parameters, cell])
+    book.metadata["papermill"] = {"start_time": seconds}
+    return nbformat.writes(book)
+
+
+def test_two_runs_that_compute_the_same_leave_the_same_bytes():
+    first, second = strip_notebook(make_executed(1.5, "aa")), strip_notebook(make_executed(2.5, "bb"))
+    assert first == second == strip_notebook(first)
+    book = nbformat.reads(first, as_version=4)
+    nbformat.validate(book)
+    assert [output.output_type for output in book.cells[2].outputs] == ["execute_result"]
+    assert book.cells[1].metadata.tags == ["injected-parameters"], "the site leaves that cell out"
+
+
+def test_a_result_that_differs_stays():
+    assert strip_notebook(make_executed(1, "aa")) != strip_notebook(make_executed(1, "aa").replace("0.89", "0.88"))
+
+
+CODE = """
+import sys
+from ppe.pipeline.execution import hold_stage
+with hold_stage(sys.argv[1], "train@x"):
+    print("went on", flush=True)
+"""
+
+
+def test_a_stage_waits_for_one_that_is_still_at_work_and_says_so(root, tmp_path):
+    """A stage whose dvc was killed holds the lock until it ends."""
+    (tmp_path / ".checkpoints").mkdir()
+    (tmp_path / ".checkpoints" / "stage.txt").write_text("faces@x (process 12)")
+    with FileLock(tmp_path / ".checkpoints" / "stage.lock"):
+        call = [sys.executable, "-c", CODE, str(tmp_path)]
+        waiting = subprocess.Popen(call, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE, text=True)
+        said = waiting.stdout.readline()
+        assert said == "train@x: faces@x (process 12) is still at work in this folder: waiting until it ends\n"
+        assert waiting.poll() is None
+    assert waiting.communicate(timeout=60)[0] == "went on\n" and waiting.returncode == 0
+    assert (tmp_path / ".checkpoints" / "stage.txt").read_text().startswith("train@x (process ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("ValueError", "got 3, allowed are 1 and 2", "3_train-x stopped: got 3, allowed are 1 and 2"),
+        ("KeyError", "'a'", "3_train-x stopped: KeyError: 'a'"),
+        ("OSError", "[Errno 28] No space left on device", "make room and give the same command again"),
+    ],
+)
+def test_what_stopped_a_notebook_is_one_sentence(tmp_path, name, value, sentence):
+    error = new_output("error", ename=name, evalue=value, traceback=["Traceback"])
+    nbformat.write(new_notebook(cells=[new_code_cell("f()", outputs=[error])]), tmp_path / "3_train-x.ipynb")
+    assert sentence in execution._read_error(tmp_path / "3_train-x.ipynb")
+
+
+def test_half_a_notebook_gives_no_sentence(tmp_path):
+    (tmp_path / "half.ipynb").write_text(json.dumps({"cells": []})[:5])
+    assert execution._read_error(tmp_path / "half.ipynb", patience=0.1) == ""
+
+
+def test_ctrl_c_in_a_notebook_is_ctrl_c(tmp_path):
+    error = new_output("error", ename="KeyboardInterrupt", evalue="", traceback=[])
+    nbformat.write(new_notebook(cells=[new_code_cell("f()", outputs=[error])]), tmp_path / "x.ipynb")
+    with pytest.raises(KeyboardInterrupt):
+        execution._read_error(tmp_path / "x.ipynb")
+
+
+def test_a_full_disk_is_explained_once():
+    assert explain_full_disk("x: make room") == "x: make room"
+    assert explain_full_disk("File too large").endswith("make room and give the same command again")
+
+
+def test_an_unknown_notebook_is_one_sentence():
+    with pytest.raises(ValueError, match="notebook '5_attak' is not one of"):
+        execution.run_notebook("5_attak", "tiny")
