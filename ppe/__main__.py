@@ -93,17 +93,17 @@ def docs():
     write_site(load_params())
 
 
-def _run_stage(name, **arguments):
+def _run_stage(stage, arguments):
     """Run a stage, alone in its folder; note what it takes, and leave its last words where it fails."""
-    target = next(iter(arguments.values()), None)
-    loaded = load_params(target if name != "notebook" else arguments["name"])
+    *_, target = arguments.values()
+    loaded = load_params(target)
     try:
-        with hold_stage(loaded.root, os.environ.get("DVC_STAGE", " ".join(filter(None, (name, *arguments.values()))))):
-            if name == "notebook":
+        with hold_stage(loaded.root, os.environ.get("DVC_STAGE", stage)):
+            if stage == "notebook":
                 run_notebook(**arguments)
             else:
-                with note_runtime(loaded, name, target or loaded.study):
-                    STAGES[name][0](target)
+                with note_runtime(loaded, stage, target or loaded.study):
+                    STAGES[stage][0](target)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         if "DVC_STAGE" in os.environ:
             leave_last_words(explain_full_disk(str(mistake)))
@@ -142,7 +142,7 @@ def main():
     known = {"new": new, "params": params, "study": study, "report": report, "claims": claims, "check": check, "docs": docs,
              "train": stages.train}  # fmt: skip
     try:
-        known[name](**arguments) if name in known else _run_stage(name, **arguments)
+        known[name](**arguments) if name in known else _run_stage(name, arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         sys.exit(explain_full_disk(str(mistake)))
     except KeyboardInterrupt:

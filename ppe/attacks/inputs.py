@@ -1,18 +1,15 @@
-"""What a run's attack is given: the photos that are asked about, the sets of faces that they are compared with, and the
-discriminator's answers for the white-box attack.
-"""
+"""The inputs of a run's attacks: photos of groups A and B, sets of faces to compare them with, and discriminator logits."""
 
 import torch
 
+from ppe.attacks.queries import GROUPS
 from ppe.config.storage import load_array
 from ppe.faces import resize_faces
 from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 
-GROUPS = "abc"
-
 
 def list_photos(table, split, members):
-    """List the photos of groups A and B, with what is known of each.
+    """List the photos of groups A and B with their roles and attributes.
 
     Parameters
     ----------
@@ -22,8 +19,9 @@ def list_photos(table, split, members):
 
     Returns
     -------
-    DataFrame, N rows: image_id, identity, group (a or b), role (train or query), ``attribute_*``, and ``train_photos``: how
-    many photos of the identity the trainer wrote down.
+    DataFrame, N rows
+        image_id, identity, group (a or b), role (train or query), ``attribute_*``, and ``train_photos``: the number of the
+        identity's photos in ``members``.
     """
     attributes = ["image_id", *table.filter(like="attribute_")]
     photos = split[split.group.isin(["a", "b"])].merge(table[attributes], on="image_id", validate="1:1")
@@ -31,7 +29,7 @@ def list_photos(table, split, members):
 
 
 def build_face_sets(run, generated, faces, members, generators, *, num_untrained, device="cpu"):
-    """Gather the sets of faces that photos are compared with: generated ones, and those of the controls.
+    """Gather the sets of faces that photos are compared with: generated faces, and those of the controls.
 
     Parameters
     ----------
@@ -45,9 +43,9 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
 
     Returns
     -------
-    dict, name -> uint8 [n, 3, H, H]: ``a``, ``b``, ``c`` (the first ``run.num_generated`` faces), ``untrained-a``,
-    ``untrained-b`` (the same generators before training), ``train-a``, ``train-b`` (training photos in place of generated
-    faces).
+    dict, name -> uint8 [n, 3, H, H]
+        ``a``, ``b``, ``c``: the first ``run.num_generated`` faces; ``untrained-a``, ``untrained-b``: the same generators before
+        training; ``train-a``, ``train-b``: training photos, for the memorisation ceiling.
     """
     folder, settings = generators
     sets = {group: load_array(generated / f"{group}.npy")[: run.num_generated] for group in GROUPS}
@@ -61,7 +59,7 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
 
 
 def ask_discriminators(run, queries, folder, settings, device="cpu"):
-    """Ask each generator's discriminator how real the query photos look.
+    """Compute the logit of each query photo by each generator's discriminator.
 
     Parameters
     ----------
@@ -69,10 +67,11 @@ def ask_discriminators(run, queries, folder, settings, device="cpu"):
     queries : uint8 [N, 3, H, H]
     folder : path. Folder with ``<group>/discriminator.safetensors``.
     settings : dict, the generator's section of params.
+    device : str or torch.device
 
     Returns
     -------
-    dict, group -> {"query_logits": ndarray [N], float32}.
+    dict, group -> {"query_logits": ndarray [N], float32}, large = real.
     """
     logits = {}
     for group in GROUPS:
@@ -80,4 +79,3 @@ def ask_discriminators(run, queries, folder, settings, device="cpu"):
         discriminator = load_discriminator(path, run.generator, run.resolution, settings, device)
         logits[group] = {"query_logits": compute_logits(discriminator, queries)}
     return logits
-

@@ -1,19 +1,19 @@
-"""One function per attack, one signature, large score = member: `identity` is the attack of Webster et al.,
-*This Person (Probably) Exists*, arXiv 2107.06018; the others stand beside it for comparison.
+"""One function an attack, with one signature; a large score means member.
 
-Every attack is called with all that a run has, by keyword; it names what it reads and ignores the rest. So a notebook
-loops over ``ATTACKS`` without asking what kind each one is, and a new attack that reads one more array changes no other.
-The keywords:
+``nearest`` is the attack of Webster et al., *This Person (Probably) Exists*, arXiv 2107.06018. The others are compared with it.
 
-    query_embeddings       float32 [N, D], unit L2 norm
-    generated_embeddings   float32 [M, D], unit L2 norm
-    reference_embeddings   float32 [R, D], unit L2 norm: GAN c's faces, or real faces of auxiliary people
-    query_faces            uint8 [N, C, H, W] at the GAN's resolution
-    generated_faces        uint8 [M, C, H, W]
-    query_logits           float32 [N], the GAN's own discriminator on the query (white box)
-    top_k, kappa, epsilon  numbers of params.yaml, or of auxiliary people
+Every attack is called by keyword with all that a run has. It names the keywords that it reads and ignores the rest. A loop over
+``ATTACKS`` therefore needs no special cases, and a new attack that reads one more array changes no other attack. The keywords:
 
-The other half's GAN is never the reference: each non-member is one of its training people, and the leak would count twice.
+    query_embeddings               float32 [N, D], unit L2 norm
+    generated_embeddings           float32 [M, D], unit L2 norm
+    calibration_embeddings         float32 [R, D], unit L2 norm: faces of the reference generator, or the cohort
+    query_faces                    uint8 [N, C, H, W], at the generator's resolution
+    generated_faces                uint8 [M, C, H, W]
+    query_logits                   float32 [N], of the attacked generator's discriminator (white box)
+    top_k, concentration, epsilon  constants, tuned on auxiliary identities
+
+The other group's generator never calibrates a score: the non-members are its training identities, and the leak would count twice.
 """
 
 import inspect
@@ -25,7 +25,7 @@ from ppe.attacks.nearest import compute_log_density, count_within, find_nearest,
 
 
 def score_nearest(*, query_embeddings, generated_embeddings, **unused):
-    """Score each query by the largest cosine between its embedding and those of the generated faces (the paper).
+    """Score each query by the largest cosine between its embedding and those of the generated faces (Webster et al.).
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def score_nearest(*, query_embeddings, generated_embeddings, **unused):
 
 
 def score_nearest_top_k(*, query_embeddings, generated_embeddings, top_k, **unused):
-    """Score each query by the mean of its ``top_k`` largest cosines: less at the mercy of one lucky face.
+    """Score each query by the mean of its ``top_k`` largest cosines, which depends less on a single face.
 
     Parameters
     ----------
     query_embeddings, generated_embeddings : as in ``score_nearest``.
-    top_k : int, at least 1; all of the generated faces where there are fewer.
+    top_k : int, at least 1. All generated faces count where there are fewer.
 
     Returns
     -------
@@ -61,66 +61,71 @@ def score_nearest_top_k(*, query_embeddings, generated_embeddings, top_k, **unus
 
 
 def score_density(*, query_embeddings, generated_embeddings, concentration, **unused):
-    """Score each query by the log density of generated faces around it (the numerator of DOMIAS, van Breugel et al. 2023,
-    arXiv 2302.12580, with a von Mises-Fisher kernel).
+    """Score each query by the log density of generated faces around it, with a von Mises-Fisher kernel.
+
+    This is the numerator of DOMIAS (van Breugel et al. 2023, arXiv 2302.12580).
 
     Parameters
     ----------
     query_embeddings, generated_embeddings : as in ``score_nearest``.
-    kappa : float, above 0. Concentration of the kernel.
+    concentration : float, above 0. Of the kernel.
 
     Returns
     -------
-    score : ndarray [N], float32, in [-kappa, kappa]; large = member.
+    score : ndarray [N], float32, in [-concentration, concentration]; large = member.
     """
     return compute_log_density(query_embeddings, generated_embeddings, concentration).cpu().numpy()
 
 
-def score_nearest_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, **unused):
-    """Score each query by how much nearer it is to the generated faces than to a reference (GAN-Leaks, Chen et al. 2020,
-    arXiv 1909.03935, section 4.4: some faces are near to everything).
+def score_nearest_calibrated(*, query_embeddings, generated_embeddings, calibration_embeddings, **unused):
+    """Score each query by its largest cosine to the generated faces minus that to the calibration faces.
+
+    Some faces are near to every other face; the difference corrects for that (GAN-Leaks, Chen et al. 2020, arXiv 1909.03935,
+    section 4.4).
 
     Parameters
     ----------
     query_embeddings, generated_embeddings : as in ``score_nearest``.
-    reference_embeddings : Tensor or ndarray [R, D], float32, unit L2 norm. Faces that owe nothing to either half.
+    calibration_embeddings : Tensor or ndarray [R, D], float32, unit L2 norm. Faces that do not depend on groups A and B.
 
     Returns
     -------
     score : ndarray [N], float32, in [-2, 2]. Difference of the largest cosines; large = member.
     """
     generated = score_nearest(query_embeddings=query_embeddings, generated_embeddings=generated_embeddings)
-    return generated - score_nearest(query_embeddings=query_embeddings, generated_embeddings=reference_embeddings)
+    return generated - score_nearest(query_embeddings=query_embeddings, generated_embeddings=calibration_embeddings)
 
 
-def score_nearest_top_k_calibrated(*, query_embeddings, generated_embeddings, reference_embeddings, top_k, **unused):
-    """``score_nearest_calibrated`` with the mean of the ``top_k`` largest cosines in the place of the largest.
+def score_nearest_top_k_calibrated(*, query_embeddings, generated_embeddings, calibration_embeddings, top_k, **unused):
+    """``score_nearest_calibrated`` with the mean of the ``top_k`` largest cosines in place of the largest.
 
-    Of a reference of another size the same share of its faces is taken, at least one: else the two means are no one score.
+    From a calibration set of another size the same share of its faces is taken, at least one, so that the two means are
+    comparable.
     """
     share = top_k / len(generated_embeddings)
     generated = score_nearest_top_k(
         query_embeddings=query_embeddings, generated_embeddings=generated_embeddings, top_k=top_k
     )
     return generated - score_nearest_top_k(
-        query_embeddings=query_embeddings, generated_embeddings=reference_embeddings,
-        top_k=max(1, round(share * len(reference_embeddings))),
+        query_embeddings=query_embeddings, generated_embeddings=calibration_embeddings,
+        top_k=max(1, round(share * len(calibration_embeddings))),
     )
 
 
-def score_density_ratio(*, query_embeddings, generated_embeddings, reference_embeddings, concentration, **unused):
-    """Score each query by the log ratio of the densities of generated and of reference faces (DOMIAS, van Breugel et al.
-    2023, arXiv 2302.12580, equation 2).
+def score_density_ratio(*, query_embeddings, generated_embeddings, calibration_embeddings, concentration, **unused):
+    """Score each query by the log ratio of the densities of generated and calibration faces (DOMIAS, equation 2).
 
     Parameters and direction as in ``score_density`` and ``score_nearest_calibrated``.
     """
     generated = compute_log_density(query_embeddings, generated_embeddings, concentration)
-    return (generated - compute_log_density(query_embeddings, reference_embeddings, concentration)).cpu().numpy()
+    return (generated - compute_log_density(query_embeddings, calibration_embeddings, concentration)).cpu().numpy()
 
 
 def score_monte_carlo(*, query_embeddings, generated_embeddings, epsilon, **unused):
-    """Score each query by the share of generated faces within ``epsilon`` (Hilprecht et al. 2019, *Monte Carlo and
-    Reconstruction Membership Inference Attacks against Generative Models*, section 4.1; here in identity space).
+    """Score each query by the share of generated faces within ``epsilon``, here in the space of embeddings.
+
+    Source: Hilprecht et al. 2019, *Monte Carlo and Reconstruction Membership Inference Attacks against Generative Models*,
+    section 4.1.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def score_monte_carlo(*, query_embeddings, generated_embeddings, epsilon, **unus
 
     Returns
     -------
-    score : ndarray [N], float64, in [0, 1]; large = member. Many queries share the score 0.
+    score : ndarray [N], float64, in [0, 1]; large = member. Many queries have the score 0.
     """
     return (count_within(query_embeddings, generated_embeddings, epsilon).double() / len(generated_embeddings)).cpu().numpy()
 
@@ -139,13 +144,13 @@ def score_pixel(*, query_faces, generated_faces, **unused):
 
     Parameters
     ----------
-    query_faces : Tensor or ndarray [N, C, H, W], uint8, at the GAN's resolution.
+    query_faces : Tensor or ndarray [N, C, H, W], uint8, at the generator's resolution.
     generated_faces : Tensor or ndarray [M, C, H, W], uint8.
 
     Returns
     -------
-    score : ndarray [N], float32, in [-1, 0]. Minus the root mean square difference of grey levels in [0, 1];
-        large = member.
+    score : ndarray [N], float32, in [-1, 0]
+        Minus the root mean square difference of grey levels in [0, 1]; large = member.
 
     Raises
     ------
@@ -157,12 +162,13 @@ def score_pixel(*, query_faces, generated_faces, **unused):
 
 
 def score_discriminator(*, query_logits, **unused):
-    """Score each query by the GAN's own discriminator (LOGAN, Hayes et al. 2019, arXiv 1705.07663, white box).
+    """Score each query by the logit of the generator's own discriminator (LOGAN, Hayes et al. 2019, arXiv 1705.07663, white box).
 
     Parameters
     ----------
-    query_logits : ndarray [N], float32. ``ppe.generators.sampling.compute_logits``, which fixes the minibatch-stddev channel: else
-        a query's logit depends on its neighbours, and a batch of members gives itself away.
+    query_logits : ndarray [N], float32
+        From ``ppe.generators.sampling.compute_logits``, which fixes the minibatch-stddev channel. Otherwise a logit would depend
+        on the other photos of the batch, and a batch of members would reveal itself.
 
     Returns
     -------
@@ -185,24 +191,23 @@ ATTACKS = {
 
 
 def list_needed(attack):
-    """Names of the keywords that an attack reads."""
+    """List the keywords that an attack reads."""
     kinds = inspect.signature(ATTACKS[attack]).parameters.values()
     return [parameter.name for parameter in kinds if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def aggregate_scores(scores, identity, how="mean"):
-    """Turn the scores of photos into one score a person.
+    """Reduce the scores of photos to one score an identity.
 
     Parameters
     ----------
     scores : ndarray [N], float. One a photo; large = member.
-    identity : ndarray [N]. The person of each photo.
-    how : str
-        ``"mean"`` or ``"largest"`` score of an identity's photos.
+    identity : ndarray [N]. The identity of each photo.
+    how : str. ``"mean"`` or ``"largest"`` score of an identity's photos.
 
     Returns
     -------
-    identities : ndarray [P]. The people, sorted.
+    identities : ndarray [P], sorted.
     scores : ndarray [P], of the dtype of ``scores``. Large = member.
 
     Raises
@@ -218,6 +223,5 @@ def aggregate_scores(scores, identity, how="mean"):
         raise ValueError(f"scores {list(scores.shape)} and identity {list(identity.shape)} must be lists of one length")
     if not np.isfinite(scores).all():
         raise ValueError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite numbers")
-    people = pd.Series(scores.astype(np.float64)).groupby(identity, sort=True).agg(reductions[how])
-    return people.index.to_numpy(), people.to_numpy().astype(scores.dtype)
-
+    reduced = pd.Series(scores.astype(np.float64)).groupby(identity, sort=True).agg(reductions[how])
+    return reduced.index.to_numpy(), reduced.to_numpy().astype(scores.dtype)

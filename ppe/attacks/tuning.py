@@ -1,5 +1,6 @@
-"""The attack's constants, set on auxiliary people before anybody is attacked: the attack is played among them, with photos
-of some of them in the place of generated faces. No attacked person and no GAN has a say.
+"""The constants of the attacks, tuned on auxiliary identities: photos of some of them stand in for generated faces.
+
+Neither an attacked identity nor a generator influences the choice.
 """
 
 from functools import partial
@@ -12,105 +13,97 @@ from ppe.statistics.resampling import resample_identities
 
 
 def find_radius(embeddings, identity, false_match_rate):
-    """Find the cosine distance within which a given share of the pairs of strangers lies: epsilon of ``monte_carlo``.
+    """Find the cosine distance within which a given share of the pairs of different identities lies: epsilon of ``monte_carlo``.
 
     Parameters
     ----------
-    embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary people at the GAN's resolution.
+    embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary identities at the generator's resolution.
     identity : sequence of str, N.
     false_match_rate : float, in (0, 1).
 
     Returns
     -------
     epsilon : float, in [0, 2].
-    """
-    person = pd.factorize(np.asarray(identity))[0]
-    cosine = (embeddings @ embeddings.T).cpu().numpy()[person[:, None] != person[None]]
-    if not len(cosine):
-        raise ValueError("all photos are of one person, but the radius is a share of the pairs of strangers: make more people "
-                         "auxiliary (params.yaml: datasets, auxiliary)")
-    return 1 - float(np.quantile(cosine, 1 - false_match_rate))
-
-
-def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identities, num_tuning_games, seed=0):
-    """Play the attack among auxiliary people, and see how well it does with each constant.
-
-    In each game as many people a half as in the attack are drawn, or as many as there are. The first half of a person's
-    photos stand in for generated faces of their half; the other photos of both halves are asked about under both, as in the
-    attack itself. How many nearest faces are worth a look depends on how many faces a person has: k is a share of that.
-    (Photos are clearer than generated faces, so the choice may lean to near neighbours alone.)
-
-    Parameters
-    ----------
-    embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary people at the GAN's resolution.
-    identity : sequence of str, N. People with a single photo are left out.
-    kappas : sequence of float. Concentrations of ``density``.
-    top_shares : sequence of float in (0, 1]. k of ``nearest_top_k`` over the faces that a person has.
-    num_identities : int. People a half.
-    num_tuning_games, seed : int. Games, each with other people in the halves; the same seed, the same games.
-
-    Returns
-    -------
-    DataFrame: constant (``concentration`` or ``top_share``), value, k (0 for kappa: what a share came to in the rehearsal), auc (mean
-    over halves and games), a row a candidate, smallest first.
 
     Raises
     ------
     ValueError
-        If fewer than two people have two photos.
+        If all photos are of one identity.
+    """
+    number = pd.factorize(np.asarray(identity))[0]
+    cosine = (embeddings @ embeddings.T).cpu().numpy()[number[:, None] != number[None]]
+    if not len(cosine):
+        raise ValueError("all photos are of one identity, but the radius is a share of the pairs of different identities: make "
+                         "more identities auxiliary (params.yaml: datasets, auxiliary)")
+    return 1 - float(np.quantile(cosine, 1 - false_match_rate))
+
+
+def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identities, num_tuning_games, seed=0):
+    """Compute the AUC of the attack on auxiliary identities for each candidate constant.
+
+    Each game draws two groups of identities, of the attack's size or as large as possible. The first half of an identity's photos
+    stand in for the generated faces of its group. The other photos of both groups are the queries under each, as in the attack.
+    How many nearest faces should count depends on how many faces an identity has, so k is a share of that number. Photos are
+    clearer than generated faces, so the choice may lean towards few neighbours.
+
+    Parameters
+    ----------
+    embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary identities at the generator's resolution.
+    identity : sequence of str, N. Identities with a single photo are left out.
+    concentrations : sequence of float. Candidates for ``density``.
+    top_shares : sequence of float, in (0, 1]. Candidates for k of ``nearest_top_k``, as a share of the faces an identity has.
+    num_identities : int. Identities a group.
+    num_tuning_games : int. Games with different groups.
+    seed : int. The same seed gives the same games.
+
+    Returns
+    -------
+    DataFrame, one row a candidate, smallest first
+        constant (``concentration`` or ``top_share``), value, k (what a share amounts to here; 0 for a concentration), auc (mean
+        over groups and games).
+
+    Raises
+    ------
+    ValueError
+        If fewer than two identities have two photos.
     """
     photos = pd.DataFrame({"identity": np.asarray(identity)})
     count = photos.groupby("identity")["identity"].transform("size")
-    photos = photos.assign(is_shown=photos.groupby("identity").cumcount() < count // 2)[count > 1]
-    people = np.unique(photos.identity)
-    if len(people) < 2:
-        raise ValueError(f"{len(people)} auxiliary people have two photos, but a rehearsal needs at least 2: "
+    photos = photos.assign(is_generated=photos.groupby("identity").cumcount() < count // 2)[count > 1]
+    identities = np.unique(photos.identity)
+    if len(identities) < 2:
+        raise ValueError(f"{len(identities)} auxiliary identities have two photos, but tuning needs at least 2: "
                          "raise num_auxiliary or widen auxiliary (params.yaml: datasets)")
-    size = min(num_identities, len(people) // 2)
-    orders = [np.random.default_rng([seed, game]).permutation(people) for game in range(num_tuning_games)]
-    games = [_deal(photos, order[:size], order[size : 2 * size]) for order in orders]
-    own = photos.is_shown.sum() / len(people)
-    rows = []
-    for value in sorted(concentrations):
-        auc = np.mean([_play(game, embeddings, partial(score_density, concentration=value)) for game in games])
-        rows.append({"constant": "concentration", "value": value, "k": 0, "auc": auc})
-    for value in sorted(top_shares):
-        k = max(1, round(value * own))
-        auc = np.mean([_play(game, embeddings, partial(score_nearest_top_k, top_k=k)) for game in games])
-        rows.append({"constant": "top_share", "value": value, "k": k, "auc": auc})
-    return pd.DataFrame(rows)
+    size = min(num_identities, len(identities) // 2)
+    orders = [np.random.default_rng([seed, game]).permutation(identities) for game in range(num_tuning_games)]
+    games = [_draw_game(photos, order[:size], order[size : 2 * size]) for order in orders]
+    own = photos.is_generated.sum() / len(identities)
+    top_k = [(value, max(1, round(value * own))) for value in sorted(top_shares)]
+    candidates = [("concentration", value, 0, partial(score_density, concentration=value)) for value in sorted(concentrations)]
+    candidates += [("top_share", value, k, partial(score_nearest_top_k, top_k=k)) for value, k in top_k]
+    rows = [(*names, np.mean([_play_game(game, embeddings, score) for game in games])) for *names, score in candidates]
+    return pd.DataFrame(rows, columns=["constant", "value", "k", "auc"])
 
 
 def choose_constants(tuned, num_faces):
-    """The value of each constant with the largest AUC; the smaller where two do equally well.
+    """Choose the value of each constant with the largest AUC; of equally good values the smaller one.
 
-    num_faces : float. Generated faces a person of a half: num_generated / num_identities.
-    Returns dict: ``concentration`` (float) and ``top_k`` (int), the chosen share of ``num_faces``.
+    Parameters
+    ----------
+    tuned : DataFrame of ``tune_attack``.
+    num_faces : float. Generated faces for each identity of a group: num_generated / num_identities.
+
+    Returns
+    -------
+    dict, ``concentration`` (float) and ``top_k`` (int): the chosen share of ``num_faces``.
     """
     best = tuned.assign(auc=tuned.auc.round(6)).sort_values(["auc", "value"], ascending=[False, True])
     best = best.drop_duplicates("constant").set_index("constant").value
     return {"concentration": float(best["concentration"]), "top_k": max(1, round(best["top_share"] * num_faces))}
 
 
-def _deal(photos, first, second):
-    """The photos of a game's people, with their half."""
-    member_group = {**dict.fromkeys(first, "a"), **dict.fromkeys(second, "b")}
-    return photos[photos.identity.isin(list(member_group))].assign(member_group=lambda table: table.identity.map(member_group))
-
-
-def _play(photos, embeddings, score):
-    """AUC of the asked photos under both halves."""
-    asked = photos[~photos.is_shown]
-    parts = []
-    for member_group in "ab":
-        shown = photos.index[photos.is_shown & (photos.member_group == member_group)]
-        found = score(query_embeddings=embeddings[asked.index], generated_embeddings=embeddings[shown])
-        parts.append(pd.DataFrame({"member_group": member_group, "identity": asked.identity, "is_member": asked.member_group == member_group, "score": found}))
-    return resample_identities(pd.concat(parts, ignore_index=True), num_resamples=0)[0]
-
-
 def tune_constants(embeddings, identity, *, false_match_rate, num_generated, num_identities, **grid):
-    """Choose every constant of the attacks that look through one embedder, on auxiliary identities alone.
+    """Tune every constant of the attacks that use one embedder, on auxiliary identities alone.
 
     Parameters
     ----------
@@ -127,3 +120,21 @@ def tune_constants(embeddings, identity, *, false_match_rate, num_generated, num
     tuned = tune_attack(embeddings, identity, num_identities=num_identities, **grid)
     chosen = choose_constants(tuned, num_generated / num_identities)
     return tuned, {"epsilon": find_radius(embeddings, identity, false_match_rate), **chosen}
+
+
+def _draw_game(photos, first, second):
+    """The photos of a game's identities, with their group."""
+    group = {**dict.fromkeys(first, "a"), **dict.fromkeys(second, "b")}
+    return photos[photos.identity.isin(list(group))].assign(group=lambda table: table.identity.map(group))
+
+
+def _play_game(photos, embeddings, score):
+    """Compute the AUC of a game's queries, averaged over both groups."""
+    queries = photos[~photos.is_generated]
+    parts = []
+    for group in "ab":
+        generated = photos.index[photos.is_generated & (photos.group == group)]
+        found = score(query_embeddings=embeddings[queries.index], generated_embeddings=embeddings[generated])
+        columns = {"identity": queries.identity, "is_member": queries.group == group, "score": found}
+        parts.append(pd.DataFrame({"member_group": group, **columns}))
+    return resample_identities(pd.concat(parts, ignore_index=True), num_resamples=0)[0]

@@ -20,8 +20,8 @@ NULLS = {"C1": 0.5, "C2": 0.0}
 """Claim -> the value of its measure without a leak."""
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
-    "claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "value", "low",
-    "high", "p_value", "verdict", "reason", "what_would_change",
+    "claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "value",
+    "low", "high", "p_value", "verdict", "reason", "what_would_change",
 ]  # fmt: skip
 VERDICTS = ("supported", "not supported", "inconclusive", "not measured", "shown")
 """``shown`` is evidence that no verdict is built on."""

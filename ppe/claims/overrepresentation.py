@@ -1,5 +1,6 @@
-"""The fourth claim of Webster et al. (arXiv 2107.06018), judged on a study's experiments: one over-represented identity leaks even
-where all others are diverse.
+"""The fourth claim of Webster et al. (arXiv 2107.06018), judged on a study's experiments.
+
+It says that one over-represented identity leaks even where all others are diverse.
 """
 
 import pandas as pd
@@ -17,7 +18,7 @@ def judge_data_shares(rows, rules, exploratory=None):
     **C4** is judged on ``match_share``, the share of generated faces that match the over-represented identity. The contrast is
     its mean at the largest data share minus its mean at 0.
 
-    - *Supported*: the contrast is larger than for control identities in the same places (placebo test, p < ``control_p``). Some
+    - *Supported*: the contrast is larger than that of control identities in their place (placebo test, p < ``control_p``). Some
       identities then leak, not necessarily all. So the reason says for how many ``match_share`` grew. It also gives two tests of
       identities in general: paired by identity, and the trend over all data shares.
     - *Not supported*: the interval of the contrast ends below ``ceiling_share`` of the contrast for a generator that copies its
@@ -25,9 +26,9 @@ def judge_data_shares(rows, rules, exploratory=None):
     - *Inconclusive*: otherwise.
 
     The interval assumes that the effect is the same for all targets, since so few identities allow no other. It is about these
-    identities alone. Other measures are shown without a verdict, and so are experiments with too few identities to reach p <
-    ``control_p``, and the false alarms of generators without an over-represented identity. Each experiment is judged by itself;
-    nothing is corrected for their number. On data sets with which this rule was chosen, the reason says that the verdict is
+    identities alone. Other measures are shown without a verdict, and so are experiments with too few identities for such a p, and
+    the false alarms of generators without an over-represented identity. Each experiment is judged by itself; nothing is corrected
+    for their number. On data sets with which this rule was chosen, the reason says that the verdict is
     exploratory.
 
     Parameters
@@ -83,7 +84,8 @@ def _judge_measure(table, ceiling, excuse, rules, exploratory):
     elif is_exploratory(last.dataset, "C4", exploratory):
         reason += f"; {EXPLORATORY}"
     end = {"verdict": verdict, "reason": reason, "what_would_change": change}
-    return describe_claim("C4", measure=measure, identities=f"{last.num_identities:g}", **_describe_setting(last), **numbers, **end)
+    shape = _describe_setting(last) | {"identities": f"{last.num_identities:g}"}
+    return describe_claim("C4", measure=measure, **shape, **numbers, **end)
 
 
 def _judge_contrast(row, ceiling, rules):
@@ -115,8 +117,9 @@ def _describe_other_tests(table):
 
 
 def _describe_growth(targets):
-    """For how many targets the value is larger at the largest data share than at 0, by how much, and the largest part of the sum."""
-    most, none = (targets[targets.data_share == level].groupby("pseudonym").value.mean() for level in (targets.data_share.max(), 0))
+    """For how many targets the value is larger at the largest data share than at 0, by how much, and one's part of the sum."""
+    levels = (targets.data_share.max(), 0)
+    most, none = (targets[targets.data_share == level].groupby("pseudonym").value.mean() for level in levels)
     growth = (most - none).dropna()
     if not len(growth):
         return ""

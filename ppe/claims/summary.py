@@ -7,7 +7,7 @@ import pandas as pd
 
 from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS
 from ppe.claims.verdicts import choose_cells, judge_cells
-from ppe.config import load_table
+from ppe.config import load_table, write_whole
 from ppe.evaluation.collection import select_headline
 
 RESULTS_MARKERS = ("<!-- results: written by python -m ppe claims -->", "<!-- end of results -->")
@@ -102,6 +102,29 @@ def write_claims(tables, earlier=None):
     return _write_table(head, table, scans)
 
 
+def write_tables(files, root):
+    """Write the tables of README.md and docs/results.md, both pages or, if one lacks its markers, none.
+
+    files : dict, study -> path of its claims; root : path of the repository.
+
+    Raises
+    ------
+    ValueError
+        As ``put_summary``, with the page's name.
+    """
+    tables, earlier = load_claims(files), load_earlier(files)
+    pages = {"README.md": (write_results, RESULTS_MARKERS), "docs/results.md": (write_claims, CLAIMS_MARKERS)}
+    texts = {}
+    for page, (write, markers) in pages.items():
+        try:
+            texts[page] = put_summary((root / page).read_text(encoding="utf-8"), write(tables, earlier), markers)
+        except ValueError as error:
+            raise ValueError(f"{page}: {error}") from None
+    for page, text in texts.items():
+        with write_whole(root / page) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
 def put_summary(text, summary, markers):
     """Put a table between the two markers of a page.
 
@@ -113,7 +136,7 @@ def put_summary(text, summary, markers):
         If a marker is missing, or is there twice.
     """
     if any(text.count(marker) != 1 for marker in markers) or text.index(markers[0]) > text.index(markers[1]):
-        raise ValueError(f"the page must hold {markers[0]!r} and below it {markers[1]!r}, each once: the table stands between them")
+        raise ValueError(f"the page must hold {markers[0]!r} and below it {markers[1]!r}, each once: the table stands between")
     before, rest = text.split(markers[0])
     return f"{before}{markers[0]}\n{summary}\n{markers[1]}{rest.split(markers[1])[1]}"
 

@@ -45,9 +45,10 @@ def judge_claims(rows, experiments, rules, exploratory=None):
     - Without an interval, a permutation test decides: supported if p < ``max_p``, else inconclusive. There is no interval with
       fewer than 10 identities a side, where the test is still exact.
 
-    ``draw_error`` is 0.03: two standard errors of the end of an interval of 2,000 bootstrap draws, as a share of its width, 2
-    sqrt(q (1 - q) / 2000) / phi(z). Draws are taken to be normal, so that the width is 2 z standard deviations. ``max_p`` is
-    0.018 for the same reason: 0.025, one side of a 95 % interval, less two standard errors of a share of 2,000 permutations.
+    ``draw_error`` is 0.03: two standard errors of the end of an interval of 2,000 bootstrap draws, as a share of its width.
+    The formula is 2 sqrt(q (1 - q) / 2000) / phi(z), for normal draws, whose interval is 2 z standard deviations wide.
+    ``max_p`` is 0.018 for the same reason: one side of a 95 % interval, 0.025, less two standard errors of a share of 2,000
+    permutations.
 
     **C2** is judged for each series of numbers of identities, at equal kimg or at equal epochs. The evidence is the AUC at the
     fewest identities that have an interval, minus that at the most. It is judged like C1, with 0 and ``small_difference`` as
@@ -61,8 +62,8 @@ def judge_claims(rows, experiments, rules, exploratory=None):
     **C4** is judged on the experiments: see ``judge_data_shares``.
 
     *Seeds.* Each is shown. The verdict is on the mean of their values and of their interval ends, which is no narrower than one
-    interval, since seeds may share identities. The p-value of several seeds is twice their mean, however the seeds depend on each
-    other (Vovk and Wang 2020, "Combining p-values via averaging").
+    interval, since seeds may share identities. The p-value of several seeds is twice the mean of theirs, which is valid however
+    they depend on each other (Vovk and Wang 2020, "Combining p-values via averaging").
 
     *No verdict* is built on seed 0 (used for tuning), on runs whose negative control failed, without a sound embedder, or whose
     identities differ in training photos: they are shown, with the reason. Each setting is judged by itself at 95 %; nothing is
@@ -182,7 +183,7 @@ def _describe_others(counts, claim, rules):
 
 
 def _judge(low, high, p_value, claim, rules):
-    """(verdict, reason, what would change it) of an interval, against no effect and a small one, or else of a permutation test."""
+    """(verdict, reason, what would change it) of an interval, against no effect and a small one, or of a permutation test."""
     null, small = NULLS[claim], {"C1": rules.small_auc, "C2": rules.small_difference}[claim]
     if not np.isfinite(low):
         return _judge_permutation(p_value, rules)

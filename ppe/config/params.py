@@ -4,11 +4,8 @@
 ``params.yaml``; ``ppe.config.paths`` alone knows a path, ``ppe.config.storage`` how files are written.
 """
 
-import fcntl
-import os
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
-from ppe.config.schema import Attack, Dataset, Embedder, Experiment, Generators, Overrepresentation, Run
+from ppe.config.schema import Attack, Dataset, Embedder, Experiment, Generators, Overrepresentation, Run, Verdicts
 
 SAME_AS_BASELINE = (
     *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg", "num_generated"),
@@ -36,6 +33,7 @@ class Params(Paths):
     generators: Generators
     embedders: dict[str, Embedder]
     attack: Attack
+    verdicts: Verdicts
     experiments: dict[str, Experiment] = {}
     overrepresentation: Overrepresentation | None = None
 
@@ -53,6 +51,9 @@ class Params(Paths):
                 check_member(f"{section}.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
         if self.experiments and self.overrepresentation is None:
             raise ValueError("experiments need the section overrepresentation: its constants are explained in params.yaml")
+        if 2 / (1 + self.attack.num_permutations) >= self.verdicts.control_p:
+            raise ValueError(f"attack.num_permutations={self.attack.num_permutations} cannot reach p < verdicts.control_p="
+                             f"{self.verdicts.control_p}: raise it")
         for name, experiment in self.experiments.items():
             self._check_baseline(name, experiment)
         for name, dataset in self.datasets.items():
@@ -77,43 +78,6 @@ class Params(Paths):
                              f"{baseline.data_shares[-1]}: give both one largest dose, and no more people to the first")
 
 
-WRITING = 10.0  # seconds that what started a kernel may take to write its notebook once the kernel has ended
-_turn = []  # the open lock file of this process, where it is a stage of dvc
-
-
-def _wait_for_turn(path, stage):
-    """One stage at a time in a folder: a dvc that was killed leaves its notebook at work, and the two must not mix.
-
-    A kernel's end is not its notebook's, which papermill writes last: where the one before was started by a process that
-    lives, that is waited for, too. Returns the open file; the lock lasts until the process ends.
-    """
-    path.parent.mkdir(exist_ok=True)
-    lock = open(path, "a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        print(f"{stage}: {lock.read()} is still at work in this folder: waiting until it ends", flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    lock.seek(0)
-    before, until = re.search(r"started by (\d+)", lock.read()), time.monotonic() + WRITING
-    while before and _is_alive(int(before[1])) and time.monotonic() < until:
-        time.sleep(0.1)
-    lock.truncate(0)
-    lock.write(f"{stage} (process {os.getpid()}, started by {os.getppid()})")
-    lock.flush()
-    return lock
-
-
-def _is_alive(process):
-    """Whether there is such a process of ours."""
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return process > 1  # 1: what started it has ended, and the system's first process took its place
-
-
 def load_params(name=None, root=None):
     """Load and check ``params.yaml``.
 
@@ -131,8 +95,6 @@ def load_params(name=None, root=None):
         One sentence a mistake: what was got, what is allowed, where to change it.
     """
     root = Path(root) if root else find_root()
-    if "DVC_STAGE" in os.environ and not _turn:
-        _turn.append(_wait_for_turn(root / ".checkpoints" / "stage.lock", os.environ["DVC_STAGE"]))
     params = _read(root / "params.yaml", root, root)
     known = {params.study, *params.runs, *params.datasets, *params.experiments}
     if name in (None, *known):

@@ -46,6 +46,7 @@ class Dataset(Section):
     embedders: Annotated[list[str], Field(min_length=1)]
     num_pairs: Annotated[int, Field(ge=20, multiple_of=2)] = 2000
     seed: Annotated[int, Field(ge=0)] = 1
+    exploratory: list[Literal["C1", "C2", "C4"]] = []
 
 
 class Run(Section):
@@ -173,7 +174,6 @@ class Attack(Section):
 
     num_resamples: Count
     num_permutations: Count
-    control_p: Annotated[float, Field(gt=0, lt=1)]
     num_shuffles: Count
     concentrations: Annotated[list[Positive], Field(min_length=1)]
     top_shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
@@ -184,11 +184,17 @@ class Attack(Section):
     num_snapshot_faces: Count
     efforts: Annotated[list[Count], Field(min_length=1)]
 
-    @pydantic.model_validator(mode="after")
-    def _can_fail(self):
-        if 2 / (1 + self.num_permutations) >= self.control_p:
-            raise ValueError(f"num_permutations={self.num_permutations} cannot reach p < control_p={self.control_p}: raise it")
-        return self
+
+class Verdicts(Section):
+    """Thresholds that decide a verdict; the same for every study, and docs/statistics.md explains each."""
+
+    control_p: Annotated[float, Field(gt=0, lt=1)]
+    min_verification_auc: Fraction
+    small_auc: Fraction
+    small_difference: Fraction
+    draw_error: Fraction
+    max_p: Annotated[float, Field(gt=0, lt=1)]
+    ceiling_share: Fraction
 
 
 class Experiment(Section):

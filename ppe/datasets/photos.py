@@ -1,6 +1,6 @@
-"""Find photo files under a root and decode them: a file that cannot be used says why, and is never an error.
+"""Photo files under a root: list and decode them. An unusable file gets a reason and never raises an error.
 
-Walking and decoding share one file, because they must agree on names, links and refusals.
+Listing and decoding share this module, because they must agree on names, links and reasons.
 """
 
 import hashlib
@@ -12,16 +12,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-MAX_SIDE = 10_000  # pixels; a wider photo is refused: it is a scan, a panorama or a decompression bomb, not a portrait
-LONG_SIDE = 1_024  # pixels; a larger photo is shrunk to it on reading, so that memory stays flat
+MAX_SIDE = 10_000
+"""Longest side in pixels; a larger photo is refused as a scan, a panorama or a decompression bomb."""
+LONG_SIDE = 1_024
+"""Longest side in pixels after reading; larger photos are reduced, so that memory is bounded."""
 PHOTO_SUFFIXES = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-OTHER_SUFFIXES = {".avif", ".cr2", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd", ".svg"}  # listed, never read
+OTHER_SUFFIXES = {".avif", ".cr2", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd", ".svg"}  # listed, but not read
 
 
 def walk_photos(root):
-    """List (path with forward slashes, reason) of the photos under a folder.
+    """List the photos under a folder: (path with forward slashes, reason why it is unusable or "").
 
-    A folder that is not entered, a link or a locked one, is one entry, its path with a slash at the end.
+    A folder that is not searched, because it is a link or not accessible, is one entry that ends with a slash.
     """
     found, locked = [], []
     for folder, folders, names in os.walk(root, onerror=locked.append):
@@ -33,18 +35,18 @@ def walk_photos(root):
             if suffix in PHOTO_SUFFIXES | OTHER_SUFFIXES and not name.startswith("."):
                 reason = f"{suffix} is not read: save it as .jpg or .png" if suffix in OTHER_SUFFIXES else ""
                 found.append((Path(folder, name), "", reason))
-    found += [(Path(error.filename), "/", f"a folder that cannot be listed: {say_error(error)}") for error in locked]
+    found += [(Path(error.filename), "/", f"a folder that cannot be listed: {describe_error(error)}") for error in locked]
     if not found:
-        raise ValueError(f"{root} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}): is it the right folder? "
+        raise ValueError(f"{root} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}): give the right folder "
                          "(params.yaml: datasets, root)")
     entries, taken = [], {location.relative_to(root).as_posix() for location, _, _ in found}
     for location, slash, reason in found:
         path = location.relative_to(root).as_posix() + slash
-        # A line break in a name would break every table that the name stands in.
+        # A line break in a name would break every table that contains the name.
         name = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda found: ascii(found[0])[1:-1],
                       os.fsencode(path).decode("utf-8", "backslashreplace"))
         wrong = "" if name == path else "its name is not UTF-8, or holds a control character: rename it"
-        while wrong and name in taken:  # another file may be called as this one is written
+        while wrong and name in taken:  # another file may have the escaped name
             name += "?"
         taken.add(name)
         entries.append((name, reason or wrong))
@@ -52,18 +54,18 @@ def walk_photos(root):
 
 
 def load_photo(root, path):
-    """Decode a photo to uint8 [H, W, 3] RGB, upright and at most ``LONG_SIDE`` long, or return a str: why it cannot be.
+    """Decode a photo to uint8 [H, W, 3] RGB, upright, sides at most ``LONG_SIDE``; or return the reason (str) why not.
 
-    Transparent photos are laid over white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken;
-    colour profiles are ignored.
+    Transparent photos are composited over white, 16-bit grey is scaled to 8 bits, an animation yields its first frame,
+    and colour profiles are ignored.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it: grey stripes would count as a photo
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it; a truncated photo must not count as read
     location, reason = _locate(root, path)
     return reason or _open_photo(location, lambda image: np.array(_shrink(_convert_to_rgb(_load_upright(image)))))
 
 
 def describe_file(root, path):
-    """Return (bytes, sha256, reason) of a file; its pixels are not decoded."""
+    """Size in bytes, sha256 and reason (str, "" if usable) of a file, without decoding its pixels."""
     location, reason = _locate(root, path)
     if reason:
         return 0, "", reason
@@ -71,52 +73,52 @@ def describe_file(root, path):
         with open(location, "rb") as file:
             size, digest = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return 0, "", say_error(error)
+        return 0, "", describe_error(error)
     return size, digest, _open_photo(location, lambda image: "")
 
 
 def _open_photo(location, read):
-    """Open a photo's header, check its size, and return ``read(image)``, or the reason (str) why it cannot be read."""
+    """Open a photo, check its size, and return ``read(image)``, or the reason (str) why it cannot be read."""
     try:
         if not os.path.getsize(location):
             return "the file is empty"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata, mostly
+            warnings.simplefilter("ignore")  # mostly about metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(location) as image:
                 if max(image.size) > MAX_SIDE:
                     return f"{image.width} x {image.height} pixels: more than {MAX_SIDE} on a side"
                 return read(image)
-    except UnidentifiedImageError:  # its own words hold the file's absolute path
+    except UnidentifiedImageError:  # its message contains the absolute path
         return "the file is not a picture of a known format"
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return f"more than {Image.MAX_IMAGE_PIXELS} pixels: refused as a decompression bomb"
-    except Exception as error:  # Pillow's decoders raise what they like; one bad file is never fatal
-        return say_error(error)
+    except Exception as error:  # Pillow's decoders raise many types, and one bad file is never fatal
+        return describe_error(error)
 
 
 def _locate(root, path):
-    """Return (absolute path, "") of a photo, or (None, reason): no link is followed out of the root."""
+    """(absolute path, "") of a photo, or (None, reason); links out of the root are not followed."""
     try:
         location = os.path.realpath(os.path.join(root, path), strict=True)
     except (OSError, ValueError) as error:
-        return None, say_error(error)
+        return None, describe_error(error)
     if not Path(location).is_relative_to(os.path.realpath(root)):
         return None, "a link out of the root, which is not followed"
     return (location, "") if os.path.isfile(location) else (None, "not a regular file")
 
 
-def say_error(error):
-    """Words of an error without the file's name, so that two machines write the same."""
+def describe_error(error):
+    """Message of an error without the file's name, so that it is the same on all machines."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _load_upright(image):
-    image.draft(None, (LONG_SIDE, LONG_SIDE))  # a large JPEG is decoded at a half, a quarter or an eighth
+    image.draft(None, (LONG_SIDE, LONG_SIDE))  # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing about what is up, and the pixels are good
+    except Exception:  # the EXIF block is damaged, but the pixels are not
         return image
 
 
@@ -124,7 +126,7 @@ def _convert_to_rgb(image):
     if image.mode.startswith(("I", "F")):  # Pillow's conversion would clip 16 bits at 255 instead of scaling them
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"a picture of 32 bits a pixel (mode {image.mode}), whose white is unknown")
+            raise ValueError(f"a picture of 32 bits a pixel (mode {image.mode}) with an unknown white level")
         image = Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -133,6 +135,6 @@ def _convert_to_rgb(image):
 
 
 def _shrink(image):
-    # By box to twice the size, then by a filter that widens with the step, so nothing aliases; smaller photos stay.
+    # A box filter to twice the size, then an antialiasing filter; smaller photos keep their size.
     image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return image

@@ -1,6 +1,6 @@
-"""List what files a data set has, as (identity, image_id, path, reason) each, and choose among each person's.
+"""Readers list a data set's files as (identity, image_id, path, reason); one function selects the files of each identity.
 
-LFW (Huang et al. 2007), CASIA-WebFace and VGGFace2 are folders of people; CelebA has a table; FFHQ has no identities.
+LFW (Huang et al. 2007), CASIA-WebFace and VGGFace2 have a folder for each identity, CelebA has a table, FFHQ no identities.
 """
 
 import hashlib
@@ -11,31 +11,40 @@ from ppe.datasets.olivetti import list_olivetti
 from ppe.datasets.photos import walk_photos
 from ppe.datasets.synthetic_reader import list_synthetic
 
-NO_IDENTITY = "(no identity)"  # of a file of whom nobody says who it shows: listed, never readable
+NO_IDENTITY = "(no identity)"  # identity of files without one: they are listed but never readable
 
 
 def choose_photos(files, min_photos, max_photos, seed):
-    """Sort the listed files and keep ``min_photos`` to ``max_photos`` of each person.
+    """Sort the listed files and keep ``min_photos`` to ``max_photos`` files of each identity.
 
     Parameters
     ----------
     files : list of (identity, image_id, path, reason)
+    min_photos : int
+        Identities with fewer files are left out.
+    max_photos : int or None
+        Largest number of files kept; a random choice that depends on (seed, identity) alone.
+    seed : int
+
+    Returns
+    -------
+    list of (identity, image_id, path, reason), sorted; files without an identity are all kept.
 
     Raises
     ------
     ValueError
-        If nobody has ``min_photos`` files.
+        If no identity has ``min_photos`` files.
     """
-    people = {}
+    files_of = {}
     for file in sorted(files):
-        people.setdefault(file[0], []).append(file)
-    most = max((len(photos) for identity, photos in people.items() if identity != NO_IDENTITY), default=0)
+        files_of.setdefault(file[0], []).append(file)
+    most = max((len(photos) for identity, photos in files_of.items() if identity != NO_IDENTITY), default=0)
     if most < min_photos:
-        raise ValueError(f"nobody has {min_photos} photos, the largest number is {most}: lower min_photos "
+        raise ValueError(f"no identity has {min_photos} photos, the largest number is {most}: lower min_photos "
                          "(params.yaml: datasets)")
     kept = []
-    for identity, photos in people.items():
-        if identity == NO_IDENTITY:  # not a person: listed in full, so that nothing goes missing in silence
+    for identity, photos in files_of.items():
+        if identity == NO_IDENTITY:  # all are listed, so that no file disappears unnoticed
             kept.extend(photos)
             continue
         if len(photos) < min_photos:
@@ -49,28 +58,28 @@ def choose_photos(files, min_photos, max_photos, seed):
 
 
 def list_folder(root, **_):
-    """List ``<root>/<identity>/.../<image>``: LFW, CASIA-WebFace, VGGFace2; image_id is the path."""
+    """List ``<root>/<identity>/.../<image>`` (LFW, CASIA-WebFace, VGGFace2); image_id is the path."""
     files = [(path.split("/")[0], path, path, reason) if "/" in path
-             else (NO_IDENTITY, path, path, "it lies beside the people's folders, so it is nobody's")
+             else (NO_IDENTITY, path, path, "it is not in the folder of an identity")
              for path, reason in walk_photos(root)]
     if all(identity == NO_IDENTITY for identity, *_ in files):
-        raise ValueError(f"{root} holds photos but no person's folder: name a folder of <identity>/<image>, or set "
-                         "reader: crowd (params.yaml: datasets)")
+        raise ValueError(f"{root} holds photos, but no folder of an identity: give a folder of <identity>/<image>, or "
+                         "set reader: background (params.yaml: datasets)")
     return files
 
 
 def list_background(root, **_):
-    """List a folder of photos without identities (FFHQ): every photo is a person of its own."""
+    """List a folder of photos without identities (FFHQ): every photo counts as an identity of its own."""
     return [(path, path, path, reason) for path, reason in walk_photos(root)]
 
 
 def list_celeba(root, **_):
-    """List ``identity_CelebA.txt`` (a file name and a number a line) and the images beside it; image_id is the name."""
+    """List the files of ``identity_CelebA.txt`` (a name and an identity a line) and of the image folder; image_id is the name."""
     folder = next((name for name in ("img_align_celeba", "img_celeba") if (root / name).is_dir()), None)
     table = root / "identity_CelebA.txt"
     if folder is None or not table.is_file():
-        raise FileNotFoundError(f"{root} needs identity_CelebA.txt and the photos in img_align_celeba/ or img_celeba/ "
-                                "(params.yaml: datasets, root)")
+        raise FileNotFoundError(f"{root} does not hold identity_CelebA.txt and a folder img_align_celeba or img_celeba: give the "
+                                "folder of CelebA (params.yaml: datasets, root)")
     identities = {}
     try:
         lines = table.read_text(encoding="utf-8").splitlines()
@@ -79,12 +88,12 @@ def list_celeba(root, **_):
     for number, line in enumerate(lines, start=1):
         fields = line.rsplit(maxsplit=1)
         if len(fields) == 1:
-            raise ValueError(f"identity_CelebA.txt, line {number}: {line!r} is not a file name and an identity")
+            raise ValueError(f"{table}, line {number}: {line!r} is not a file name and an identity: correct the line")
         if fields and identities.setdefault(fields[0].strip(), fields[1]) != fields[1]:
-            raise ValueError(f"identity_CelebA.txt, line {number}: {fields[0].strip()!r} is {fields[1]} here and "
+            raise ValueError(f"{table}, line {number}: {fields[0].strip()!r} is identity {fields[1]} here and "
                              f"{identities[fields[0].strip()]} above: keep one of the two lines")
     on_disk = {path: reason for path, reason in walk_photos(root / folder)}
-    # Both ways: a name without a file is found missing when it is opened, a file without a name is nobody's.
+    # A name without a file is reported when it is opened; a file without a name has no identity.
     files = [(identity, name, f"{folder}/{name}", on_disk.get(name, "")) for name, identity in identities.items()]
     return files + [(NO_IDENTITY, name, f"{folder}/{name}", reason or "it is not named in identity_CelebA.txt")
                     for name, reason in on_disk.items() if name not in identities]

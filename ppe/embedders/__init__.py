@@ -1,19 +1,20 @@
-"""Face embedders by name: uint8 faces of any size in, unit vectors out.
+"""Face recognition models by name: uint8 faces of any size to embeddings of unit norm.
 
-Each name's module is imported when it is asked for, so that one network never depends on another's packages.
+A model's module is imported only when it is asked for, so that no model depends on the packages of another.
 """
 
 import importlib
 import json
-import os
 import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save as to_safetensors
 from torch import nn
 from torch.nn import functional as F
+
+from ppe.config.storage import write_whole
 
 # A module offers build(input_size, width), normalise(faces), find_weights(weights) and rename_keys(state).
 EMBEDDERS = {
@@ -23,23 +24,23 @@ EMBEDDERS = {
 
 
 class Embedder(nn.Module):
-    """A face network behind one door, in eval mode and without gradients for its parameters.
+    """Face recognition model with a common interface, in eval mode and without gradients for its parameters.
 
     Parameters
     ----------
     net : Module
         Normalised float32 faces [B, 3, input_size, input_size] -> embeddings [B, D].
     normalise : callable
-        uint8 or float pixels in [0, 255] -> the floats that ``net`` was trained on.
+        uint8 or float pixels in [0, 255] -> float32 in the range on which ``net`` was trained.
     flip : bool
-        Average the unit embeddings of each face and of its mirror image, and bring the mean to unit norm.
+        Average the unit embeddings of each face and its mirror image, and scale the mean to unit norm.
     params : dict or None
-        What :func:`save` wrote about the making of the weights.
+        Description of the training that ``save`` stored with the weights.
     """
 
     def __init__(self, net, normalise, *, flip=False, params=None):
         super().__init__()
-        # channels_last: 1.15 to 1.5 times faster on a CPU. Folding batch norm into it would add less than 1.2 times.
+        # channels_last is 1.15 to 1.5 times faster on a CPU; folding batch norm would add a factor of less than 1.2.
         self.net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.input_size = net.input_size
         self.normalise = normalise
@@ -47,17 +48,17 @@ class Embedder(nn.Module):
         self.params = params or {}
 
     def train(self, mode=True):
-        """Stay in eval mode: batch statistics would make an embedding depend on its neighbours."""
+        """Stay in eval mode, since batch statistics would make an embedding depend on the other faces of its batch."""
         return super().train(False)
 
     def forward(self, faces):
-        """Embed ``faces``, uint8 [B, 3, h, w] RGB of any h and w, as float32 [B, D] of unit L2 norm."""
+        """faces uint8 [B, 3, h, w], RGB, of any size -> embeddings float32 [B, D] of unit L2 norm."""
         if faces.dtype != torch.uint8 or faces.ndim != 4 or faces.shape[1] != 3:
             raise ValueError(f"faces are {faces.dtype} {list(faces.shape)}, but must be uint8 [B, 3, height, width]")
         x = self.normalise(faces)
         size = (self.input_size, self.input_size)
         if x.shape[2:] != size:
-            # Antialias widens the kernel only along an axis that shrinks; an enlarged axis is plain bilinear.
+            # Antialiasing widens the kernel only along an axis that is reduced; an enlarged axis is plain bilinear.
             x = F.interpolate(x, size, mode="bilinear", antialias=True)
         x = x.contiguous(memory_format=torch.channels_last)
         embeddings = F.normalize(self.net(x).float())
@@ -67,45 +68,53 @@ class Embedder(nn.Module):
 
 
 def build(net, *, flip=False, **settings):
-    """Make an :class:`Embedder` with untrained weights from torch's global random state.
+    """Build an untrained embedder; weights follow torch's global random state.
 
     Parameters
     ----------
     net : str
-        A name of ``EMBEDDERS``.
+        A name in ``EMBEDDERS``.
     flip : bool
-        See :class:`Embedder`.
+        As in ``Embedder``.
     **settings
-        Of the network: ``input_size`` in pixels and ``width``, a factor on its channels; facenet has one of each.
+        ``input_size`` in pixels and ``width``, a factor on the number of channels; facenet has one value of each.
+
+    Returns
+    -------
+    Embedder
 
     Raises
     ------
     ValueError
-        If the name or a setting is not known or not in its range.
+        If the name or a setting is unknown or out of range.
     """
     module = _import(net)
     return Embedder(_build_net(net, module, settings), module.normalise, flip=flip)
 
 
 def load(net, weights, *, flip=False, **settings):
-    """Make an :class:`Embedder` with the weights of a file; no code of the file is ever run.
+    """Load an embedder from a weights file; code in the file is never executed.
 
     Parameters
     ----------
     net : str
-        A name of ``EMBEDDERS``.
+        A name in ``EMBEDDERS``.
     weights : str or path
-        A safetensors file of :func:`save`, or a torch file of tensors alone; for facenet also ``"vggface2"`` or
+        A safetensors file of ``save``, or a torch file of tensors alone; for facenet also ``"vggface2"`` or
         ``"casia-webface"``, which are downloaded at first use.
     flip : bool
-        See :class:`Embedder`.
+        As in ``Embedder``.
     **settings
-        As for :func:`build`. Those not given are taken from a safetensors file, those given must agree with it.
+        As in ``build``. Missing settings are read from a safetensors file, given ones must agree with it.
+
+    Returns
+    -------
+    Embedder
 
     Raises
     ------
     ValueError
-        If the file is absent, truncated, of another network or other settings, or holds more than tensors.
+        If the file is absent, truncated, of another model or other settings, or holds more than tensors.
     """
     module = _import(net)
     path = module.find_weights(weights)
@@ -124,37 +133,38 @@ def load(net, weights, *, flip=False, **settings):
 
 
 def save(path, net, state, settings, params=None):
-    """Write weights and what made them to a safetensors file, under a temporary name first.
+    """Write weights, and a description of their training, to a safetensors file.
 
     Parameters
     ----------
     path : path
         Ends in ``.safetensors``.
     net : str
-        A name of ``EMBEDDERS``.
+        A name in ``EMBEDDERS``.
     state : dict of str -> Tensor
-        The network's state, e.g. from :func:`ppe.embedders.training.train_embedder`.
+        State of the model, for instance from ``ppe.embedders.training.train_embedder``.
     settings : dict
-        What :func:`build` needs to make the network.
+        Settings of ``build``.
     params : dict or None
-        Anything JSON that tells how the weights were made (people, steps, seed); ``load`` returns it as ``.params``.
+        JSON description of the training (identities, steps, seed), which ``load`` returns as ``.params``.
+
+    Raises
+    ------
+    ValueError
+        If the name of the file or of the model is wrong.
+    OSError
+        If the file cannot be written, for instance because the disk is full; an earlier file is unchanged.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path} does not end in .safetensors, the format that embedders are saved in")
+        raise ValueError(f"{path} does not end in .safetensors, the format of saved embedders: rename it")
     _import(net)
-    # One key: safetensors writes several in an order that changes from time to time, and so would the file's bytes.
+    # A single key, because safetensors writes several keys in a random order, which would change the file's bytes.
     made_by = {"net": net, "settings": json.dumps(settings), "params": json.dumps(params or {})}
     metadata = {"made_by": json.dumps(made_by, sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary, metadata)
-        temporary.replace(path)
-    except (SafetensorError, OSError) as error:
-        raise OSError(f"{path} could not be written ({error}) and is as it was: make room, then run it again") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = to_safetensors({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
+    with write_whole(path) as partial:
+        partial.write_bytes(content)
 
 
 def _import(net):
@@ -171,7 +181,7 @@ def _build_net(net, module, settings):
 
 
 def _read_state(path):
-    """Read (state, metadata) from a safetensors file, or (state, {}) from a torch file of tensors alone."""
+    """(state, metadata) of a safetensors file, or (state, {}) of a torch file of tensors alone."""
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
@@ -181,18 +191,18 @@ def _read_state(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} is truncated or holds more than tensors, and what could run code is not loaded: "
-            "save the network's state_dict alone"
+            f"{path} is truncated or holds more than tensors, and a file that could run code is not loaded: "
+            "save the model's state_dict alone"
         ) from error
-    except Exception as error:  # torch's reader of old files raises whatever their bytes lead it to
-        raise ValueError(f"{path} cannot be read as weights and may be truncated: fetch or train it again") from error
+    except Exception as error:  # the type depends on the bytes that torch's reader of old files meets
+        raise ValueError(f"{path} cannot be read as weights and may be truncated: download or train it again") from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise ValueError(f"{path} is not a state_dict, a dictionary of tensors: save the network's state_dict alone")
+        raise ValueError(f"{path} is not a state_dict, a dictionary of tensors: save the model's state_dict alone")
     return state, {}
 
 
 def _fill(network, state, net, path):
-    """Load ``state`` strictly: every entry used, every parameter filled, every shape equal."""
+    """Load ``state`` strictly: every entry is used, every parameter is set, every shape is equal."""
     expected = network.state_dict()
     missing, left_over = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     other = sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape)

@@ -1,6 +1,6 @@
-"""Faces to unit vectors, in batches, and how well those tell people apart.
+"""Embeddings of faces, computed in batches, and their verification performance.
 
-Huang et al. 2007, "Labeled Faces in the Wild", for the verification protocol.
+The verification protocol is that of Huang et al. 2007, "Labeled Faces in the Wild".
 """
 
 import tempfile
@@ -14,29 +14,28 @@ from ppe.config.storage import read_block
 from ppe.faces import resize_faces
 
 MAX_IN_MEMORY = 2**28
-"""Bytes of embeddings that are kept in memory, 131,072 rows of 512 numbers; more go to a file, so that memory stays flat."""
+"""Largest array of embeddings kept in memory, in bytes (131,072 rows of 512 numbers); a larger one is written to a file."""
 
 
 def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"):
-    """Embed faces batch by batch.
+    """Embed faces in batches.
 
     Parameters
     ----------
     faces : array, memmap or Tensor [N, 3, H, W], uint8, RGB.
     embedder : ppe.embedders.Embedder
     resolution : int or None, pixels
-        Bring the faces down to this side by area first, as a GAN's training faces are; None takes them as they are.
+        Side to which the faces are first reduced by area averaging, as a generator's training faces are; None: no reduction.
     batch_size : int
         Memory grows with it, the result does not depend on it. 16 faces of 112 px fit a CPU's cache (64 take 1.6 times as
-        long each); a GPU wants more.
+        long per face); a GPU needs more.
     device : str or torch.device
-        Where the embedder is moved to and runs.
+        Device to which the embedder is moved and on which it computes.
 
     Returns
     -------
-    Tensor [N, D], float32, on the CPU. Unit L2 norm; row i is face i. Above ``MAX_IN_MEMORY`` bytes, where ``ppe.attacks.nearest``
-    reads them block by block: a numpy memmap, read-only, of a file in the folder for temporary files ($TMPDIR), which is gone
-    as soon as the array is.
+    Tensor [N, D], float32, on the CPU. Unit L2 norm; row i is face i. Above ``MAX_IN_MEMORY`` bytes it is a read-only numpy
+    memmap instead, of a temporary file (in $TMPDIR) that is deleted with the array.
 
     Raises
     ------
@@ -50,7 +49,7 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
     embedder = embedder.to(device)
 
     kept, num_bytes, file = [], 0, None
-    # One empty batch where there are no faces, so that the result still has its D columns.
+    # Without faces, one empty batch gives the result its D columns.
     for start in range(0, max(len(faces), 1), batch_size):
         batch = read_block(faces, start, batch_size)
         if resolution is not None:
@@ -59,7 +58,8 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
             vectors = embedder(batch.to(device)).cpu()
         if not vectors.isfinite().all():
             row = start + int((~vectors.isfinite()).any(1).nonzero()[0])
-            raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged")
+            raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged, train or download "
+                             "them again")
         kept.append(vectors)
         num_bytes += vectors.nbytes
         if num_bytes > MAX_IN_MEMORY:
@@ -68,41 +68,41 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
             kept.clear()
     if file is None:
         return torch.cat(kept)
-    with file:  # what is mapped outlives it
+    with file:  # the mapping outlives the file object
         file.flush()
         return np.memmap(file, np.float32, "r", shape=(len(faces), vectors.shape[1]))
 
 
 def verify_pairs(embeddings, identity, *, num_pairs, seed):
-    """Score random pairs of photos, as many of one person as of two, no pair twice.
+    """Score random pairs of photos without repetition, half of one identity and half of two.
 
     Parameters
     ----------
     embeddings : Tensor [N, D], float32, unit L2 norm.
     identity : array [N], str or int
-        The person of each embedding.
+        Identity of each embedding.
     num_pairs : int
-        Even. Half are drawn from all pairs of one person, half from all pairs of two.
+        Even. Half are drawn from all pairs of one identity, half from all pairs of two.
     seed : int
 
     Returns
     -------
-    score : Tensor [num_pairs], float32, in [-1, 1]. Cosine; large = same person.
+    score : Tensor [num_pairs], float32, in [-1, 1]. Cosine; large = same identity.
     is_same : Tensor [num_pairs], bool
 
     Raises
     ------
     ValueError
-        If there are fewer pairs of a kind than are asked for.
+        If there are not enough pairs of either kind.
     """
-    _, person = np.unique(np.asarray(identity), return_inverse=True)
-    first, second = np.triu_indices(len(person), k=1)
-    same = person[first] == person[second]
+    _, number = np.unique(np.asarray(identity), return_inverse=True)
+    first, second = np.triu_indices(len(number), k=1)
+    same = number[first] == number[second]
     half = num_pairs // 2
     if num_pairs < 2 or num_pairs % 2 or half > min(same.sum(), (~same).sum()):
         raise ValueError(
             f"num_pairs={num_pairs} is not an even number up to {2 * min(same.sum(), (~same).sum())}: "
-            f"there are {same.sum()} pairs of one person and {(~same).sum()} of two"
+            f"there are {same.sum()} pairs of one identity and {(~same).sum()} of two (params.yaml: datasets)"
         )
     rng = np.random.default_rng(seed)
     drawn = np.concatenate([rng.choice(np.flatnonzero(kind), half, replace=False) for kind in (same, ~same)])
@@ -111,33 +111,34 @@ def verify_pairs(embeddings, identity, *, num_pairs, seed):
 
 
 def compute_verification(score, is_same, *, num_folds=10):
-    """Measure how well scores tell pairs of one person from pairs of two.
+    """Measure how well scores separate pairs of one identity from pairs of two.
 
     Parameters
     ----------
-    score : Tensor or array [P], float. Large = same person.
+    score : Tensor or array [P], float. Large = same identity.
     is_same : Tensor or array [P], bool.
     num_folds : int
-        Each fold takes its share of either kind of pair in their order, as the folds of LFW do; pass the pairs in the
-        published order to have LFW's own.
+        Each fold takes consecutive pairs of each kind, as the folds of LFW do; pairs in LFW's published order give LFW's
+        folds.
 
     Returns
     -------
     dict of str -> float
         ``auc``; ``accuracy``, the mean over folds of the accuracy at the threshold that is best on the other folds
         (Huang et al. 2007, section 3); ``tpr_at_fpr_1e-1`` and ``tpr_at_fpr_1e-2``, the largest TPR of a threshold
-        whose FPR is at most that, never interpolated.
+        whose FPR is at most 0.1 or 0.01, without interpolation.
 
     Raises
     ------
     ValueError
-        If one of the two kinds has fewer pairs than there are folds, or a score is not finite.
+        If either kind has fewer pairs than there are folds, or a score is not finite.
     """
     score, is_same = np.asarray(score, dtype=np.float64), np.asarray(is_same, dtype=bool)
     if score.shape != is_same.shape or score.ndim != 1 or not np.isfinite(score).all():
-        raise ValueError(f"{list(score.shape)} scores and {list(is_same.shape)} is_same must be finite, of one length")
+        raise ValueError(f"score {list(score.shape)} and is_same {list(is_same.shape)} must be finite, and of one length")
     if min(is_same.sum(), (~is_same).sum()) < num_folds:
-        raise ValueError(f"{is_same.sum()} same and {(~is_same).sum()} other pairs are too few for {num_folds} folds")
+        raise ValueError(f"{is_same.sum()} same and {(~is_same).sum()} other pairs are too few for {num_folds} folds: raise "
+                         "num_pairs (params.yaml: datasets)")
     fold = np.empty(len(score), dtype=np.int64)
     for kind in (is_same, ~is_same):
         fold[kind] = np.arange(kind.sum()) * num_folds // kind.sum()
@@ -155,27 +156,28 @@ def compute_verification(score, is_same, *, num_folds=10):
 
 
 def compare_with_truth(embeddings, identity, vectors):
-    """Compare how far people are apart in the numbers that they are drawn from with how far apart a net sees them.
+    """Compare distances between synthetic identities in their known parameters with distances in an embedding.
 
     Parameters
     ----------
     embeddings : Tensor [N, D], float32, unit L2 norm.
-    identity : array [N]. The person of each embedding.
-    vectors : array [N, K], float. The person's parameters, the same in all of its rows.
+    identity : array [N]. Identity of each embedding.
+    vectors : array [N, K], float. Parameters of the identity, equal in all of its rows.
 
     Returns
     -------
-    DataFrame, a row a pair of people: ``parameter_distance`` (root mean square over the K parameters, each in its standard
-    deviations over the people), ``embedding_distance`` (1 - cosine of the people's mean embeddings); small = alike.
+    DataFrame, one row a pair of identities: ``parameter_distance`` (root mean square over the K parameters, each in units of
+    its standard deviation over identities), ``embedding_distance`` (1 - cosine of the identities' mean embeddings); small =
+    similar.
     """
-    people, first, number = np.unique(np.asarray(identity), return_index=True, return_inverse=True)
-    means = np.zeros((len(people), embeddings.shape[1]))
+    names, first, number = np.unique(np.asarray(identity), return_index=True, return_inverse=True)
+    means = np.zeros((len(names), embeddings.shape[1]))
     np.add.at(means, number, np.asarray(embeddings, dtype=np.float64))
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     vectors = np.asarray(vectors, dtype=np.float64)[first]
     spread = vectors.std(0)
     scaled = (vectors / np.where(spread > 0, spread, 1)) / np.sqrt(vectors.shape[1])
-    one, two = np.triu_indices(len(people), k=1)
+    one, two = np.triu_indices(len(names), k=1)
     distance = {
         "parameter_distance": np.linalg.norm(scaled[one] - scaled[two], axis=1),
         "embedding_distance": 1 - (means[one] * means[two]).sum(1),
@@ -184,20 +186,32 @@ def compare_with_truth(embeddings, identity, vectors):
 
 
 def _find_threshold(score, is_same):
-    """Find the threshold of highest accuracy, halfway between the two scores that it parts."""
+    """Threshold of the highest accuracy, halfway between the two scores that it separates."""
     order = np.argsort(score, kind="stable")
     ordered, labels = score[order], is_same[order]
-    # right[i]: pairs told rightly when the i lowest scores are called "other".
-    right = np.concatenate([[0], np.cumsum(~labels)]) + np.concatenate([[0], np.cumsum(labels[::-1])])[::-1]
+    # correct[i]: correct decisions if the i lowest scores are classified as two identities.
+    correct = np.concatenate([[0], np.cumsum(~labels)]) + np.concatenate([[0], np.cumsum(labels[::-1])])[::-1]
     bounds = np.concatenate([[-np.inf], (ordered[1:] + ordered[:-1]) / 2, [np.inf]])
-    # Equal scores cannot be parted.
-    right[1:-1][ordered[1:] == ordered[:-1]] = -1
-    return bounds[np.argmax(right)]
+    # Equal scores cannot be separated.
+    correct[1:-1][ordered[1:] == ordered[:-1]] = -1
+    return bounds[np.argmax(correct)]
 
 
-def extend_embeddings(embedded, faces, net, device="cpu"):
-    """Embed the faces that come after those that are embedded already: all of ``faces``, as ``embed_faces`` returns them."""
+def extend_embeddings(embedded, faces, embedder, device="cpu"):
+    """Embed the faces after the first ones, which are embedded already.
+
+    Parameters
+    ----------
+    embedded : Tensor or memmap [n, D], float32. Embeddings of the first n faces.
+    faces : array [N, 3, H, W], uint8, N >= n.
+    embedder, device
+        As in ``embed_faces``.
+
+    Returns
+    -------
+    Embeddings of all faces [N, D], as ``embed_faces`` returns them.
+    """
     rest = faces[len(embedded) :]
     if 4 * embedded.shape[1] * len(faces) > MAX_IN_MEMORY:
-        return embed_faces(faces, net, device=device) if len(rest) else embedded
-    return torch.cat([embedded, embed_faces(rest, net, device=device)]) if len(rest) else embedded
+        return embed_faces(faces, embedder, device=device) if len(rest) else embedded
+    return torch.cat([embedded, embed_faces(rest, embedder, device=device)]) if len(rest) else embedded

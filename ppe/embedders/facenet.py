@@ -1,11 +1,10 @@
 """FaceNet: the Inception-ResNet v1 of facenet-pytorch with its two published sets of weights.
 
 Schroff et al. 2015, "FaceNet: A Unified Embedding for Face Recognition and Clustering", arXiv 1503.03832; the
-network is that of Szegedy et al. 2016, arXiv 1602.07261.
+architecture is that of Szegedy et al. 2016, arXiv 1602.07261.
 """
 
 import hashlib
-import os
 import urllib.error
 import warnings
 from pathlib import Path
@@ -13,7 +12,9 @@ from pathlib import Path
 import torch
 from facenet_pytorch import InceptionResnetV1
 
-# The release addresses that facenet-pytorch 2.5.3 itself downloads from; the names say what people it was trained on.
+from ppe.config.storage import write_whole
+
+# Addresses from which facenet-pytorch 2.5.3 downloads; the names are those of the training data sets.
 WEIGHTS = {
     "vggface2": "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
     "casia-webface": "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
@@ -22,22 +23,22 @@ WEIGHTS = {
 
 
 def build(input_size=160, width=1.0):
-    """Return an untrained InceptionResnetV1: normalised faces [B, 3, 160, 160] -> unit embeddings [B, 512].
+    """Build an untrained InceptionResnetV1: normalised faces [B, 3, 160, 160] -> embeddings [B, 512] of unit norm.
 
     Parameters
     ----------
     input_size, width
-        Only 160 pixels and 1, which the published weights are for.
+        160 pixels and 1, the only values for which weights are published.
 
     Raises
     ------
     ValueError
-        If another one is asked for.
+        If another value is given.
     """
     if (input_size, width) != (160, 1):
         raise ValueError(
-            f"facenet's input_size={input_size} and width={width} are not 160 and 1, the only ones that its weights "
-            "are for (params.yaml: embedders)"
+            f"facenet's input_size={input_size} and width={width} are not 160 and 1, the values of its weights "
+            "(params.yaml: embedders)"
         )
     net = InceptionResnetV1()
     net.input_size = input_size
@@ -45,28 +46,28 @@ def build(input_size=160, width=1.0):
 
 
 def normalise(faces):
-    """Bring uint8 or float pixels in [0, 255] to float32 in about [-1, 1], as the network was trained."""
+    """Scale uint8 or float pixels in [0, 255] to float32 in about [-1, 1], the range used in training."""
     return (faces.float() - 127.5) / 128
 
 
 def find_weights(weights):
-    """Find the weights file, downloading it at first use, and check that its bytes never change.
+    """Find the weights file, download it at first use, and check that its bytes never change.
 
     Parameters
     ----------
     weights : str or path
-        A name of ``WEIGHTS``: looked for in torch hub's cache (``checkpoints/`` in ``torch.hub.get_dir()``), and
-        downloaded there where it is absent. Or the path of such a file.
+        A name in ``WEIGHTS``, whose file lies in torch hub's cache (``checkpoints/`` in ``torch.hub.get_dir()``) or is
+        downloaded there; or the path of such a file.
 
     Returns
     -------
     Path
-        The file, whose sha256 is recorded in ``<file>.sha256`` the first time and compared every time after.
+        The file. Its sha256 is recorded in ``<file>.sha256`` at first use and compared at each further use.
 
     Raises
     ------
     ValueError
-        If the file is absent and cannot be downloaded, or is no longer the file that was recorded.
+        If the file is absent and cannot be downloaded, or differs from the recorded one.
     """
     if weights is None:
         raise ValueError(f"facenet's weights are neither a path nor one of {list(WEIGHTS)} (params.yaml: embedders)")
@@ -83,7 +84,7 @@ def find_weights(weights):
 
 
 def rename_keys(state):
-    """Drop the classifier of the training people, ``logits.*``; all other names are facenet-pytorch's own."""
+    """Drop the classifier of the training identities, ``logits.*``; all other names are those of facenet-pytorch."""
     return {key: value for key, value in state.items() if not key.startswith("logits.")}
 
 
@@ -94,7 +95,7 @@ def _download(url, path):
     except (urllib.error.URLError, OSError) as error:
         raise ValueError(
             f"facenet's weights are not at {path} and cannot be downloaded ({error}): "
-            f"fetch {url} where there is a network and put it there"
+            f"download {url} by other means and place it there"
         ) from error
 
 
@@ -107,13 +108,11 @@ def _check_sha256(path):
         if found != expected:
             raise ValueError(
                 f"{path} has sha256 {found}, but {expected} was recorded at its first use: "
-                f"remove both files to fetch it again, or {record.name} alone if the change was meant"
+                f"remove both files to download it again, or {record.name} alone if the change is intended"
             )
         return
-    temporary = record.with_name(f"{record.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(f"{found}  {path.name}\n")
-        temporary.replace(record)
+        with write_whole(record) as partial:
+            partial.write_text(f"{found}  {path.name}\n")
     except OSError as error:
-        warnings.warn(f"the sha256 of {path} is not recorded beside it ({error}): a later change would not be seen",
-                      stacklevel=3)
+        warnings.warn(f"the sha256 of {path} is not recorded, so that a later change is not noticed: {error}", stacklevel=3)

@@ -1,4 +1,4 @@
-"""MobileFaceNet, a small face verification network, written from the layer table of its paper.
+"""MobileFaceNet, a small face recognition model, written from the layer table of its paper.
 
 Chen et al. 2018, "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile Devices",
 arXiv 1804.07573, table 1.
@@ -13,7 +13,7 @@ EMBEDDING_SIZE = 128
 # Table 1 of the paper, rows 3 to 7: expansion t, channels c, repeats n, stride of the first repeat s.
 BOTTLENECKS = [(2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1)]
 
-# Block names of the CASIA-WebFace weights file -> names here. Its bottlenecks are grouped as the table's rows are.
+# Block names in the CASIA-WebFace weights file -> names here. The file groups the bottlenecks by rows of the table.
 FILE_BLOCKS = {
     "conv1": "stem.0",
     "conv2_dw": "stem.1",
@@ -37,7 +37,7 @@ FILE_HEAD = {
 
 
 class ConvBlock(nn.Module):
-    """Convolution without bias, batch norm and, unless ``linear``, a PReLU with one slope a channel."""
+    """Convolution without bias, batch norm and, unless ``linear``, a PReLU with one slope per channel."""
 
     def __init__(self, channels_in, channels_out, kernel_size=1, stride=1, padding=0, groups=1, linear=False):
         super().__init__()
@@ -50,7 +50,7 @@ class ConvBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Inverted residual: expand 1x1, depthwise 3x3, linear project 1x1; a shortcut where the shape stays."""
+    """Inverted residual: 1x1 expansion, 3x3 depthwise, linear 1x1 projection; a shortcut if the shape is unchanged."""
 
     def __init__(self, channels_in, channels_out, expansion, stride):
         super().__init__()
@@ -66,20 +66,20 @@ class Bottleneck(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """Normalised RGB face -> embedding (not yet of unit norm).
+    """Normalised RGB faces to embeddings, which do not have unit norm yet.
 
     Parameters
     ----------
     input_size : int
         Side of the square input in pixels, a multiple of 16 (112 in the paper). The kernel of the global depthwise
-        convolution is what remains after four halvings: 112 -> 7, 64 -> 4, 48 -> 3.
+        convolution is the side after four halvings: 112 -> 7, 64 -> 4, 48 -> 3.
     width : float
-        Factor on every channel count but the embedding's, rounded to multiples of 8. 1 in the paper.
+        Factor on every number of channels except the embedding's, rounded to multiples of 8. 1 in the paper.
 
     Raises
     ------
     ValueError
-        If ``input_size`` is not a positive multiple of 16 or ``width`` leaves no channels.
+        If ``input_size`` is not a positive multiple of 16, or ``width`` is not in [0.1, 4].
     """
 
     def __init__(self, input_size=112, width=1.0):
@@ -111,49 +111,49 @@ class MobileFaceNet(nn.Module):
         )
 
     def forward(self, x):
-        """Embed ``x``, float32 [B, 3, input_size, input_size] from :func:`normalise`, as float32 [B, 128]."""
+        """x float32 [B, 3, input_size, input_size] from ``normalise`` -> embeddings float32 [B, 128]."""
         return self.head(self.bottlenecks(self.stem(x))).flatten(1)
 
 
 def build(input_size=112, width=1.0):
-    """Return an untrained :class:`MobileFaceNet` (weights from torch's global random state)."""
+    """Build an untrained ``MobileFaceNet``; weights follow torch's global random state."""
     return MobileFaceNet(input_size, width)
 
 
 def normalise(faces):
-    """Bring uint8 or float pixels in [0, 255] to float32 in about [-1, 1], as the network was trained."""
+    """Scale uint8 or float pixels in [0, 255] to float32 in about [-1, 1], the range used in training."""
     return (faces.float() - 127.5) / 128
 
 
 def find_weights(weights):
-    """Return the path of the weights file; there is none to download for this network.
+    """Check the path of a weights file, since this model has none to download. Returns a Path.
 
     Raises
     ------
     ValueError
-        If there is no such file.
+        If the file does not exist.
     """
     if weights is None or not Path(weights).is_file():
         raise ValueError(
-            f"mobilefacenet's weights file {weights} is absent, and there is none to download: "
-            "train it (train_embedder) or give another path (params.yaml: embedders)"
+            f"mobilefacenet's weights file {weights} is absent and cannot be downloaded: "
+            "give steps to train one, or another path (params.yaml: embedders)"
         )
     return Path(weights)
 
 
 def rename_keys(state):
-    """Give the entries of a weights file the names of this module.
+    """Rename the entries of a weights file to the names of this module.
 
     Parameters
     ----------
     state : dict of str -> Tensor
-        From :func:`ppe.embedders.save` (returned as it is), or a training checkpoint whose network has the prefix
-        ``arcface.`` and whose classifier has the prefix ``head.`` (dropped: it knows the training people only).
+        From ``ppe.embedders.save`` (returned unchanged), or a training checkpoint. In a checkpoint the model has the
+        prefix ``arcface.``, and the classifier of the training identities has the prefix ``head.`` and is dropped.
 
     Returns
     -------
     dict of str -> Tensor
-        A key that is not in the table above keeps its name, so that loading it stops with a sentence.
+        An unknown entry keeps its name, so that loading reports it.
     """
     if not any(key.startswith("arcface.") for key in state):
         return state

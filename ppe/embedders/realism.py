@@ -1,6 +1,7 @@
-"""Are drawn people good enough to stand for people? What nets that were trained on photographs say of them.
+"""Realism of synthetic identities, measured by models that were trained on photographs.
 
-The bounds are the data set's promise; MTCNN is Zhang et al. 2016, the net that judges is a MobileFaceNet (Chen et al. 2018).
+The detector is MTCNN (Zhang et al. 2016), and the face recognition model is a MobileFaceNet (Chen et al. 2018). The bounds
+are requirements on the synthetic data set.
 """
 
 import numpy as np
@@ -14,44 +15,46 @@ from torch.nn import functional
 
 from ppe.embedders.embed import embed_faces
 
-CORNER = 8  # the square in each upper corner that counts as background is 1 / CORNER of the photo's width
+CORNER = 8  # the square in each upper corner that counts as background has 1 / CORNER of the photo's width
 PENALTIES = np.logspace(0, 5, 11)
 PROMISES = {
-    "photos in which a face is found": ("at least", 0.98),
-    "same person or not, AUC at 112 px": ("at least", 0.97),
-    "same person or not, AUC after 32 px": ("at least", 0.90),
-    "mean cosine of different people": ("at most", 0.35),
-    "most of a parameter read off the background": ("at most", 0.05),  # of nothing, the best of so many scatters about 0
+    "share of photos with a detected face": ("at least", 0.98),
+    "verification AUC at 112 px": ("at least", 0.97),
+    "verification AUC at 32 px": ("at least", 0.90),
+    "mean cosine of different identities": ("at most", 0.35),
+    "largest share of a parameter explained by the background": ("at most", 0.05),  # a maximum over parameters, about 0
 }
+"""Requirements on the data set: bounds of what ``tabulate_promises`` compares."""
 
 
 def measure_likeness(faces, identity, embedder, *, resolutions=(112, 32), device="cpu"):
-    """Ask a net which photos show the same person: all pairs, at each resolution.
+    """Verify all pairs of faces with a face recognition model, at each resolution.
 
     Parameters
     ----------
     faces : array or Tensor [N, 3, H, W], uint8, RGB, aligned.
-    identity : array [N]. The person of each face.
+    identity : array [N]. Identity of each face.
     embedder : ppe.embedders.Embedder
-        Trained on photographs; a net that was trained on drawn people would prove nothing.
-    resolutions : tuple of int, pixels. The faces are brought down to each before the net sees them.
+        Trained on photographs; a model trained on synthetic identities is no evidence of their realism.
+    resolutions : tuple of int, pixels. Sides to which the faces are reduced first.
     device : str or torch.device
 
     Returns
     -------
-    DataFrame, indexed by resolution: ``auc`` (0.5 is guessing), ``cosine_same`` and ``cosine_other``, the mean over pairs
-    of one person and of two.
+    DataFrame, indexed by resolution: ``auc`` (0.5 at chance), ``cosine_same`` and ``cosine_other``, the mean cosine of pairs
+    of one identity and of two.
 
     Raises
     ------
     ValueError
         If there is no pair of one of the two kinds.
     """
-    _, person = np.unique(np.asarray(identity), return_inverse=True)
-    first, second = np.triu_indices(len(person), k=1)
-    same = person[first] == person[second]
+    _, number = np.unique(np.asarray(identity), return_inverse=True)
+    first, second = np.triu_indices(len(number), k=1)
+    same = number[first] == number[second]
     if same.all() or not same.any():
-        raise ValueError(f"{len(person)} faces of {len(set(person))} people have no pairs of one person, or none of two")
+        raise ValueError(f"{len(number)} faces of {len(set(number))} identities have no pair of one identity, or none of two: "
+                         "give more photos")
     rows = []
     for resolution in resolutions:
         vectors = embed_faces(faces, embedder, resolution=resolution, device=device)
@@ -62,17 +65,17 @@ def measure_likeness(faces, identity, embedder, *, resolutions=(112, 32), device
 
 
 def read_background(photos, vectors, identity):
-    """Try to read each identity parameter off a photo's upper corners, by ridge regression, on people it was not fitted to.
+    """Predict each identity parameter from a photo's upper corners, by ridge regression cross-validated over identities.
 
     Parameters
     ----------
     photos : array or Tensor [N, 3, H, W], uint8.
-    vectors : array or DataFrame [N, K], float. The identity vector of each photo's person.
-    identity : array [N]. The person of each photo; at least five people.
+    vectors : array or DataFrame [N, K], float. Identity vector of each photo.
+    identity : array [N]. Identity of each photo; at least five identities.
 
     Returns
     -------
-    array [K], float. Share of each parameter's variance that is read: 1 is all, 0 or less is nothing.
+    array [K], float. Share of each parameter's variance that is explained: at most 1; 0 or less means none.
     """
     photos, vectors = torch.as_tensor(photos), np.asarray(vectors, dtype=np.float64)
     side = photos.shape[-1] // CORNER
@@ -84,22 +87,22 @@ def read_background(photos, vectors, identity):
 
 
 def tabulate_promises(found, likeness, background):
-    """Compare what was measured with what drawn people promise (``PROMISES``).
+    """Compare the measurements with the requirements on synthetic identities (``PROMISES``).
 
     Parameters
     ----------
-    found : float in [0, 1]. Share of the photos in which the detector finds a face.
-    likeness : DataFrame of `measure_likeness` at 112 and 32 px, or None where no net could be asked.
+    found : float in [0, 1]. Share of the photos with a detected face.
+    likeness : DataFrame of `measure_likeness` at 112 and 32 px, or None without a face recognition model.
     background : array [K] of `read_background`.
 
     Returns
     -------
-    DataFrame, a row a promise: ``measured`` (NaN: not measured), ``promised`` (str), ``kept`` (bool, or None).
+    DataFrame, one row a requirement: ``measured`` (NaN: not measured), ``promised`` (str), ``kept`` (bool, or None).
     """
-    asked = [np.nan] * 3
+    verification = [np.nan] * 3
     if likeness is not None:
-        asked = [likeness.auc[112], likeness.auc[32], likeness.cosine_other[112]]
-    table = pd.DataFrame({"measured": [found, *asked, np.max(background)]}, index=list(PROMISES))
+        verification = [likeness.auc[112], likeness.auc[32], likeness.cosine_other[112]]
+    table = pd.DataFrame({"measured": [found, *verification, np.max(background)]}, index=list(PROMISES))
     table["promised"] = [f"{word} {bound}" for word, bound in PROMISES.values()]
     table["kept"] = [
         None if np.isnan(value) else bool(value >= bound if word == "at least" else value <= bound)

@@ -1,7 +1,7 @@
-"""Train a small face embedder on auxiliary people, to judge faces at a GAN's resolution.
+"""Training of a small face embedder on auxiliary identities, for faces at a generator's resolution.
 
 Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", arXiv 1801.07698; Schroff et al.
-2015 (triplet loss), arXiv 1503.03832. Both losses are pytorch-metric-learning's.
+2015 (triplet loss), arXiv 1503.03832. Both losses are those of pytorch-metric-learning.
 """
 
 import math
@@ -12,47 +12,34 @@ from torch.nn import functional as F
 
 from ppe.embedders.mobilefacenet import EMBEDDING_SIZE, MobileFaceNet, normalise
 
-PHOTOS_PER_PERSON = 4  # of a batch: a triplet needs at least two
-# Deng et al. have 0.5 and 64, for millions of photos; a few hundred people and steps get further with a softer pull.
+PHOTOS_PER_IDENTITY = 4  # in a batch; a triplet needs at least two
+# Deng et al. use 0.5 and 64 with millions of photos; with a few hundred identities and steps, weaker values train better.
 ARCFACE_MARGIN = 0.3  # radians
 ARCFACE_SCALE = 16
 
 
-def train_embedder(
-    faces,
-    labels,
-    *,
-    input_size=48,
-    width=0.5,
-    loss="arcface",
-    resolutions=(32,),
-    steps,
-    batch_size,
-    learning_rate,
-    seed,
-    device="cpu",
-    progress=None,
-):
-    """Train a MobileFaceNet to tell people apart, from random weights.
+def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", resolutions=(32,), steps, batch_size,
+                   learning_rate, seed, device="cpu", progress=None):  # fmt: skip
+    """Train a MobileFaceNet to separate identities, from random weights.
 
     Parameters
     ----------
     faces : array or Tensor [N, 3, H, W], uint8
-        Aligned RGB faces of auxiliary people.
+        Aligned RGB faces of auxiliary identities.
     labels : array or Tensor [N], int64
-        The person of each face; any integers.
+        Identity of each face; any integers.
     input_size, width
-        Of :class:`ppe.embedders.mobilefacenet.MobileFaceNet`.
+        As in ``ppe.embedders.mobilefacenet.MobileFaceNet``.
     loss : {"arcface", "triplet"}
         ArcFace with margin 0.3 rad and scale 16, or the triplet loss with margin 0.2 on semi-hard triplets.
     resolutions : sequence of int, pixels
-        Each face drawn for a batch is first brought down by area to one of these at random, as the faces that the
-        network will judge are.
+        Each face of a batch is first reduced by area averaging to one of these at random, as the faces are to which the
+        embedder will be applied.
     steps, batch_size : int
     learning_rate : float
-        Of AdamW: reached after a linear warm-up over a tenth of the steps, then brought to zero by a half cosine.
+        Of AdamW: reached after a linear warm-up over a tenth of the steps, then lowered to zero along a half cosine.
     seed : int
-        Fixes weights, batches and augmentation: same seed, machine and thread count, same bytes.
+        Determines weights, batches and augmentation. The same seed, machine and number of threads give the same bytes.
     device : str or torch.device
     progress : callable or None
         Called as ``progress(step, steps, loss)`` after each step.
@@ -66,14 +53,11 @@ def train_embedder(
     Raises
     ------
     ValueError
-        If an argument is out of its range or the loss stops being finite.
+        If an argument is out of range, or the loss is not finite.
     """
     faces, labels = _check_arguments(faces, labels, loss, resolutions, steps, batch_size)
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = MobileFaceNet(input_size, width).to(device, memory_format=torch.channels_last).train()
-        criterion = _make_loss(loss, int(labels.max()) + 1).to(device)
+    net, criterion = _build_networks(input_size, width, loss, int(labels.max()) + 1, seed, device)
     parameters = [*net.parameters(), *criterion.parameters()]
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, steps))
@@ -93,45 +77,56 @@ def train_embedder(
         schedule.step()
         history.append(value.item())
         if not math.isfinite(history[-1]):
-            raise ValueError(f"the loss is {history[-1]} at step {step}: lower learning_rate={learning_rate}")
+            raise ValueError(f"the loss is {history[-1]} at step {step}: lower learning_rate={learning_rate} "
+                             "(params.yaml: embedders)")
         if progress is not None:
             progress(step, steps, history[-1])
     return {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}, history
 
 
+def _build_networks(input_size, width, loss, num_identities, seed, device):
+    """Untrained embedder and loss, whose weights follow the seed; torch's global random state is left unchanged."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = MobileFaceNet(input_size, width).to(device, memory_format=torch.channels_last).train()
+        return net, _make_loss(loss, num_identities).to(device)
+
+
 def is_bfloat16_faster(device):
-    """Whether the device computes bfloat16 natively; elsewhere a CPU emulates it, slower than float32."""
+    """Whether the device computes bfloat16 natively: bool. Other CPUs emulate it, more slowly than float32."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()
 
 
 def draw_batches(labels, batch_size, generator):
-    """Yield rows [batch_size] without end: up to four photos a person, people in a fresh random order each round.
+    """Yield batches of rows without end: up to four photos of each identity, identities in a new random order each round.
 
-    People are seen equally often, whatever their number of photos.
+    All identities occur equally often, independently of their number of photos.
+
+    labels : Tensor [N], int64; generator : torch.Generator on the CPU. Yields Tensor [batch_size], int64.
     """
-    rows_of = [torch.nonzero(labels == person).flatten() for person in labels.unique()]
+    rows_of = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
     batch = []
     while True:
-        for person in torch.randperm(len(rows_of), generator=generator).tolist():
-            rows = rows_of[person]
-            batch.extend(rows[torch.randperm(len(rows), generator=generator)[:PHOTOS_PER_PERSON]].tolist())
+        for number in torch.randperm(len(rows_of), generator=generator).tolist():
+            rows = rows_of[number]
+            batch.extend(rows[torch.randperm(len(rows), generator=generator)[:PHOTOS_PER_IDENTITY]].tolist())
             if len(batch) >= batch_size:
                 yield torch.tensor(batch[:batch_size])
                 batch = []
 
 
 def augment(faces, resolutions, input_size, generator):
-    """Mirror, move, recolour and blur faces at random, each drawn for itself.
+    """Mirror, shift, recolour and blur faces at random, independently of each other.
 
     Parameters
     ----------
     faces : Tensor [B, 3, H, W], uint8
     resolutions : sequence of int, pixels
-        Each face is averaged by area to one of these, rounded to uint8 levels, and enlarged bilinearly.
+        Each face is reduced by area averaging to one of these, rounded to grey levels, and enlarged bilinearly.
     input_size : int, pixels
-    generator : Generator on the CPU, so that every device draws the same numbers.
+    generator : torch.Generator on the CPU, so that all devices use the same random numbers.
 
     Returns
     -------
@@ -142,7 +137,7 @@ def augment(faces, resolutions, input_size, generator):
     def draw(*shape, low=-1.0, high=1.0):
         return torch.rand(*shape, generator=generator).mul_(high - low).add_(low).to(faces.device)
 
-    # Move the face: mirror, up to 6 % of its side of shift, 8 % of scale, 5 degrees of roll.
+    # Transform the face: mirror, shift by up to 6 % of its side, scale by 8 %, rotate by 5 degrees.
     mirror = 1 - 2 * (draw(count) > 0).float()
     scale, angle, shift = 1 + 0.08 * draw(count), math.radians(5) * draw(count), 0.12 * draw(count, 2)
     cos, sin = scale * angle.cos(), scale * angle.sin()
@@ -155,7 +150,7 @@ def augment(faces, resolutions, input_size, generator):
     x = (x - mean) * (1 + 0.3 * draw(count, 1, 1, 1)) + mean + 30 * draw(count, 1, 1, 1)
     x = (x * (1 + 0.08 * draw(count, 3, 1, 1))).clamp_(0, 255)
 
-    # Bring each face to its resolution and back.
+    # Reduce each face to its resolution and enlarge it again.
     choice = torch.randint(len(resolutions), (count,), generator=generator)
     out = x.new_empty(count, 3, input_size, input_size)
     for i in choice.unique().tolist():
@@ -179,9 +174,10 @@ def _check_arguments(faces, labels, loss, resolutions, steps, batch_size):
             f"faces {faces.dtype} {list(faces.shape)} with labels {list(labels.shape)} are given, "
             "but uint8 [N, 3, H, W] with [N] are needed"
         )
-    people, labels = labels.unique(return_inverse=True)
-    if len(people) < 2:
-        raise ValueError(f"an embedder is trained on at least 2 people, but {len(people)} are given")
+    identities, labels = labels.unique(return_inverse=True)
+    if len(identities) < 2:
+        raise ValueError(f"faces of {len(identities)} identities are given, but at least 2 are needed: make more identities "
+                         "auxiliary (params.yaml: datasets)")
     if loss not in ("arcface", "triplet"):
         raise ValueError(f"loss={loss!r} is not one of ['arcface', 'triplet'] (params.yaml: embedders)")
     if not resolutions or not all(1 <= r <= min(faces.shape[2:]) for r in resolutions):
@@ -194,9 +190,9 @@ def _check_arguments(faces, labels, loss, resolutions, steps, batch_size):
     return faces, labels
 
 
-def _make_loss(loss, num_people):
+def _make_loss(loss, num_identities):
     if loss == "arcface":
-        return losses.ArcFaceLoss(num_people, EMBEDDING_SIZE, margin=math.degrees(ARCFACE_MARGIN), scale=ARCFACE_SCALE)
+        return losses.ArcFaceLoss(num_identities, EMBEDDING_SIZE, margin=math.degrees(ARCFACE_MARGIN), scale=ARCFACE_SCALE)
     return _MinedTriplets()
 
 

@@ -1,4 +1,4 @@
-"""The rows of all runs side by side: differences between runs, the headline of each run, the points of the ROC curves."""
+"""The rows of all runs in one table: differences between runs, the headline of each run, the points of the ROC curves."""
 
 import itertools
 
@@ -13,40 +13,54 @@ from ppe.statistics.intervals import compare_runs
 from ppe.statistics.metrics import compute_roc
 
 SWEEPS = {
-    "equal kimg": "more people, as many faces shown in all",
-    "equal epochs": "more people, each photo shown as often",
-    "photos": "more photos of each of the same people, as many faces shown in all",
+    "equal kimg": "more identities, as many training images in all",
+    "equal epochs": "more identities, each photo used as often",
+    "photos": "more photos of each of the same identities, as many training images in all",
 }
-"""What two compared runs differ in -> in words."""
+"""What differs between two compared runs -> in words."""
+GAINS = {
+    "calibration_gain": ("nearest_calibrated", "nearest"),
+    "calibration_gain_top_k": ("nearest_top_k_calibrated", "nearest_top_k"),
+}
+"""Name of a gain -> (attack that is calibrated by the reference generator, the same without calibration)."""
+
 
 def collect_rows(files, scores):
-    """Gather the rows of all runs, in the order of params.yaml.
+    """Gather the rows of all runs, in the order of params.yaml, and add the differences between runs.
+
+    Two runs that differ in one thing are compared. Such a row has the metric ``auc_difference``, the run with more identities (or
+    more photos of each) in ``versus``, and a key of ``SWEEPS`` in ``slice``.
 
     Parameters
     ----------
-    files : dict, run -> list of paths of its rows: those of 6_evaluate, and of 7_sensitivity.
-    scores : dict, run -> DataFrame of ``pseudonymise_scores``. Differences between runs that one thing tells apart come from them:
-        rows whose metric is ``auc_difference``, whose ``versus`` names the run with more people (or photos a person), and
-        whose ``slice`` is a key of ``SWEEPS``.
+    files : dict, run -> list of paths of its rows: those of 6_evaluate and of 7_sensitivity.
+    scores : dict, run -> DataFrame of ``pseudonymise_scores``, from which the differences are computed.
+
+    Returns
+    -------
+    DataFrame, one row a number.
 
     Raises
     ------
     FileNotFoundError
-        If a run has no rows yet; rows of runs that params.yaml no longer names are left alone.
+        If rows of a run are missing. Rows of runs that params.yaml no longer names are ignored.
     """
     missing = [run for run, paths in files.items() if not all(path.exists() for path in paths)]
     if missing:
-        raise FileNotFoundError(f"no rows of the runs {missing}: make them with `dvc repro evaluate@{missing[0]} sensitivity@{missing[0]}`")
+        command = f"`dvc repro evaluate@{missing[0]} sensitivity@{missing[0]}`"
+        raise FileNotFoundError(f"no rows of the runs {missing}: make them with {command}")
     rows = pd.concat([load_table(path) for paths in files.values() for path in paths], ignore_index=True)
     rows[KEYS] = rows[KEYS].fillna("").astype(str)
     return pd.concat([rows, *_compare_runs(rows, scores)], ignore_index=True)
 
 
 def name_sweep(first, second):
-    """Which one thing tells two runs apart: a key of ``SWEEPS``, or "" where they differ in more, or in nothing.
+    """Name the one thing in which two runs differ: a key of ``SWEEPS``, or "" where they differ in more, or in nothing.
 
-    first, second : mapping with the columns of ``RUN_COLUMNS``. At equal epochs kimg grows with the people, so that every
-    photo is shown as often; that is another comparison than at equal kimg, where the people of the smaller run are seen more.
+    At equal epochs kimg grows with the identities, so that every photo is used equally often. At equal kimg the photos of the
+    smaller run are used more often.
+
+    first, second : mapping with the columns of ``RUN_COLUMNS``.
     """
     different = {name for name in RUN_COLUMNS if first[name] != second[name]}
     if different == {"num_identities"}:
@@ -59,7 +73,7 @@ def name_sweep(first, second):
 
 
 def _compare_runs(rows, scores):
-    """Rows of the difference between two runs that one thing tells apart; ``slice`` names it."""
+    """Compute the differences between any two runs that ``name_sweep`` names, one row an embedder."""
     runs = rows[rows.slice == "all"].drop_duplicates("run").set_index("run")
     parts = []
     for first, second in itertools.combinations(runs.index, 2):
@@ -85,60 +99,34 @@ def select_headline(rows, run, min_auc):
     return match_rows(part, **HEADLINE, metric="auc", embedder=choose_embedder(_read_verification(part), min_auc)[0]).iloc[0]
 
 
-def _read_verification(rows):
-    return rows[rows.embedder != ""].drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
-
-
 def compute_headlines(rows, runs, rules):
-    """Collect the few numbers of each run that ``dvc metrics show`` prints.
+    """Collect the numbers of each run that ``dvc metrics show`` prints.
 
-    rows : DataFrame of ``collect_rows``; runs : list of str; rules : the section ``verdicts`` of params.
-    Returns a nested dict, run -> name -> number.
+    Parameters
+    ----------
+    rows : DataFrame of ``collect_rows``.
+    runs : list of str
+    rules : the section ``verdicts`` of params.
+
+    Returns
+    -------
+    nested dict, run -> name -> number, None where there is none.
     """
     headlines = {}
     for run in runs:
         part = rows[rows.run == run]
         row = select_headline(part, run, rules.min_verification_auc)
         failed, p_value = judge_control(part, rules.control_p, row.embedder)
-        other = {**HEADLINE, "metric": "auc", "embedder": row.embedder}
-        share = {**other, "metric": "leak_share", "versus": "held_out_ceiling"}
-        values = {
-            "auc": row.value,
-            "auc_low": row.low,
-            "auc_high": row.high,
-            "auc_identity_level": _first(part, **{**other, "level": "identity", "aggregate": "mean"}),
-            "tpr_at_fpr_1e-1": _first(part, **{**other, "metric": "tpr_at_fpr_1e-1"}),
-            "image_membership_auc": _first(part, **{**other, "membership": "image_membership"}),
-            "photo_given_identity_auc": _first(part, **{**other, "membership": "photo_given_identity"}),
-            "nearest_top_k_calibrated_auc": _first(part, **{**other, "attack": "nearest_top_k_calibrated", "calibration": "reference_generator"}),
-            "discriminator_auc": _first(part, **{**other, "attack": "discriminator", "embedder": ""}),
-            **_read_gains(part, other),
-            "pixel_auc": _first(part, **{**other, "attack": "pixel", "embedder": ""}),
-            "ceiling_auc": _first(part, **{**other, "control": "held_out_ceiling"}),
-            "leak_share_of_ceiling": _first(part, **share),
-            "embedder_auc": row.embedder_auc,
-            "control_p_value": p_value,
-        }
+        values = {"auc": row.value, "auc_low": row.low, "auc_high": row.high, **_read_values(part, row.embedder),
+                  "embedder_auc": row.embedder_auc, "control_p_value": p_value}
         headlines[run] = {name: None if pd.isna(v) else round(float(v), 4) for name, v in values.items()}
         headlines[run]["control_failed"] = failed
         headlines[run]["embedder_is_sound"] = choose_embedder(_read_verification(part), rules.min_verification_auc)[1]
     return headlines
 
 
-def _read_gains(rows, headline):
-    """What calibration by GAN c gains, with its paired interval: of the paper's score, and of the mean of the nearest."""
-    gains = {}
-    for name, attack, versus in (("calibration_gain", "nearest_calibrated", "nearest"),
-                                 ("calibration_gain_top_k", "nearest_top_k_calibrated", "nearest_top_k")):
-        wanted = {**headline, "metric": "auc_difference", "attack": attack, "calibration": "reference_generator", "versus": versus}
-        for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
-            found = match_rows(rows, **wanted)[column]
-            gains[name + end] = found.iloc[0] if len(found) else np.nan
-    return gains
-
-
 def choose_sizes(auc, excuse, min_auc):
-    """Choose the rows that the curve of AUC against the number of identities is drawn of.
+    """Choose the rows for the curve of AUC against the number of identities.
 
     Runs of seed 0 (tuning), runs whose identities differ in training photos, runs whose control failed and embedders that are
     not sound are left out. If nothing is left, all rows of ``nearest`` are given.
@@ -157,9 +145,10 @@ def choose_sizes(auc, excuse, min_auc):
 
 
 def compute_roc_curves(scores, controls=("none", "negative_control", "untrained", "memorisation_ceiling", "held_out_ceiling")):
-    """ROC points of the identity attack per photo, each half, for the attack and its controls.
+    """Compute the ROC points of ``nearest`` per photo for each member group, for the attack and its controls.
 
-    scores : dict, run -> DataFrame of ``pseudonymise_scores``, of one embedder. Returns a DataFrame: run, control, half, fpr, tpr.
+    scores : dict, run -> DataFrame of ``pseudonymise_scores``, of one embedder. Returns a DataFrame: run, control, member_group, fpr,
+    tpr.
     """
     parts = []
     for run, hidden in scores.items():
@@ -170,6 +159,33 @@ def compute_roc_curves(scores, controls=("none", "negative_control", "untrained"
     return pd.concat(parts, ignore_index=True)[["run", "control", "member_group", "fpr", "tpr"]]
 
 
-def _first(rows, **wanted):
-    values = match_rows(rows, **wanted).value
-    return values.iloc[0] if len(values) else np.nan
+def _read_verification(rows):
+    """Embedder -> AUC on identities that it never saw, as a run's rows have it."""
+    return rows[rows.embedder != ""].drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
+
+
+def _read_values(rows, embedder):
+    """The numbers of ``compute_headlines`` that are single cells of a run's rows; NaN where there is no such row."""
+    calibrated = {"calibration": "reference_generator"}
+    wanted = {
+        "auc_identity_level": {"level": "identity", "aggregate": "mean"},
+        "tpr_at_fpr_1e-1": {"metric": "tpr_at_fpr_1e-1"},
+        "image_membership_auc": {"membership": "image_membership"},
+        "photo_given_identity_auc": {"membership": "photo_given_identity"},
+        "nearest_top_k_calibrated_auc": {"attack": "nearest_top_k_calibrated", **calibrated},
+        "discriminator_auc": {"attack": "discriminator", "embedder": ""},
+        "pixel_auc": {"attack": "pixel", "embedder": ""},
+        "ceiling_auc": {"control": "held_out_ceiling"},
+        "leak_share_of_ceiling": {"metric": "leak_share", "versus": "held_out_ceiling"},
+    }
+    values = {name: _read_first(rows, embedder, "value", keys) for name, keys in wanted.items()}
+    for name, (attack, versus) in GAINS.items():
+        keys = {"metric": "auc_difference", "attack": attack, "versus": versus, **calibrated}
+        for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
+            values[name + end] = _read_first(rows, embedder, column, keys)
+    return values
+
+
+def _read_first(rows, embedder, column, keys):
+    found = match_rows(rows, **{**HEADLINE, "metric": "auc", "embedder": embedder, **keys})[column]
+    return found.iloc[0] if len(found) else np.nan

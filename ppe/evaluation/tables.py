@@ -20,15 +20,21 @@ NO_ROWS = pd.DataFrame(columns=[*KEYS, "member_group", "metric", "value", "low",
 def judge_queries(queries, metrics, settings, **keys):
     """``evaluate_groups`` with the columns of ``KEYS``.
 
-    The halves of two controls are not pooled: they mirror each other, since one GAN c (or two nets full of noise) ranks
-    everybody alike under both, so that their mean is 0.5 by construction.
+    Two controls are not pooled, the negative control and untrained generators. One generator, or two that output noise, ranks all
+    photos alike under both member groups. The groups then mirror each other, and their mean is always 0.5.
+
+    Parameters
+    ----------
+    queries, metrics : as in ``ppe.statistics.intervals.evaluate_groups``.
+    settings : dict, its ``num_resamples``, ``num_permutations`` and ``seed``.
+    keys : values of columns of ``KEYS``; the others are those of the headline.
     """
     pooled = keys.get("control", "none") not in ("negative_control", "untrained")
     return label_rows(evaluate_groups(queries, metrics, pooled=pooled, **settings), **keys)
 
 
 def label_rows(rows, **keys):
-    """Rows with the columns of ``KEYS``; those not named are as in the headline."""
+    """Add the columns of ``KEYS`` to rows; columns that are not named in ``keys`` have the headline's values."""
     usual = {"embedder": "", "calibration": "", "aggregate": "", **HEADLINE}
     table = pd.DataFrame(rows)
     if "member_group" not in table:
@@ -37,7 +43,7 @@ def label_rows(rows, **keys):
 
 
 def describe_constants(constants, embedder):
-    """Rows that say with which constants an attack was run: metric ``epsilon``, ``concentration`` or ``top_k``."""
+    """List the constants of a run's attacks as rows, metric ``epsilon``, ``concentration`` or ``top_k``."""
     attacks = {"epsilon": "monte_carlo", "concentration": "density", "top_k": "nearest_top_k"}
     unknown = dict.fromkeys(["low", "high", "num_members", "num_non_members"], np.nan)
     rows = [
@@ -50,12 +56,18 @@ def describe_constants(constants, embedder):
 def describe_rows(rows, run, settings, verification=None):
     """Put the run's name and settings before its rows, in the study's column order.
 
-    verification : dict, embedder -> AUC on people that it never saw, at the run's resolution; written beside each row.
+    Parameters
+    ----------
+    rows : DataFrame with the columns of ``KEYS`` and the numbers.
+    run : str
+    settings : dict, the run's line of ``runs`` in params.
+    verification : dict or None
+        Embedder -> AUC on identities that it never saw, at the run's resolution; written beside each row.
     """
     if settings["max_train_photos"] is None:
         settings = {**settings, "max_train_photos": settings["train_photos"]}
     head = pd.DataFrame({"run": run, **{name: settings[name] for name in RUN_COLUMNS}}, index=rows.index)
-    if "num_generated" in rows:  # rows of the effort curve have their own
+    if "num_generated" in rows:  # the rows of ``judge_efforts`` and ``judge_snapshot`` have their own number
         head["num_generated"] = rows.num_generated.fillna(head.num_generated).astype(int)
     table = pd.concat([head, rows.drop(columns="num_generated", errors="ignore")], axis=1)
     table["p_value"] = table.get("p_value", np.nan)
@@ -81,7 +93,7 @@ def choose_embedder(verification, min_auc):
 
 
 def match_rows(rows, **wanted):
-    """The rows whose columns have the wanted values."""
+    """Select the rows whose columns have the wanted values."""
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
     return rows

@@ -1,7 +1,7 @@
-"""Detect, align and crop faces, bring them down to a GAN's resolution, and flag near-duplicates.
+"""Faces of photos: detection, alignment, reduction to a generator's resolution, and near-duplicates.
 
-``detection`` finds a face and five landmarks in a photo, ``alignment`` cuts it out by them, ``detail`` brings faces down to
-a resolution, ``duplicates`` finds the same picture twice; ``prepare_faces`` does all that to a whole data set.
+``detection`` finds a face and five landmarks in a photo, and ``alignment`` crops the face by them. ``resize`` reduces faces to
+a resolution, and ``duplicates`` finds pictures that occur twice. ``prepare_faces`` detects, aligns and flags a whole data set.
 """
 
 import numpy as np
@@ -20,26 +20,31 @@ __all__ = [
 
 
 def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None):
-    """Detect, align and crop a whole data set, and flag near-duplicates.
+    """Detect, align and crop the faces of a whole data set, and flag near-duplicates.
 
     Parameters
     ----------
     index : DataFrame with image_id and identity, N rows.
-    photos : iterator of (row positions, list of ndarray [H, W, 3] uint8 or str), as ``ppe.datasets.iter_photos`` gives;
-        a str is the reason why that photo cannot be read.
+    photos : iterator of (row positions, list of ndarray [H, W, 3] uint8 or str)
+        As ``ppe.datasets.index.iter_photos`` yields; a str is the reason why that photo cannot be read.
     size : int
         Side of a face in pixels.
     device, detector
         As in ``detect_faces``.
     out : ndarray uint8 [N, 3, size, size] of zeros, or None
-        Where faces are written, a memory map where they are too many for memory.
+        Array that receives the faces, for instance a memory map if they do not fit into memory; None allocates one.
 
     Returns
     -------
     faces : ndarray [N, 3, size, size], uint8; zero where no face was found. Row i is row i of the index.
     table : DataFrame, N rows
         image_id, identity, detected, reason, num_faces, probability, ``LANDMARK_COLUMNS``, and duplicate_of: the
-        image_id of the first photo, of that person or under another name, that shows the same picture, or "".
+        image_id of the first photo with the same picture, under the same or another identity, or "".
+
+    Raises
+    ------
+    ValueError
+        If ``out`` has another shape or dtype.
     """
     faces = np.zeros((len(index), 3, size, size), np.uint8) if out is None else out
     if faces.shape != (len(index), 3, size, size) or faces.dtype != np.uint8:

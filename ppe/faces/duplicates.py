@@ -1,4 +1,4 @@
-"""Find the faces that are one picture: a perceptual hash picks candidates, and correlation after registration decides."""
+"""Near-duplicate faces: a perceptual hash proposes pairs, and the correlation after registration decides."""
 
 import imagehash
 import numpy as np
@@ -11,55 +11,57 @@ from scipy.sparse.csgraph import connected_components
 from ppe.faces.resize import resize_faces
 
 COMPARE_SIDE = 32
-"""Pixels at which two crops are compared: fine enough for an expression, too coarse for what JPEG does."""
+"""Side in pixels at which two crops are compared: fine enough for an expression, too coarse for JPEG artefacts."""
 HASH_DISTANCE = 16
-"""Bits of 64 in which the perceptual hashes of one picture may differ. Of 600 copies of LFW photos, re-encoded, cropped
-and rescaled, brightened or mirrored and then detected and aligned afresh, 99 % differ in at most 15; of photos of two
-people 99 % differ in more. It only picks candidates."""
+"""Largest number of differing bits, of 64, between the perceptual hashes of a candidate pair. Of 600 copies of LFW photos
+(re-encoded, cropped and rescaled, brightened or mirrored, then detected and aligned again) 99 % differ in at most 15 bits. Of
+pairs of photos of two identities 99 % differ in more."""
 LOOSE_CORRELATION = 0.8
-"""Pearson correlation of the grey levels below which a candidate is not looked at further (1 % of the copies)."""
+"""Least Pearson correlation of the grey levels of a candidate pair before registration; 1 % of the copies lie below."""
 SAME_CORRELATION = 0.97
-"""The same after registration, from which two crops are one picture: 96 % of those copies (87 % of the mirrored), and 2
-of 5,726 pairs of photos of one LFW person, both the same picture indeed. Of Olivetti, whose ten photos of a person were
-taken in one sitting, it flags some that the eye cannot tell apart."""
+"""Least correlation after registration of two crops of the same picture. It detects 96 % of those copies (87 % of the
+mirrored). Of 5,726 pairs of photos of one LFW identity it flags 2, both the same picture. In Olivetti, whose ten photos of an
+identity come from one sitting, it flags some pairs that look identical."""
 TWO_NAMES_CORRELATION = 0.985
-"""The same for photos under two names, which are many more pairs. Of the 88 million of LFW six reach 0.97: five are indeed
-one picture under two names, at 0.994 or more, the sixth is not, at 0.972. Of 1,464 photos of 366 drawn people none does."""
-REGISTERED = 256
-"""Pairs that are registered at a time."""
+"""The same for photos of two identities, which form many more pairs. Of the 88 million pairs of LFW six reach 0.97: five are one
+picture under two names, at 0.994 or more, and the sixth, at 0.972, is not. Of 1,464 photos of 366 synthetic identities no pair
+reaches it."""
+REGISTRATION_BATCH = 256
+"""Pairs registered at a time."""
 
 
 def find_duplicates(faces, identity, across=False, block_size=1024):
-    """Find the faces that are the same picture as an earlier one: copied, re-encoded or mirrored.
+    """Find faces that are the same picture as an earlier one: copied, re-encoded or mirrored.
 
-    Candidates are pairs whose perceptual hashes differ in at most ``HASH_DISTANCE`` bits; they are one picture if their
-    grey levels, registered, correlate to ``SAME_CORRELATION``. Either may be mirrored. "The same picture" is carried
-    on: a like b and b like c makes one of the three. Time grows with the square of the number of faces compared.
+    Candidates are pairs whose perceptual hashes differ in at most ``HASH_DISTANCE`` bits. They are the same picture if
+    their grey levels after registration correlate by at least ``SAME_CORRELATION``. The relation is extended
+    transitively: if a equals b and b equals c, all three are one picture. Time grows with the square of the number of
+    faces compared.
 
     Parameters
     ----------
-    faces : ndarray [N, 3, H, W], uint8, aligned. Flat ones (no face was found) are nobody's duplicate.
+    faces : ndarray [N, 3, H, W], uint8, aligned. Uniform ones (no face was found) are never duplicates.
     identity : array [N] of str
-        Faces of one person are compared.
+        Faces of the same identity are compared.
     across : bool
-        Faces of two people as well, since one picture may stand under two names: from ``TWO_NAMES_CORRELATION``.
+        Compare faces of two identities as well, with ``TWO_NAMES_CORRELATION``: one picture may occur under two names.
     block_size : int
         Rows compared at a time; the result does not depend on it.
 
     Returns
     -------
-    ndarray [N], int64. The lowest row of the same picture, or -1 where that is the row itself.
+    ndarray [N], int64. The lowest row with the same picture, or -1 if that is the row itself.
     """
     side = min(COMPARE_SIDE, *faces.shape[2:])
     grey = np.concatenate([resize_faces(faces[start : start + block_size], side).float().mean(1).numpy()
                            for start in range(0, max(len(faces), 1), block_size)])
     flat = grey.std((1, 2)) < 1
-    person = pd.factorize(np.asarray(identity))[0]
+    number = pd.factorize(np.asarray(identity))[0]
     pairs = []
-    for members in pd.Series(np.arange(len(faces))[~flat]).groupby(person[~flat] * (not across)).agg(np.array):
+    for members in pd.Series(np.arange(len(faces))[~flat]).groupby(number[~flat] * (not across)).agg(np.array):
         (first, second), correlation = _pair_pictures(grey[members], block_size)
         first, second = members[first], members[second]
-        pairs.append(np.stack([first, second])[:, (person[first] == person[second]) | (correlation >= TWO_NAMES_CORRELATION)])
+        pairs.append(np.stack([first, second])[:, (number[first] == number[second]) | (correlation >= TWO_NAMES_CORRELATION)])
     duplicate_of = np.full(len(faces), -1, np.int64)
     if pairs:
         first, second = np.concatenate(pairs, axis=1)
@@ -72,7 +74,10 @@ def find_duplicates(faces, identity, across=False, block_size=1024):
 
 
 def _pair_pictures(grey, block_size):
-    """Rows i < j of faces [n, h, w] that are one picture, int [2, pairs], and their correlation; a pair may stand twice."""
+    """Pairs of rows i < j of faces [n, h, w] with the same picture, int [2, pairs], and their correlation [pairs].
+
+    A pair may occur twice, once mirrored.
+    """
     bits, unit = _hash_pictures(grey), _normalise(grey)
     found, correlations = [np.zeros((2, 0), np.int64)], [np.zeros(0)]
     for other in (grey, grey[:, :, ::-1]):
@@ -82,8 +87,8 @@ def _pair_pictures(grey, block_size):
             near = np.bitwise_count(bits[rows, None] ^ other_bits[start:]) <= HASH_DISTANCE
             near &= unit[rows] @ other_unit[start:].T >= LOOSE_CORRELATION
             first, second = np.add(np.nonzero(np.triu(near, 1)), start)
-            for part in range(0, len(first), REGISTERED):
-                i, j = first[part : part + REGISTERED], second[part : part + REGISTERED]
+            for part in range(0, len(first), REGISTRATION_BATCH):
+                i, j = first[part : part + REGISTRATION_BATCH], second[part : part + REGISTRATION_BATCH]
                 correlation = correlate_registered(grey[i], other[j])
                 is_same = correlation >= SAME_CORRELATION
                 found.append(np.stack([i, j])[:, is_same])
@@ -92,10 +97,12 @@ def _pair_pictures(grey, block_size):
 
 
 def correlate_registered(one, two):
-    """Correlation of pictures [n, h, w] with others, after the best small shift, turn and zoom of either, to first order.
+    """Correlate pictures with others after the best small shift, rotation and scaling of either, to first order.
 
-    Detecting a copy afresh moves its landmarks by a pixel or so. For moves that small the moved picture is the picture
-    plus its gradients times the move, so registration is a linear regression.
+    A second detection of a copy moves its landmarks by about a pixel. A picture moved so little is the picture plus its
+    gradients times the displacement, so registration is a linear regression.
+
+    one, two : ndarray [n, h, w], grey levels. Returns ndarray [n], float64, in [-1, 1]; large = the same picture.
     """
     one, two = one.astype(np.float64), two.astype(np.float64)
     y, x = np.mgrid[: one.shape[1], : one.shape[2]] - (np.array(one.shape[1:]) - 1)[:, None, None] / 2
@@ -109,13 +116,13 @@ def correlate_registered(one, two):
         weights = torch.linalg.lstsq(columns, values).solution
         pair = torch.stack([(columns @ weights)[..., 0], values[..., 0]], dim=1)
         fitted, wanted = torch.nn.functional.normalize(pair - pair.mean(2, keepdim=True), dim=2).unbind(1)
-        # A negative weight would be a negative.
+        # A negative weight would match a picture with its photographic negative.
         best = np.maximum(best, torch.where(weights[:, 0, 0] > 0, (fitted * wanted).sum(1), -1.0).numpy())
     return best
 
 
 def _hash_pictures(grey):
-    """Perceptual hash of each picture, 64 bits: uint64 [n]."""
+    """Perceptual hash of 64 bits of each picture: uint64 [n]."""
     bits = [imagehash.phash(Image.fromarray(picture.astype(np.uint8))).hash.ravel() for picture in grey]
     return np.packbits(np.array(bits), axis=1).view(np.uint64).ravel()
 

@@ -1,5 +1,7 @@
-"""Work on several batches at a time. A face net's layers are small, with bookkeeping between them: on a CPU two threads on
-two batches do more than two threads on one.
+"""Several batches at a time on a CPU.
+
+The layers of a face recognition model are small, with bookkeeping between them. Two threads with a batch each are therefore
+faster than two threads that share a batch.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -7,16 +9,25 @@ from contextlib import contextmanager
 
 import torch
 
-MAX_WORKERS = 8  # batches at a time; a few more of them are in memory
+MAX_WORKERS = 8
+"""Batches at a time; a few more are in memory."""
 
 
 @contextmanager
 def open_workers(device):
-    """Open as many workers as torch has threads on a CPU, each with one thread of its own; one worker on a GPU.
+    """Open as many workers as torch has threads on a CPU, with one thread each; on a GPU open one worker.
 
-    device : str or torch.device, where the nets are.
-    Yields a ThreadPoolExecutor; afterwards torch has its threads back. What a worker computes does not depend on how many
-    there are. Autograd's mode is a thread's own: switch it off in the call, not around it.
+    Results do not depend on the number of workers. Afterwards torch has its threads back. Autograd's mode belongs to a
+    thread: switch it off inside the submitted call, not around it.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        Where the models compute.
+
+    Yields
+    ------
+    ThreadPoolExecutor
     """
     num_threads = torch.get_num_threads()
     workers = min(num_threads, MAX_WORKERS) if torch.device(device).type == "cpu" else 1
@@ -25,4 +36,4 @@ def open_workers(device):
         with ThreadPoolExecutor(workers, **options) as pool:
             yield pool
     finally:
-        torch.set_num_threads(num_threads)  # a worker's number is also taken for that of threads to come
+        torch.set_num_threads(num_threads)  # a worker's setting also applies to threads created later

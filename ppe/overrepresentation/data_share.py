@@ -110,6 +110,22 @@ def find_onsets(summary, measure="detected", share=0.5):
     return pd.DataFrame(rows, columns=[*KEYS, "statistic", "value"])
 
 
+def tabulate_detection(summary, alarms):
+    """Tabulate what the density scan detects: a row an embedder and calibration.
+
+    summary : DataFrame of ``summarise_measures`` and ``find_onsets``; alarms : of ``list_rows``.
+
+    Returns a DataFrame: the share of targets detected, a column a data share (named "3.0%"), and where known, ``onset`` and
+    ``precision``.
+    """
+    detected = summary[(summary.measure == "detected") & summary.statistic.isin(["mean", "onset"])]
+    rows = pd.concat([detected, alarms[alarms.statistic == "precision"]], ignore_index=True)
+    level = rows.data_share.map("{:.1%}".format)
+    rows = rows.assign(column=level.where(rows.statistic == "mean", rows.statistic))
+    table = rows.pivot(index=["embedder", "calibration"], columns="column", values="value")
+    return table[list(dict.fromkeys(rows.column))].rename_axis(columns=None)
+
+
 def list_rows(values, summary, alarms, plan, verified, experiment, settings):
     """List the numbers of an experiment, one row a number, with pseudonyms in place of names.
 

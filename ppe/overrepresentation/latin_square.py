@@ -7,8 +7,8 @@ identities, a few photos each. The share of a target among a generator's trainin
 Rotation r gives target i the data share number (i + r) modulo the number of data shares. So each target has each data share in
 some generator, and each generator has each data share for some target: five generators do the work of twenty-five. Where there
 are more targets than data shares, the next targets turn by another step, for example (i + 2 r). Two targets with one data share
-in one generator then differ in the others (orthogonal Latin squares, if the number of data shares is prime), so that a target
-is not mistaken for its look-alike in every generator. *Control* identities are in no training set.
+in one generator then differ in the others, so that a target is not mistaken for its look-alike in every generator. These are
+orthogonal Latin squares, if the number of data shares is prime. *Control* identities are in no training set.
 """
 
 import math
@@ -151,6 +151,18 @@ def count_training_photos(members, plan):
     cells = pd.MultiIndex.from_frame(plan[["group", "identity"]])
     num_photos = counts.reindex(cells, fill_value=0).to_numpy()
     return plan.assign(num_photos=num_photos, share=num_photos / plan.group.map(total).to_numpy())
+
+
+def count_parts(split):
+    """Count the identities and photos of targets, background and control identities, by role.
+
+    split : DataFrame of ``split_experiment``.
+
+    Returns a DataFrame, one row a part and role: ``identities`` and ``photos`` (different ones) and ``uses``, in which a training
+    photo counts once for each generator and each time that it is repeated.
+    """
+    counts = {"identities": ("identity", "nunique"), "photos": ("image_id", "nunique"), "uses": ("image_id", "size")}
+    return split.groupby(["part", "role"]).agg(**counts)
 
 
 def _list_pictures(table, seed):

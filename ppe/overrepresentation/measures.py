@@ -54,21 +54,23 @@ def measure_overlap(members, choosing, judged):
     return float(np.mean([len(photos[one] & photos[other]) / len(photos[one]) for one, other in pairs]))
 
 
-def load_embeddings(file, groups, chosen):
-    """Load one embedder's embeddings of the faces of some generators.
+def load_embeddings(folder, embedders, groups, chosen):
+    """Load the embeddings of the faces of some generators.
 
     Parameters
     ----------
-    file : path of an array float32 [G, M, D], of ``python -m ppe embed-experiment``.
-    groups : list of str, G: the generator of each row.
+    folder : path. Holds ``<embedder>.npy``, float32 [G, M, D], of ``python -m ppe embed-experiment``.
+    embedders : iterable of str
+    groups : iterable of str, G: all generators of the experiment.
     chosen : iterable of str
 
     Returns
     -------
-    dict, group -> Tensor [M, D], float32, unit L2 norm.
+    dict, embedder -> dict, group -> Tensor [M, D], float32, unit L2 norm.
     """
-    vectors = load_array(file)
-    return {group: torch.tensor(vectors[groups.index(group)]) for group in chosen}
+    number = {group: row for row, group in enumerate(sorted(groups))}
+    arrays = {embedder: load_array(folder / f"{embedder}.npy") for embedder in embedders}
+    return {embedder: {group: torch.tensor(array[number[group]]) for group in chosen} for embedder, array in arrays.items()}
 
 
 def find_match_thresholds(generated, templates, match_rate):
@@ -112,55 +114,55 @@ def measure_matches(generated, templates, identities, thresholds, plan):
     return rows.assign(value=value)
 
 
-def match_experiment(generated, training, members, baseline, templates, identities, plan, controls, *, match_rate, embedder):
+def match_experiment(generated, training, members, baseline, templates, identities, plan, controls, match_rate):
     """Match targets and control identities with generated faces, and with the training photos in their place.
 
-    The training photos are a ceiling: what this embedder finds in a generator that copies its training photos.
+    The training photos are a ceiling: what an embedder finds in a generator that copies its training photos.
 
     Parameters
     ----------
-    generated, baseline : dict, group -> Tensor [M, D], float32, unit L2 norm
+    generated, baseline : dict, embedder -> dict, group -> Tensor [M, D], float32, unit L2 norm
         The generators that are examined, and those that set the thresholds.
-    training : Tensor [T, D], float32, unit L2 norm
+    training : dict, embedder -> Tensor [T, D], float32, unit L2 norm
         Embeddings of the training photos, each photo once, in the order in which ``members`` first names them.
     members : DataFrame group, image_id, one row a training photo of a generator.
-    templates, identities : of ``average_templates``.
+    templates : dict, embedder -> Tensor [P, D]; identities : sequence of str, P. Of ``average_templates``.
     plan : DataFrame identity, group, data_share, of the generators that are examined.
     controls : sequence of str, control identities.
     match_rate : float, in (0, 1), as in ``find_match_thresholds``.
-    embedder : str, its name.
 
     Returns
     -------
     values, control_values : DataFrame, of targets and of control identities; measures ``match_share`` and
     ``match_share_ceiling``.
     """
-    thresholds = find_match_thresholds(list(baseline.values()), templates, match_rate)
     place = {image_id: number for number, image_id in enumerate(members.image_id.drop_duplicates())}
-    copies = {group: training[[place[image_id] for image_id in part.image_id]] for group, part in members.groupby("group")}
-    cells = pd.MultiIndex.from_product([controls, generated], names=["identity", "group"]).to_frame(index=False)
+    rows = {group: [place[image_id] for image_id in part.image_id] for group, part in members.groupby("group")}
+    cells = pd.MultiIndex.from_product([controls, plan.group.unique()], names=["identity", "group"]).to_frame(index=False)
     values, control_values = [], []
-    for measure, faces in (("match_share", generated), ("match_share_ceiling", copies)):
-        named = {"embedder": embedder, "measure": measure, "calibration": ""}
-        known = (faces, templates, identities, thresholds)
-        values.append(measure_matches(*known, plan).assign(**named))
-        control_values.append(measure_matches(*known, cells.assign(data_share=0.0)).assign(**named))
+    for embedder, faces in generated.items():
+        thresholds = find_match_thresholds(list(baseline[embedder].values()), templates[embedder], match_rate)
+        copies = {group: training[embedder][own] for group, own in rows.items()}
+        for measure, looked_at in (("match_share", faces), ("match_share_ceiling", copies)):
+            named = {"embedder": embedder, "measure": measure, "calibration": ""}
+            known = (looked_at, templates[embedder], identities, thresholds)
+            values.append(measure_matches(*known, plan).assign(**named))
+            control_values.append(measure_matches(*known, cells.assign(data_share=0.0)).assign(**named))
     return pd.concat(values, ignore_index=True), pd.concat(control_values, ignore_index=True)
 
 
-def rank_targets(generated, queries, photos, plan, *, top_k, embedder):
+def rank_targets(generated, queries, photos, plan, top_k):
     """Attack the query photos: how does a target's score rank among those of control identities?
 
     Parameters
     ----------
-    generated : dict, group -> Tensor [M, D], float32, unit L2 norm.
-    queries : Tensor [N, D], float32, unit L2 norm
+    generated : dict, embedder -> dict, group -> Tensor [M, D], float32, unit L2 norm.
+    queries : dict, embedder -> Tensor [N, D], float32, unit L2 norm
         Query photos of targets and control identities, equally many of each.
     photos : DataFrame, N rows: identity, part (target or control).
     plan : DataFrame identity, group, data_share.
     top_k : int
         Faces whose mean cosine is ``nearest_top_k``.
-    embedder : str, its name.
 
     Returns
     -------
@@ -170,8 +172,9 @@ def rank_targets(generated, queries, photos, plan, *, top_k, embedder):
     attacks = {"nearest": score_nearest, "nearest_top_k": score_nearest_top_k}
     part = photos.groupby("identity").part.first()
     rows = []
-    for attack, group in itertools.product(attacks, generated):
-        score = attacks[attack](query_embeddings=queries, generated_embeddings=generated[group], top_k=top_k)
+    for embedder, attack, group in itertools.product(generated, attacks, plan.group.unique()):
+        faces = generated[embedder][group]
+        score = attacks[attack](query_embeddings=queries[embedder], generated_embeddings=faces, top_k=top_k)
         identities, scores = aggregate_scores(score, photos.identity.to_numpy())
         control = scores[part[identities].to_numpy() == "control"]
         own = dict(zip(identities, scores, strict=True))
@@ -183,20 +186,24 @@ def rank_targets(generated, queries, photos, plan, *, top_k, embedder):
     return pd.DataFrame(rows)
 
 
-def find_nearest_faces(faces, generated, templates, identities, cells):
-    """Find the generated face that is nearest to a target's template, for each of some targets and generators.
+def find_nearest_faces(faces, generated, templates, identities, plan):
+    """Find the generated face that is nearest to each target's template at each data share.
 
     Parameters
     ----------
     faces : dict, group -> uint8 [M, 3, H, H].
-    generated : dict, group -> Tensor [M, D], the embeddings of these faces.
+    generated : dict, group -> Tensor [M, D], their embeddings by one embedder.
     templates, identities : of ``average_templates``.
-    cells : DataFrame identity, group, C rows.
+    plan : DataFrame identity, target, group, data_share
+        Each target at each of L data shares; the first generator counts where there are several.
 
     Returns
     -------
-    uint8 [C, 3, H, H]
+    targets : list of str, S: the identity of each target.
+    nearest : uint8 [S, L, 3, H, H], data shares in rising order.
     """
     number = {identity: i for i, identity in enumerate(identities)}
+    cells = plan.drop_duplicates(["target", "data_share"]).sort_values(["target", "data_share"])
     rows = [(cell.group, templates[[number[cell.identity]]]) for cell in cells.itertuples()]
-    return np.stack([faces[group][int(find_nearest(template, generated[group])[1][0])] for group, template in rows])
+    best = np.stack([faces[group][int(find_nearest(template, generated[group])[1][0])] for group, template in rows])
+    return list(cells.identity.unique()), best.reshape(-1, cells.data_share.nunique(), *best.shape[1:])

@@ -41,7 +41,7 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
         - One row ``control`` for each data share: the mean of control identities, and the band that holds the mean of as many
           control identities as there are targets.
         - One row ``contrast`` (data_share NaN), if some target has both a data share above 0 and one of 0: the contrast, its
-          one-sided p-value, and its interval, which holds the shifts of a null contrast that the test does not reject.
+          one-sided p-value and its interval. The interval holds the shifts of a null contrast that the test does not reject.
     """
     table, data_share = (values.pivot(index="identity", columns="group", values=name) for name in ("value", "data_share"))
     control = control_values.pivot(index="identity", columns="group", values="value").loc[:, table.columns].to_numpy()
@@ -60,8 +60,8 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
     if has_both.any():
         weights[~has_both] = 0
         value = _weigh(table[None], weights)[0]
-        everybody = np.concatenate([table, control])
-        dealt = _weigh(everybody[_deal(random, num_identities + num_controls, num_identities, num_draws)], weights)
+        together = np.concatenate([table, control])
+        dealt = _weigh(together[_deal(random, num_identities + num_controls, num_identities, num_draws)], weights)
         low, high = value - np.quantile(dealt, tails[::-1])
         p_value = (1 + (dealt >= value - 1e-12).sum()) / (1 + num_draws)
         rows.append({"data_share": np.nan, "statistic": "contrast", "value": value, "low": low, "high": high, "p_value": p_value})

@@ -1,6 +1,4 @@
-"""What several runs show side by side, and the claims' tables, to figures; nothing is computed here but layout. With
-``ppe.plots.style``, ``ppe.plots.attacks`` and ``ppe.plots.overrepresentation`` the only importer of matplotlib.
-"""
+"""Figures of several runs side by side, and of the evidence for the claims; nothing is computed here but layout."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,28 +8,30 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ppe.plots.attacks import CONTROL_NAMES, CONTROL_STYLES
 
 VERDICT_COLOURS = {
-    "supported": "#00693E", "not supported": "#B00020", "not resolved": "#B07000", "not measured": "#666666", "shown": "#999999",
+    "supported": "#00693E", "not supported": "#B00020", "inconclusive": "#B07000", "not measured": "#666666", "shown": "#999999",
 }  # fmt: skip
 SWEEP_TITLES = {
-    "equal kimg": "More people, equal kimg", "equal epochs": "More people, equal epochs",
-    "photos": "More photos of the same people",
+    "equal kimg": "More identities, equal kimg", "equal epochs": "More identities, equal epochs",
+    "photos": "More photos of the same identities",
 }  # fmt: skip
 ATTACK_STYLES = {"a": {"color": "#D55E00", "linewidth": 1.8}, "b": {"color": "#D55E00", "linewidth": 1.8, "linestyle": "--"}}
 UNITS = {
     "C1": ("AUC (0.5, dotted, is chance)", 0.5), "C2": ("difference of AUC (0, dotted, is none)", 0.0),
-    "C4": ("generated faces that match the person, more in a hundred (0, dotted, is none)", 0.0),
+    "C4": ("increase in matching faces, percentage points (0, dotted, is none)", 0.0),
 }  # fmt: skip
-"""Claim -> what its evidence is measured in, and where there is none."""
-PANELS = 4
-LOWEST_RATE = 5e-3
-"""Runs side by side, and where the log-log panels of ``plot_rocs`` begin."""
+"""Claim -> the label of its axis, and the value without a leak."""
+PANELS = 4  # runs side by side in ``plot_rocs``
+LOWEST_RATE = 5e-3  # where its log-log panels begin
 
 
 def plot_rocs(curves, resolved):
-    """ROC of every run, a column a run: linear above, log-log below; orange the two GANs, grey controls, green ceilings.
+    """Draw the ROC of every run, one column each: linear above, log-log below; controls grey, ceilings green.
 
-    curves : DataFrame run, control, half, fpr, tpr. resolved : dict, run -> smallest FPR that its people resolve (1 / n); the
-    log-log panel is shaded below it, where it says nothing.
+    Parameters
+    ----------
+    curves : DataFrame run, control, member_group, fpr, tpr.
+    resolved : dict, run -> float
+        The smallest false positive rate that its identities resolve (1 / n). The log-log panel is shaded below it.
     """
     runs = list(curves.run.unique())
     columns, lines = min(PANELS, len(runs)), -(-len(runs) // PANELS)
@@ -44,7 +44,7 @@ def plot_rocs(curves, resolved):
             axis.set_visible(True)
             for (control, member_group), roc in curves[curves.run == run].groupby(["control", "member_group"], sort=False):
                 is_attack = control == "none"
-                label = f"the attack, GAN {member_group}" if is_attack else CONTROL_NAMES[control]
+                label = f"the attack, group {member_group.upper()}" if is_attack else CONTROL_NAMES[control]
                 style = ATTACK_STYLES[member_group] if is_attack else CONTROL_STYLES[control]
                 axis.step(roc.fpr, roc.tpr, where="post", label=label, **style, zorder=3 if is_attack else 2)
             chance = np.geomspace(LOWEST_RATE, 1, 50)
@@ -63,10 +63,11 @@ def plot_rocs(curves, resolved):
 
 
 def plot_evidence(claims, title=""):
-    """Each piece of evidence for C1 (AUC), C2 (difference of two AUCs) and C4 (difference of two shares of generated faces) with
-    its interval, coloured by its verdict.
+    """Draw each piece of evidence with its interval, coloured by its verdict; hollow where there is no interval.
 
-    claims : DataFrame of ``judge_claims``. Hollow: too few people for an interval.
+    C1 is an AUC, C2 a difference of two AUCs, C4 a difference of two shares of generated faces. C3 has no panel.
+
+    claims : DataFrame of ``ppe.claims.verdicts.judge_claims``.
     """
     has_unit = claims.value.notna() & ((claims.claim != "C4") | claims.measure.str.startswith("difference"))
     panels = [(name, label, null, claims[has_unit & (claims.claim == name)]) for name, (label, null) in UNITS.items()]
@@ -96,22 +97,23 @@ def plot_evidence(claims, title=""):
 
 
 def _name_evidence(row):
-    """What a line of ``plot_evidence`` is of, in words: a mean over runs says so, and one of its runs has that run's name."""
+    """The label of a line of ``plot_evidence``; a mean over runs says so, and one of its runs has that run's name."""
+    note = " (exploratory)" if "exploratory" in row.reason else ""
     if row.claim == "C4":
-        end = ": a GAN that copies" if row.measure.endswith("ceiling") else ""
-        note = " (exploratory)" if "exploratory" in row.reason else ""
-        return f"{row.dataset} {row.generator} {row.resolution} px: {row.comparison}, people tested: {row.people}{end}{note}"
+        end = ": training photos as generated" if row.measure.endswith("ceiling") else ""
+        return f"{row.dataset} {row.generator} {row.resolution} px: {row.comparison}, identities: {row.identities}{end}{note}"
     if row.reason == "one of several seeds":
         return row.runs.replace(" ", " against ")
     num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
     seeds = f", mean of {num_seeds} seeds" if num_seeds > 1 else ""
-    return f"{row.dataset} {row.generator} {row.resolution} px: {row.people} people x {row.photos} photos, {row.kimg} kimg{seeds}"
+    size = f"{row.identities} identities x {row.photos} photos, {row.kimg} kimg"
+    return f"{row.dataset} {row.generator} {row.resolution} px: {size}{seeds}{note}"
 
 
 def plot_sweeps(sweeps):
-    """AUC against people (or photos a person), a panel a sweep: each run with its interval, a line through the seeds' means.
+    """Draw AUC against identities, or photos of each, one panel a sweep; a line joins the means over seeds.
 
-    sweeps : DataFrame of ``list_sweeps``. A run without a bar has too few people for an interval.
+    sweeps : DataFrame of ``ppe.claims.evidence.list_sweeps``. A run without a bar has too few identities for an interval.
     """
     kinds = [kind for kind in SWEEP_TITLES if (sweeps.sweep == kind).any()]
     figure, axes = plt.subplots(1, len(kinds), figsize=(4.2 * len(kinds) + 1, 3.4), sharey=True, squeeze=False)
@@ -120,17 +122,17 @@ def plot_sweeps(sweeps):
         for k, (line, table) in enumerate(part.groupby("line", sort=False)):
             shift = 1 + 0.03 * k
             reach = np.nan_to_num(np.stack([table.value - table.low, table.high - table.value])).clip(0)
-            peaks = table.x * shift * (1 + 0.02 * table.groupby("x").cumcount())  # bars of seeds side by side
-            points = axis.errorbar(peaks, table.value, yerr=reach, fmt="o", capsize=3, label=line)
+            places = table.x * shift * (1 + 0.02 * table.groupby("x").cumcount())  # bars of seeds side by side
+            points = axis.errorbar(places, table.value, yerr=reach, fmt="o", capsize=3, label=line)
             means = table.groupby("x").value.mean()
             axis.plot(means.index * shift, means, color=points[0].get_color(), linewidth=1)
         axis.axhline(0.5, color="black", linestyle=":", linewidth=1)
         ticks = sorted(part.x.unique())
         axis.set(xscale="log", title=SWEEP_TITLES[kind], xlim=(min(ticks) * 0.7, max(ticks) * 1.4))
-        axis.set_xlabel("training photos of each person" if kind == "photos" else "people in the training set")
+        axis.set_xlabel("training photos of each identity" if kind == "photos" else "identities in the training set")
         axis.xaxis.set_major_locator(FixedLocator(ticks))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xticklabels([f"{tick:g}" for tick in ticks])
         axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.2))
-    axes.flat[0].set_ylabel("AUC, pooled over two GANs")
+    axes.flat[0].set_ylabel("AUC, pooled over two generators")
     return figure

@@ -26,7 +26,8 @@ def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=N
     rows = -(-len(faces) // columns)
     head = 0.3 * bool(title)
     margin = 0.2 + 0.08 * max(map(len, row_titles)) if row_titles else 0
-    size = (columns * side + margin, rows * side * (1.18 if titles else 1) + head)
+    titled = sum(any(titles[row * columns : (row + 1) * columns]) for row in range(rows)) if titles is not None else 0
+    size = (columns * side + margin, (rows + 0.18 * titled) * side + head)
     # The layout is named, since its distances are set below: a style sheet need not have asked for it.
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from ppe.plots.style import GENERATORS, MEMBER, OTHER
+from ppe.plots.style import GENERATORS, MEMBER, NEUTRAL, OTHER
 
 
 def plot_verification(pairs, curves):
@@ -54,12 +54,12 @@ def plot_truth(pairs):
     if pairs.empty:
         return _write_note("Not measured: these people were photographed, and no such numbers are known.")
     figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    axis.hexbin(pairs.parameter_distance, pairs.embedding_distance, gridsize=40, cmap="Blues", mincnt=1)
+    axis.hexbin(pairs.parameter_distance, pairs.embedding_distance, gridsize=40, cmap="Blues", mincnt=1, vmin=0)
     means = pairs.groupby(pd.qcut(pairs.parameter_distance, 10), observed=True).mean()
     axis.plot(means.parameter_distance, means.embedding_distance, "o-", color=MEMBER, label="mean of each tenth of the pairs")
     axis.set(xlabel="distance of the people's parameters", ylabel="1 - cosine of their faces")
     axis.set_title("Do people with similar parameters have similar embeddings?")
-    axis.legend(loc="lower right", fontsize=8)
+    axis.legend(loc="best", fontsize=8)
     return figure
 
 
@@ -91,12 +91,12 @@ def plot_losses(losses):
 
 
 def plot_curve(curves, xlabel, ylabel, title):
-    """Draw one line per name, each point the mean of up to ten numbers before it.
+    """Draw one panel per name, since losses of different kinds have different scales; a point is the mean of up to ten numbers.
 
     Parameters
     ----------
     curves : dict, name -> list of float, one a step. Empty: the figure says that nothing was trained.
-    xlabel, ylabel, title : str
+    xlabel, ylabel, title : str. A panel is titled with both the title and the name.
 
     Returns
     -------
@@ -104,11 +104,11 @@ def plot_curve(curves, xlabel, ylabel, title):
     """
     if not curves:
         return _write_note(f"{title}: nothing was trained.")
-    figure, axis = plt.subplots(figsize=(6, 2.6), layout="constrained")
-    for name, values in curves.items():
-        axis.plot(pd.Series(values).rolling(10, min_periods=1).mean(), label=name)
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axis.legend()
+    size = (4.4 * len(curves), 2.6)
+    figure, axes = plt.subplots(1, len(curves), figsize=size, squeeze=False, layout="constrained")
+    for axis, (name, values) in zip(axes.flat, curves.items(), strict=True):
+        axis.plot(pd.Series(values).rolling(10, min_periods=1).mean(), color=NEUTRAL)
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=f"{title}: {name}")
     return figure
 
 

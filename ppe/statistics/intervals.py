@@ -1,5 +1,6 @@
-"""Intervals whose unit is the person: of one attack, of the difference of two, of a share of the ceiling; and the check
-that neither they nor the test find a leak where there is none. Tables ``queries`` are as in ``ppe.statistics.resampling``.
+"""Intervals whose unit is the identity: of one attack, of a difference between two, and of a share of the ceiling.
+
+Tables ``queries`` are as in ``ppe.statistics.resampling``. ``bench/coverage.py`` measures how often the intervals hold the truth.
 """
 
 import numpy as np
@@ -10,28 +11,28 @@ from scipy.special import expit, logit
 from ppe.statistics.permutation import permute_identities
 from ppe.statistics.resampling import arrange_identities, count_identities, resample_identities
 
-MIN_IDENTITIES = 10  # people a side; below, an interval is (nan, nan) and only several seeds tell more
-MIN_CEILING = 0.55  # AUC; under a lower ceiling there is next to nothing to have a share of
-NO_SPREAD = 1e-12  # what rounding leaves of a difference of metrics that is 0
+MIN_IDENTITIES = 10  # identities a side below which there is no interval: (NaN, NaN)
+MIN_CEILING = 0.55  # AUC below which a ceiling is so close to chance that a share of it means nothing
+NO_SPREAD = 1e-12  # a difference of metrics up to this is rounding
 
 
 def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=2000, num_permutations=2000, seed=0):
-    """Judge an attack on each half and pooled: the rows that a run adds to the study's table.
+    """Evaluate an attack on each member group and pooled: the rows that a run adds to the study's table.
 
     Parameters
     ----------
     queries : DataFrame. ``member_group``, ``identity``, ``is_member`` (bool), ``score`` (large = member).
-    metrics : sequence of str. Names of ``METRICS``.
+    metrics : sequence of str. Names of ``ppe.statistics.metrics.METRICS``.
     pooled : bool
-        False leaves the pooled row out: where one generator scores both halves (the disjoint control) the second half
-        mirrors the first, and their mean is 0.5 whatever the generator does.
+        False leaves the pooled row out. Where one generator scores both member groups (the negative control), the second
+        mirrors the first, and their mean is 0.5 for every generator.
     num_resamples, num_permutations, seed : as in ``bootstrap_identities`` and ``permute_identities``.
 
     Returns
     -------
     table : DataFrame
-        For each half, then ``pooled``, a row a metric: ``member_group``, ``metric``, ``value``, ``low``, ``high``, ``p_value``
-        (of the AUC, else NaN), ``num_members``, ``num_non_members``, as the two functions return them.
+        One row a metric for each member group, then for ``pooled``: ``member_group``, ``metric``, ``value``, ``low``, ``high``,
+        ``p_value`` (of the AUC, else NaN), ``num_members``, ``num_non_members``.
 
     Raises
     ------
@@ -49,21 +50,20 @@ def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=200
             if metric == "auc":
                 row["p_value"] = permute_identities(part, num_permutations=num_permutations, seed=seed)["p_value"]
             rows.append(row)
-    return pd.DataFrame(
-        rows, columns=["member_group", "metric", "value", "low", "high", "p_value", "num_members", "num_non_members"]
-    )
+    columns = ["member_group", "metric", "value", "low", "high", "p_value", "num_members", "num_non_members"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
-    """Compute a metric, pooled over the halves in ``queries``, and its interval by bootstrap over people.
+    """Compute a metric, averaged over the member groups in ``queries``, and its interval by bootstrap over identities.
 
-    The interval is symmetric on the logit scale: logit(value) +- t * s / (value * (1 - value)), where s is the standard
-    deviation of the resamples (Efron and Tibshirani 1993) times sqrt(n / (n - 1)), since a resample of n people spreads
-    too little, and t is Student's with n - 1 degrees of freedom a group, n being the people of the smaller one.
+    The interval is symmetric on the logit scale: logit(value) +- t * s / (value * (1 - value)). Here s is the standard deviation
+    of the resamples (Efron and Tibshirani 1993) times sqrt(n / (n - 1)), since a resample of n identities spreads too little. n
+    is the number of identities of the smaller group, and t is Student's quantile with n - 1 degrees of freedom a group.
 
-    At value 0 or 1 nothing spreads, and the interval is one-sided (Clopper and Pearson 1934): n disjoint pairs of a
-    member and a non-member are independent, all in order with probability AUC^n, so that an AUC below
-    (1 - confidence)^(1/n) is refused. The same holds for the TPR and n people of whom all are found, or none.
+    At value 0 or 1 the resamples do not spread, and the interval is one-sided (Clopper and Pearson 1934). n disjoint pairs of a
+    member and a non-member are independent, and all are in order with probability AUC^n. An AUC below
+    (1 - confidence)^(1/n) is therefore rejected. The same holds for the TPR and n identities of whom all are found, or none.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidenc
     Returns
     -------
     row : dict
-        ``metric``, ``value``, ``low``, ``high`` (NaN below 10 people a side, where nothing spreads between 0 and 1, as
-        when all scores are equal, and for an average precision of 1), ``num_members``, ``num_non_members`` (people; of
-        the half that has fewest).
+        ``metric``, ``value``, ``low``, ``high``, ``num_members``, ``num_non_members`` (identities, of the member group that has
+        fewest). ``low`` and ``high`` are NaN below 10 identities a side, for an average precision of 1, and where nothing
+        spreads at another value, as when all scores are equal.
 
     Raises
     ------
     ValueError
-        As ``resample_identities``.
+        As ``resample_identities``, or if ``confidence`` is not between 0 and 1.
     """
     value, samples = resample_identities(queries, metric, num_resamples=num_resamples, seed=seed)
     member_groups, group = arrange_identities(queries)
@@ -97,12 +97,12 @@ def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidenc
 
 
 def compare_runs(first, second, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
-    """Compute the interval of the difference between two runs on different people, say of two sizes.
+    """Compute the interval of the difference between two runs on different identities, for example of two sizes.
 
-    Each run's own bootstrap interval is combined with the other's by the squares of their arms (MOVER, Zou and Donner
-    2008), which keeps them as uneven as they are near 0 and 1. At 0 or 1 a run has one arm, whose bound is one-sided: MOVER
-    takes it at the level of either end of a two-sided interval, (1 + confidence) / 2, and the other arm is 0. Where the runs
-    share people (sizes are nested) their values move together, and the interval is wider than it needs to be.
+    The two bootstrap intervals are combined by the squares of their arms (MOVER, Zou and Donner 2008), which keeps arms unequal
+    where they are unequal, near 0 and 1. At value 0 or 1 a run has one arm, and its bound is one-sided. MOVER takes that bound at
+    the level of either end of a two-sided interval, (1 + confidence) / 2, and the other arm is 0. Where the runs share
+    identities, as nested sizes do, their values move together, and the interval is wider than necessary.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ def compare_runs(first, second, metric="auc", *, num_resamples=2000, confidence=
     Returns
     -------
     row : dict
-        ``metric`` (with ``_difference``), ``value``: first minus second; ``low``, ``high`` (NaN where one run has no
-        interval), ``num_members``, ``num_non_members`` (people; of the smaller run).
+        ``metric`` (with ``_difference``), ``value``: first minus second; ``low``, ``high`` (NaN where one run has no interval);
+        ``num_members``, ``num_non_members`` (identities, of the smaller run).
 
     Raises
     ------
     ValueError
-        As ``resample_identities``.
+        As ``bootstrap_identities``.
     """
     settings = {"num_resamples": num_resamples, "seed": seed}
     one, two = (_bound_arms(queries, metric, confidence, settings) for queries in (first, second))
@@ -130,25 +130,25 @@ def compare_runs(first, second, metric="auc", *, num_resamples=2000, confidence=
 
 
 def compare_attacks(first, second, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
-    """Compute the interval of the difference between two attacks on the same queries, resampled alike.
+    """Compute the interval of the difference between two attacks on the same queries, which share their draws.
 
     Parameters
     ----------
     first, second : DataFrame
-        Queries as in ``resample_identities``, alike row by row but for ``score``.
+        Queries as in ``resample_identities``, alike row by row except for ``score``.
     metric, num_resamples, confidence, seed : as in ``bootstrap_identities``.
 
     Returns
     -------
     row : dict
         ``metric`` (with ``_difference``), ``value``: first minus second; ``low``, ``high``: value +- t * s as in
-        ``bootstrap_identities`` but on the plain scale (NaN below 10 people a side and where no resample changes the
-        difference), ``num_members``, ``num_non_members`` (people).
+        ``bootstrap_identities``, but without the logit (NaN below 10 identities a side, and where no resample changes the
+        difference); ``num_members``, ``num_non_members`` (identities).
 
     Raises
     ------
     ValueError
-        As ``resample_identities``, or if the two are not on the same queries.
+        As ``bootstrap_identities``, or if the two are not on the same queries.
     """
     member_groups, group = arrange_identities(first)
     for name in ("member_group", "identity", "is_member"):
@@ -168,20 +168,20 @@ def compare_attacks(first, second, metric="auc", *, num_resamples=2000, confiden
 
 
 def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, seed=0):
-    """Compute which share of the ceiling a leak reaches: (AUC - 0.5) / (ceiling - 0.5), both resampled alike.
+    """Compute the share of the ceiling that an attack reaches, (AUC - 0.5) / (ceiling - 0.5); both share their draws.
 
     Parameters
     ----------
     queries, ceiling : DataFrame
-        As in ``compare_attacks``: the attack, and the same photos held against what gives their people away at best.
+        As in ``compare_attacks``: the attack, and the same photos compared with other photos in place of generated faces.
     num_resamples, confidence, seed : as in ``bootstrap_identities``.
 
     Returns
     -------
     row : dict
-        ``metric`` leak_share, ``value`` (1: as much as this embedder can find; 0: none; NaN under a ceiling of 0.55),
-        ``low``, ``high``: value +- t * s
-        as in ``compare_attacks`` (NaN below 10 people a side, or where a resample's ceiling is chance), and the people.
+        ``metric`` leak_share; ``value`` (1: as much as this embedder can find; 0: nothing; NaN under a ceiling of 0.55);
+        ``low``, ``high``: value +- t * s as in ``compare_attacks`` (NaN below 10 identities a side, or where the ceiling of a
+        resample is not above 0.5); ``num_members``, ``num_non_members`` (identities).
 
     Raises
     ------
@@ -202,7 +202,7 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
 
 
 def _bound_arms(queries, metric, confidence, settings):
-    """``bootstrap_identities``, with the bound at an end such that a two-sided interval may be built of it."""
+    """``bootstrap_identities``; a bound at value 0 or 1 is taken at the level of one end of a two-sided interval."""
     row = bootstrap_identities(queries, metric, confidence=confidence, **settings)
     if min(row["value"], 1 - row["value"]) < NO_SPREAD:
         row = bootstrap_identities(queries, metric, confidence=(1 + confidence) / 2, **settings)
@@ -210,7 +210,7 @@ def _bound_arms(queries, metric, confidence, settings):
 
 
 def _measure_groups(group, confidence):
-    """Return the people of the smaller group, the bootstrap's small-sample factor, and Student's quantile."""
+    """Return the identities of the smaller group, the bootstrap's small-sample factor, and Student's quantile."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} is not between 0 and 1")
     sizes = np.bincount(group)

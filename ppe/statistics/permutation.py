@@ -7,23 +7,22 @@ from ppe.statistics.resampling import arrange_identities, count_identities, has_
 
 
 def permute_identities(queries, *, num_permutations=2000, seed=0):
-    """Test that the AUC, pooled over the halves in ``queries``, is larger than chance, by reassigning people to groups.
+    """Test whether the AUC, averaged over member groups, is larger than chance, by reassigning identities to groups.
 
-    Group labels are shuffled over whole people: each keeps its scores under every GAN, and its role in all halves
-    changes with its label. Where people are both member and non-member of one half (which of their photos were trained
-    on?), each person's photos are shuffled instead.
+    Group labels are shuffled over whole identities. An identity keeps its scores under both generators, and its role changes
+    in both member groups. Where identities are member and non-member of one member group (which of their photos were used for
+    training?), the photos of each identity are shuffled instead.
 
     Parameters
     ----------
-    queries : as in ``resample_identities``.
+    queries : DataFrame, as in ``ppe.statistics.resampling.resample_identities``.
     num_permutations, seed : int
 
     Returns
     -------
     row : dict
-        ``metric``, ``value``, ``p_value``: (1 + shuffles that reach the value) / (1 + shuffles) (Phipson and Smyth
-        2010), one-sided, small = larger than chance; NaN where the AUC is; ``num_members``, ``num_non_members``
-        (people).
+        ``metric``, ``value``; ``p_value``: (1 + shuffles that reach the value) / (1 + shuffles) (Phipson and Smyth 2010),
+        one-sided, small = larger than chance, NaN where the AUC is; ``num_members``, ``num_non_members`` (identities).
 
     Raises
     ------
@@ -33,10 +32,10 @@ def permute_identities(queries, *, num_permutations=2000, seed=0):
     member_groups, group = arrange_identities(queries)
     rng = np.random.default_rng(seed)
     if has_both_roles(member_groups):
-        values = np.mean([_permute_own(*member_group, num_permutations, rng) for member_group in member_groups], axis=0)
+        values = np.mean([_permute_photos(*member_group, num_permutations, rng) for member_group in member_groups], axis=0)
     else:
         values = _permute_groups(member_groups, group, num_permutations, rng)
-    reached = np.sum(values[1:] >= values[0] - 1e-9)  # equal but for rounding counts as reached
+    reached = np.sum(values[1:] >= values[0] - 1e-9)  # values that differ by rounding alone count as reached
     p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(values[0]) else np.nan
     return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_identities(member_groups)}
 
@@ -44,55 +43,56 @@ def permute_identities(queries, *, num_permutations=2000, seed=0):
 def permute_often(queries, *, num_shuffles, num_permutations=199, level=0.05, seed=0):
     """Check the permutation test where nothing leaks: how often is it significant after identities swap groups?
 
-    Group labels are shuffled on the table itself, outside of what is tested, and ``permute_identities`` is called on the
-    result. A test whose unit were the photo would be significant far too often.
+    Group labels are shuffled in the table itself, independently of the code under test. ``permute_identities`` then tests the
+    shuffled table. A test whose unit were the photo would be significant far too often.
 
     Parameters
     ----------
     queries : DataFrame as in ``permute_identities``, one group of identities a member group.
     num_shuffles : int. Tables with shuffled labels.
-    num_permutations, seed : of the test of each.
+    num_permutations : int. Permutations of each test.
     level : float. A table counts where its p-value is at most this.
+    seed : int
 
     Returns
     -------
-    dict
+    row : dict
         ``metric`` permuted_share; ``value``, the share of significant tables, about ``level`` if the test is sound; ``low``,
-        ``high``: what so many shuffles resolve (Clopper and Pearson 1934), not an interval over identities; ``num_members``,
+        ``high``, its binomial interval (Clopper and Pearson 1934), which is not an interval over identities; ``num_members``,
         ``num_non_members`` (identities).
     """
-    groups, _ = arrange_identities(queries)
-    people = queries["identity"].unique()
-    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["member_group"].reindex(people)
+    member_groups, _ = arrange_identities(queries)
+    identities = queries["identity"].unique()
+    group = queries[queries["is_member"]].drop_duplicates("identity").set_index("identity")["member_group"].reindex(identities)
     rng = np.random.default_rng([seed, 1])
     found = []
     for number in range(num_shuffles):
-        label = dict(zip(people, rng.permutation(group.to_numpy()), strict=True))
+        label = dict(zip(identities, rng.permutation(group.to_numpy()), strict=True))
         shuffled = queries.assign(is_member=queries["identity"].map(label) == queries["member_group"])
         found.append(permute_identities(shuffled, num_permutations=num_permutations, seed=number)["p_value"] <= level)
     interval = stats.binomtest(int(np.sum(found)), num_shuffles).proportion_ci(0.95)
     row = {"metric": "permuted_share", "value": float(np.mean(found)), "low": float(interval.low), "high": float(interval.high)}
-    return {**row, **count_identities(groups)}
+    return {**row, **count_identities(member_groups)}
 
 
 def _permute_groups(member_groups, group, num_permutations, rng):
-    """AUC, mean over the halves, of the people as they are (row 0) and under shuffled group labels."""
+    """Compute the AUC, averaged over member groups, under the true labels (row 0) and under shuffled ones."""
     order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
     order[0] = np.arange(len(group))
     values = np.zeros(1 + num_permutations)
-    for score, person, is_member in member_groups:
+    for score, number, is_member in member_groups:
         role = np.zeros(len(group))
-        role[person[is_member]] = 1
-        everybody = np.ones(len(score), dtype=bool)
-        values += weigh_pairs(score, person, everybody, everybody, role[order], 1 - role[order]) / len(member_groups)
+        role[number[is_member]] = 1
+        every = np.ones(len(score), dtype=bool)
+        values += weigh_pairs(score, number, every, every, role[order], 1 - role[order]) / len(member_groups)
     return values
 
 
-def _permute_own(score, person, is_member, num_permutations, rng):
-    """AUC of each person's own photos, member against non-member, as they are (row 0) and shuffled within the person."""
+def _permute_photos(score, number, is_member, num_permutations, rng):
+    """Compute the AUC of each identity's own photos, member against non-member: as they are (row 0) and shuffled within it."""
     won, pairs = np.zeros(1 + num_permutations), 0
-    for p in np.unique(person):
-        own = person == p
+    for p in np.unique(number):
+        own = number == p
         inside = int(is_member[own].sum())
         rank = stats.rankdata(score[own])
         first = np.concatenate([rank[is_member[own]], rank[~is_member[own]]])

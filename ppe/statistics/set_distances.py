@@ -1,4 +1,7 @@
-"""How far generated faces are from real ones as a whole: the Fréchet distance of their embeddings (Heusel et al. 2017)."""
+"""Distances between a set of generated faces and a set of real ones: Fréchet distance, kernel distance and FID.
+
+Sources: Heusel et al. 2017 (arXiv 1706.08500) and Bińkowski et al. 2018 (arXiv 1801.01401).
+"""
 
 import tempfile
 from pathlib import Path
@@ -8,18 +11,19 @@ import torch
 from scipy import linalg
 
 FID_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-"""InceptionV3's weights as torch-fidelity publishes them; the study looks for them beside the face nets' and fetches nothing."""
+"""File of InceptionV3's weights, as torch-fidelity publishes it. The study looks for it beside the embedders' weights, and
+downloads nothing."""
 MIN_FID_FACES = 2048
-"""Faces a side below which FID is not computed: fewer than its 2,048 features have no full covariance."""
+"""Faces a side below which FID is not computed: fewer faces than its 2,048 features give no covariance of full rank."""
 KERNEL_DEGREE = 3
-"""Of the polynomial kernel (Bińkowski et al. 2018, section 4)."""
+"""Degree of the polynomial kernel (Bińkowski et al. 2018, section 4)."""
 
 
 def compute_frechet_distance(mean1, cov1, mean2, cov2):
     """Compute the squared Fréchet distance of two Gaussians (Dowson and Landau 1982; as FID: Heusel et al. 2017).
 
-    |mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2)). The root's trace is taken from the eigenvalues of the
-    symmetric cov1^(1/2) cov2 cov1^(1/2), which are real also where a covariance has not full rank.
+    |mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2)). The trace of the root comes from the eigenvalues of the symmetric
+    cov1^(1/2) cov2 cov1^(1/2), which are real also where a covariance does not have full rank.
 
     Parameters
     ----------
@@ -50,9 +54,9 @@ def compute_frechet_distance(mean1, cov1, mean2, cov2):
 
 
 def compute_kernel_distance(first, second):
-    """Squared maximum mean discrepancy of two sets, unbiased: with few faces it is noisy, but not too large.
+    """Compute the squared maximum mean discrepancy of two sets; it is unbiased, so few faces make it noisy but not larger.
 
-    The kernel is (x . y + 1)^3, KID's on unit vectors (Bińkowski et al. 2018, arXiv 1801.01401, section 4 and equation 4).
+    The kernel is (x . y + 1)^3, that of KID on unit vectors (Bińkowski et al. 2018, section 4 and equation 4).
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ def compute_kernel_distance(first, second):
 
     Returns
     -------
-    distance : float; small = alike, about 0 for two samples of one population, also slightly below.
+    distance : float; small = similar; about 0 for two samples of one population, and possibly slightly negative.
 
     Raises
     ------
@@ -81,30 +85,31 @@ def compute_kernel_distance(first, second):
 
 @torch.inference_mode()
 def compute_fid(generated, real, weights, *, device="cpu", batch_size=50, min_faces=MIN_FID_FACES):
-    """FID (Heusel et al. 2017) by torch-fidelity's InceptionV3, which resizes and normalises as the original did.
+    """Compute FID (Heusel et al. 2017) with torch-fidelity's InceptionV3, which resizes and normalises as the original did.
 
     Parameters
     ----------
-    generated, real : array [M, 3, H, H], [N, 3, H, H], uint8, RGB. Another resolution or reference gives another FID.
-    weights : path of ``FID_WEIGHTS``. Nothing in it is run: a pickle that holds more than tensors is refused.
-    device, batch_size : where, and how many faces at a time.
-    min_faces : int. Fewer on a side are an error.
+    generated, real : array [M, 3, H, H], [N, 3, H, H], uint8, RGB. The value depends on the resolution and on the real faces.
+    weights : path of ``FID_WEIGHTS``. No code in it is run: a pickle that holds more than tensors is an error.
+    device : str or torch.device
+    batch_size : int. Faces a batch.
+    min_faces : int. Fewer faces on a side are an error.
 
     Returns
     -------
-    fid : float, at least 0; small = alike. With few thousand faces it is biased upwards: compare equal counts.
+    fid : float, at least 0; small = similar. With a few thousand faces it is biased upwards: compare equal numbers only.
 
     Raises
     ------
     ValueError
-        If a side is too small or the file does not hold InceptionV3's weights.
+        If a side has too few faces, or the file does not hold InceptionV3's weights.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # optional
 
     if min(len(generated), len(real)) < min_faces:
         raise ValueError(f"FID of {len(generated)} generated and {len(real)} real faces: at least {min_faces} a side are needed")
     with tempfile.TemporaryDirectory() as folder:
-        # torch-fidelity would run what a pickle says: it is given a copy of the tensors alone.
+        # torch-fidelity loads pickles without checks, so it gets a copy that holds tensors only.
         copy = Path(folder) / "weights.pth"
         try:
             torch.save(torch.load(weights, weights_only=True), copy)

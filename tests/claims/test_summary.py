@@ -1,81 +1,170 @@
-"""The README's table, what a rerun moved, and what a stage took."""
+"""The tables of the README and of docs/results.md, and what a rerun changed."""
 
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_rows import judge, make_experiment, make_run
+import yaml
+from synthetic_rows import RULES, judge, make_difference, make_experiment, make_run
 
 from ppe.__main__ import main
-from ppe.claims.summary import MARKERS, compare_headlines, load_claims, put_summary, write_summary
+from ppe.claims.summary import (
+    CLAIMS_MARKERS,
+    EARLIER,
+    RESULTS_MARKERS,
+    compare_headlines,
+    load_claims,
+    load_earlier,
+    put_summary,
+    write_claims,
+    write_results,
+    write_tables,
+)
+from ppe.claims.verdicts import judge_claims
 from ppe.config import load_params, load_table, save_table
-from ppe.pipeline.runtime import COLUMNS, measure_costs, sum_minutes
 
 
-def test_the_readme_holds_what_the_command_would_write(root):
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_a_page_holds_what_the_command_would_write(root, tmp_path, page):
     files = load_params(root=root).claims_files()
-    assert files, "python -m ppe collect and the notebook 7_claims make results/<study>/claims.csv"
-    costs = {study: load_table(file.parent / "cost.csv") for study, file in files.items() if (file.parent / "cost.csv").exists()}
-    text = (root / "README.md").read_text(encoding="utf-8")
-    assert put_summary(text, write_summary(load_claims(files), costs)) == text, "run `python -m ppe claims`"
+    assert files, "python -m ppe collect and the notebook 9_claims make results/<study>/claims.csv"
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/results.md"):
+        (tmp_path / name).write_text((root / name).read_text(encoding="utf-8"), encoding="utf-8")
+    write_tables(files, tmp_path)
+    written, committed = ((folder / page).read_text(encoding="utf-8") for folder in (tmp_path, root))
+    assert written == committed, "run `python -m ppe claims`"
 
 
 def test_committed_claims_are_what_the_committed_rows_say(root, tmp_path):
-    for study, file in load_params(root=root).claims_files().items():
-        data_shares = load_table(file.parent / "doses.csv") if (file.parent / "doses.csv").exists() else None
-        save_table(judge(load_table(file.parent / "attacks.csv"), data_shares=data_shares), tmp_path / f"{study}.csv")
-        assert (tmp_path / f"{study}.csv").read_text() == file.read_text(), f"{study}: run the notebook 7_claims"
+    params = load_params(root=root)
+    for study, file in params.claims_files().items():
+        own = yaml.safe_load((file.parent / "params.yaml").read_text()) if (file.parent / "params.yaml").exists() else {}
+        datasets = own.get("datasets", {}) if own else {name: one.model_dump() for name, one in params.datasets.items()}
+        exploratory = {name: settings.get("exploratory", []) for name, settings in datasets.items()}
+        rows, shares = (load_table(file.parent / f"{name}.csv") for name in ("attacks", "overrepresentation"))
+        save_table(judge_claims(rows, shares, params.verdicts, exploratory), tmp_path / f"{study}.csv")
+        assert (tmp_path / f"{study}.csv").read_text() == file.read_text(), f"{study}: run the notebook 9_claims"
 
 
-def test_the_summary_shows_one_row_a_cell_and_what_it_took(tmp_path):
-    rows = [make_run("ten", (0.7, 0.6, 0.8)), make_run("forty", (0.5, 0.4, 0.6), num_identities=40)]
-    save_table(judge(*rows), tmp_path / "claims.csv")
-    costs = pd.DataFrame([("train", "ten", 240, 2, "cpu"), ("attack", "ten", 60, 2, "cpu")], columns=COLUMNS)
-    lines = write_summary(load_claims({"mine": tmp_path / "claims.csv"}), {"mine": costs}).splitlines()
+@pytest.fixture
+def claims(tmp_path):
+    """Claims of a study, written and read again, as ``load_claims`` gives them."""
+
+    def write(*rows, study="mine", **options):
+        save_table(judge(*rows, **options), tmp_path / study / "claims.csv")
+        return load_claims({study: tmp_path / study / "claims.csv"})
+
+    return write
+
+
+def test_the_full_table_has_the_fewest_and_the_most_identities_of_a_cell(claims):
+    sizes = [make_run(f"run{n}", (0.7 - n / 200, 0.6 - n / 200, 0.8 - n / 200), num_identities=n) for n in (10, 20, 40)]
+    lines = write_claims(claims(*sizes)).splitlines()
+    assert lines[0] == "| claim | study | data, generator, pixels | identities | kimg | measured | verdict |"
     assert [line.split("|")[1].strip()[:2] for line in lines[2:]] == ["C1", "C1", "C2", "C3", "C4"]
-    assert "| mine | d, fastgan, 32 | 10 | 32 | AUC 0.70 [0.60, 0.80] | **supported** | 5 |" in lines[2]
-    assert "| mine | d, fastgan, 32 | 40 | 32 | AUC 0.50 [0.40, 0.60] | **not resolved** |  |" in lines[3], "and of most people"
+    assert "| mine | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] | **supported** |" in lines[2]
+    assert "| mine | d, fastgan, 32 | 40 | 32 | AUC 0.50 [0.40, 0.60] | **inconclusive** |" in lines[3]
 
 
-def test_a_verdict_on_some_of_the_seeds_of_another_is_left_out(tmp_path):
+def make_readme_study(dataset, best):
+    """Runs of a data set with 10, 20 and 40 identities, in two resolutions, and their differences."""
+    auc = {n: best - n / 200 for n in (10, 20, 40)}
+    rows = [make_run(f"{dataset}-{n}", (x, x - 0.1, x + 0.1), num_identities=n, dataset=dataset) for n, x in auc.items()]
+    rows.append(make_run(f"{dataset}-64", (0.9, 0.8, 0.95), resolution=64, dataset=dataset))
+    rows.append(make_run(f"{dataset}-long", (0.95, 0.9, 0.99), kimg=128.0, num_identities=40, dataset=dataset))
+    table = pd.concat(rows)
+    kinds = (("equal kimg", f"{dataset}-40"), ("equal epochs", f"{dataset}-long"))
+    rows += [make_difference(table, f"{dataset}-10", other, (0.15, 0.05, 0.25), kind) for kind, other in kinds]
+    return rows
+
+
+def test_the_readme_has_a_few_rows_of_synthetic_identities_and_of_lfw(claims):
+    experiments = pd.concat([make_experiment().assign(dataset="lfw"), make_experiment("again", "repeated").assign(dataset="lfw")])
+    tables = {
+        **claims(*make_readme_study("synthetic", 0.85), study="one"),
+        **claims(*make_readme_study("lfw", 0.7), study="two", experiments=experiments, exploratory={"lfw": ["C4"]}),
+        **claims(make_run("other", (0.7, 0.6, 0.8), dataset="other", generator="stylegan2"), study="three"),
+    }
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in write_results(tables).splitlines()[2:]]
+    assert [row[0].split()[0] if row[0] else "" for row in cells] == ["Can", "", "", "", "Does", "", "Does", "Does"]
+    assert [row[1:] for row in cells] == [
+        ["synthetic, 32 px", "fastgan", "10", "AUC 0.80 [0.70, 0.90]", "supported"],
+        ["synthetic, 32 px", "fastgan", "40", "AUC 0.65 [0.55, 0.75]", "supported"],
+        ["LFW, 32 px", "fastgan", "10", "AUC 0.65 [0.55, 0.75]", "supported"],
+        ["LFW, 32 px", "fastgan", "40", "AUC 0.50 [0.40, 0.60]", "inconclusive"],
+        ["synthetic, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.05, 0.25]", "supported"],
+        ["LFW, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.05, 0.25]", "supported"],
+        ["3 data sets", "2 generators", "", "5 of 5 settings", "supported"],
+        ["LFW, 32 px", "fastgan", "5", "matching faces +30.00 points [20.00, 40.00]", "supported, exploratory"],
+    ]
+
+
+def test_rows_of_an_earlier_version_have_a_dagger(claims, tmp_path):
+    tables = claims(make_run("ten", (0.7, 0.6, 0.8)), make_run("forty", (0.5, 0.4, 0.6), num_identities=40))
+    files = {"mine": tmp_path / "mine" / "claims.csv"}
+    assert load_earlier(files) == {"mine": set()}
+    assert "†" not in write_claims(tables, load_earlier(files)) and EARLIER not in write_claims(tables)
+    (tmp_path / "mine" / "earlier.json").write_text(json.dumps(["forty"]))
+    assert load_earlier(files) == {"mine": {"forty"}}
+    lines = write_claims(tables, load_earlier(files)).splitlines()
+    assert ["†" in line for line in lines[2:5]] == [False, True, False] and lines[-2:] == ["", EARLIER]
+    assert lines[3].endswith("**inconclusive** † |")
+    (tmp_path / "mine" / "earlier.json").write_text(json.dumps(["ten"]))
+    lines = write_claims(tables, load_earlier(files)).splitlines()
+    assert ["†" in line for line in lines[2:6]] == [True, False, False, True], "C3 rests on the run"
+
+
+def test_a_verdict_on_some_of_the_seeds_of_another_is_left_out(claims):
     seeds = [make_run("one", (0.7, 0.6, 0.8)), make_run("two", (0.6, 0.503, 0.7), seed=2)]
-    for name, runs in (("few", seeds[1:]), ("all", seeds)):
-        save_table(judge(*runs), tmp_path / name / "claims.csv")
-    text = write_summary(load_claims({name: tmp_path / name / "claims.csv" for name in ("few", "all")}), {})
-    assert "| all | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] |" in text and "| few |" not in text
-    alone = write_summary(load_claims({"few": tmp_path / "few" / "claims.csv"}), {})
-    assert "AUC 0.60 [0.503, 0.700]" in alone, "an end that is not chance does not look like it"
+    few, both = claims(*seeds[1:], study="few"), claims(*seeds, study="both")
+    text = write_claims(few | both)
+    assert "| both | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] |" in text and "| few |" not in text
+    assert "AUC 0.60 [0.503, 0.700]" in write_claims(few), "an end that is not chance does not look like it"
 
 
-def test_where_there_is_no_interval_the_table_shows_p(tmp_path):
-    run = make_run("few", (0.8, np.nan, np.nan), p_value=0.004, num_identities=8)
-    save_table(judge(run), tmp_path / "claims.csv")
-    text = write_summary(load_claims({"mine": tmp_path / "claims.csv"}), {})
+def test_where_there_is_no_interval_the_table_gives_p(claims):
+    text = write_claims(claims(make_run("few", (0.8, np.nan, np.nan), p_value=0.004, num_identities=8)))
     assert "| mine | d, fastgan, 32 | 8 | 32 | AUC 0.80 (p = 0.0040) | **supported** |" in text
 
 
-def test_searches_without_a_suspect_stand_below_the_table(tmp_path):
-    none = make_experiment("none", "none").iloc[:1].assign(measure="false_alarms", statistic="share", num_generators=8, calibration="real",
-                                                       value=0.25, low=0.03, high=0.65)  # fmt: skip
-    found = make_experiment().query("statistic == 'mean'").assign(measure="detected", calibration="real", value=[0.0, 0.6])
-    save_table(judge(make_run("ten", (0.7, 0.6, 0.8)), data_shares=pd.concat([none, make_experiment(), found])), tmp_path / "claims.csv")
-    last = write_summary(load_claims({"mine": tmp_path / "claims.csv"}), {}).splitlines()[-1]
-    assert last == ("- mine, search without a suspect against real faces of auxiliary people: discovered at the largest dose "
-                    "(many 3 of 5); false alarms in 2 of 8 GANs in which nobody stands out (25% [3%, 65%]).")
+def test_density_scans_stand_below_the_full_table(claims):
+    alarms = {"measure": "false_alarms", "statistic": "share", "num_generators": 8, "value": 0.25, "low": 0.03, "high": 0.65}
+    none = make_experiment("none", "none").iloc[:1].assign(**alarms, calibration="cohort")
+    found = make_experiment().query("statistic == 'mean'").assign(measure="detected", calibration="cohort", value=[0.0, 0.6])
+    experiments = pd.concat([none, make_experiment(), found])
+    last = write_claims(claims(make_run("ten", (0.7, 0.6, 0.8)), experiments=experiments)).splitlines()[-1]
+    assert last == ("- mine, density scan calibrated on photos of auxiliary identities: detected at the largest data share: 3 of "
+                    "5 (many); false alarms in 2 of 8 generators without an over-represented identity: 25% [3%, 65%].")
 
 
-def test_only_what_is_between_the_markers_is_written():
-    text = "before\n{}\nold\n{}\nafter\n".format(*MARKERS)
-    once = put_summary(text, "| new |")
-    assert once == "before\n{}\n| new |\n{}\nafter\n".format(*MARKERS)
-    assert put_summary(once, "| new |") == once
-    for broken in ("no markers", "{1} {0}".format(*MARKERS), text + MARKERS[0]):
-        with pytest.raises(ValueError, match="README.md must hold"):
-            put_summary(broken, "")
+@pytest.mark.parametrize("markers", [RESULTS_MARKERS, CLAIMS_MARKERS])
+def test_only_what_is_between_the_markers_is_written(markers):
+    text = "before\n{}\nold\n{}\nafter\n".format(*markers)
+    once = put_summary(text, "| new |", markers)
+    assert once == "before\n{}\n| new |\n{}\nafter\n".format(*markers)
+    assert put_summary(once, "| new |", markers) == once
+    for broken in ("no markers", "{1} {0}".format(*markers), text + markers[0]):
+        with pytest.raises(ValueError, match="the page must hold"):
+            put_summary(broken, "", markers)
+
+
+def test_no_page_is_written_where_one_lacks_its_markers(claims, tmp_path):
+    claims(make_run("ten", (0.7, 0.6, 0.8)))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("{}\n{}\n".format(*RESULTS_MARKERS))
+    (tmp_path / "docs" / "results.md").write_text(f"{CLAIMS_MARKERS[0]}\n")
+    files = {"mine": tmp_path / "mine" / "claims.csv"}
+    with pytest.raises(ValueError, match="docs/results.md: the page must hold"):
+        write_tables(files, tmp_path)
+    assert (tmp_path / "README.md").read_text() == "{}\n{}\n".format(*RESULTS_MARKERS)
+    (tmp_path / "docs" / "results.md").write_text("{}\n{}\n".format(*CLAIMS_MARKERS))
+    write_tables(files, tmp_path)
+    assert "| question |" in (tmp_path / "README.md").read_text()
+    assert "| claim | study |" in (tmp_path / "docs" / "results.md").read_text()
 
 
 def test_a_headline_moved_if_it_left_the_committed_interval():
@@ -84,11 +173,11 @@ def test_a_headline_moved_if_it_left_the_committed_interval():
         make_run("old", (0.7, 0.6, 0.8)),
     ])  # fmt: skip
     fresh = pd.concat([make_run(name, (0.65 if name == "in" else 0.85, 0.6, 0.9)) for name in ("in", "out", "few", "late")])
-    table = compare_headlines(committed, fresh).set_index("run")
+    table = compare_headlines(committed, fresh, RULES).set_index("run")
     assert table.moved.to_dict() == {"in": "within", "out": "moved", "few": "no interval", "old": "gone", "late": "new"}
 
 
-def test_the_check_says_it_in_a_line_and_ends_with_a_status(root, tmp_path, monkeypatch, capsys):
+def test_the_check_prints_a_line_a_run_and_ends_with_a_status(root, tmp_path, monkeypatch, capsys):
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_text((root / name).read_text())
     (tmp_path / "ppe").mkdir()
@@ -112,34 +201,3 @@ def test_the_check_says_it_in_a_line_and_ends_with_a_status(root, tmp_path, monk
     assert status == 1 and "moved" in said and "fresh 0.900" in said
     said = check("nothing")[0]
     assert said == "results/nothing/attacks.csv is not committed: there is nothing to compare with, as there is for ['embedded']"
-
-
-def test_costs_come_from_papermill_and_of_a_found_training_from_its_files(tmp_path):
-    executed, folder = tmp_path / "executed", tmp_path / "checkpoints"
-    executed.mkdir()
-
-    def execute(name, seconds, exception=None):
-        content = {"metadata": {"papermill": {"duration": seconds, "exception": exception}}}
-        (executed / f"{name}.ipynb").write_text(json.dumps(content))
-
-    execute("1_faces-d", 42.4)
-    execute("3_train-one", 5.0)
-    execute("5_attack-one", 60.0, exception=True)
-    for group, (first, last) in {"a": (1000, 1200), "b": (1010, 1240)}.items():
-        (folder / group).mkdir(parents=True)
-        for file, time in (("snapshot-000000000.safetensors", first), ("finished.json", last)):
-            (folder / group / file).touch()
-            os.utime(folder / group / file, (time, time))
-    known = [("attack", "one", 90, 2, "cpu"), ("faces", "d", 1, 2, "cpu"), ("train", "gone", 9, 2, "cpu")]
-    known = pd.DataFrame(known, columns=COLUMNS)
-    execute("8_doses-many", 30.0)
-    noted = {("background", "many"): 7.0, ("embed-experiment", "many"): 12.0}
-    checkpoints = {("train", "one"): [folder], ("background", "many"): [folder]}
-    costs = measure_costs(executed, ["d"], ["one"], checkpoints, device="cpu", experiments=["many"], noted=noted, known=known)
-    found = {(row.stage, row.run): row.seconds for row in costs.itertuples()}
-    assert found == {
-        ("faces", "d"): 42, ("train", "one"): 240, ("attack", "one"): 90,
-        ("background", "many"): 240, ("embed-experiment", "many"): 12, ("data_share", "many"): 30,
-    }  # fmt: skip
-    assert sum_minutes(costs, ["many"]) == pytest.approx(4.7)
-    assert sum_minutes(costs, ["one"]) == pytest.approx(5.5) and np.isnan(sum_minutes(costs, ["other"]))

@@ -1,4 +1,4 @@
-"""Somebody else's data: a folder of photos that the project has never seen, three lines of params, no code, and a figure."""
+"""A reader's own photos: a folder, three changed lines of params and no code give a figure."""
 
 import difflib
 
@@ -23,14 +23,14 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory):
-    """Photos as they lie on somebody's disk: 14 people with eight, 14 with five, one with one; sizes, formats, names."""
+    """Photos of 14 identities with eight each, 14 with five and one with one, in several sizes and formats."""
     folder = tmp_path_factory.mktemp("disk") / "album"
     vectors = synthetic.sample_identities(29, 4711)
-    for person, count in enumerate([8] * 14 + [5] * 14 + [1]):
-        name = NAMES[person] if person < len(NAMES) else f"somebody {person}"
+    for identity, count in enumerate([8] * 14 + [5] * 14 + [1]):
+        name = NAMES[identity] if identity < len(NAMES) else f"somebody {identity}"
         (folder / name).mkdir(parents=True)
-        seeds = torch.arange(count) + 100 * person
-        drawn = synthetic.draw_photos(vectors[person].repeat(count, 1), seeds, size=96).permute(0, 2, 3, 1).numpy()
+        seeds = torch.arange(count) + 100 * identity
+        drawn = synthetic.draw_photos(vectors[identity].repeat(count, 1), seeds, size=96).permute(0, 2, 3, 1).numpy()
         for number, photo in enumerate(drawn):
             image = Image.fromarray(np.pad(photo, ((0, 10 * (number % 2)), (5, 5), (0, 0)), mode="edge"))
             image.save(folder / name / f"IMG {number:03d}.{('jpg', 'JPEG', 'png')[number % 3]}")
@@ -39,7 +39,7 @@ def album(tmp_path_factory):
     return folder
 
 
-def test_the_readmes_lines_are_those_that_are_tried_here(root):
+def test_the_readme_shows_the_lines_that_are_tested_here(root):
     text = (root / "README.md").read_text()
     for old, new in LINES:
         for part in (old, new.replace("album", "/path/to/photos")):
@@ -64,11 +64,11 @@ def test_a_folder_of_photos_and_three_lines_make_a_figure(root, album, tmp_path)
     assert {"roc.png", "sizes.png", "scores.png"} <= figures
     faces = pd.read_csv(folder / "data" / "faces" / "tiny" / "faces.csv", dtype=str, keep_default_na=False)
     assert len(faces) == 184 and "truncated" in faces.set_index("image_id").reason["Anna/broken.jpg"]
-    attacked = set(faces[faces.role == "attacked"].identity)  # a missed face or two may make somebody auxiliary
+    attacked = set(faces[faces.role == "attacked"].identity)  # a missed face may make an identity auxiliary
     assert len(attacked) >= 12 and attacked <= set(NAMES) | {f"somebody {n}" for n in range(10, 14)}
     members = pd.read_csv(folder / "models" / "generators" / "tiny" / "members.csv", dtype=str, keep_default_na=False)
     assert members.identity.nunique() == 12 and set(members.identity) <= set(faces.identity)
     rows = pd.read_csv(folder / "results" / "smoke" / "attacks.csv", keep_default_na=False)
     assert set(rows.run) == {"tiny"} and set(rows.dataset) == {"tiny"}
     scores = (folder / "results" / "smoke" / "scores" / "tiny.csv").read_text()
-    assert not [name for name in NAMES if len(name) > 3 and name in scores], "committed results name nobody"
+    assert not [name for name in NAMES if len(name) > 3 and name in scores], "committed results hold no names"

@@ -1,3 +1,5 @@
+"""Splits: groups of equal size that share no identity or picture, nested sizes, and independence of row order."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ def make_table(num_attacked=20, photos=5, num_auxiliary=3):
     for i in range(num_attacked + num_auxiliary):
         role = "attacked" if i < num_attacked else "auxiliary"
         rows += [(f"p{i}/{j}.jpg", f"p{i}", role, None) for j in range(photos)]
-    rows += [(f"crowd/{j}.jpg", "background", "background", None) for j in range(9)]
+    rows += [(f"background/{j}.jpg", "background", "background", None) for j in range(9)]
     return pd.DataFrame(rows, columns=["image_id", "identity", "role", "duplicate_of"])
 
 
@@ -21,7 +23,7 @@ def as_sets(split):
     return set(map(tuple, split.itertuples(index=False)))
 
 
-def test_counts_groups_and_roles():
+def test_groups_and_roles_have_the_requested_sizes():
     split = split_identities(make_table(), **SIZES)
     assert list(split.columns) == ["image_id", "identity", "group", "role"]
     assert split.groupby("group")["identity"].nunique().to_dict() == {"a": 4, "b": 4, "c": 4}
@@ -29,14 +31,14 @@ def test_counts_groups_and_roles():
     assert split.attrs == {"num_replaced": 0, "num_two_names": 0}
 
 
-def test_nobody_is_in_two_groups_and_no_photo_is_used_twice():
+def test_no_identity_is_in_two_groups_and_no_photo_is_used_twice():
     split = split_identities(make_table(), **SIZES)
     assert (split.groupby("identity")["group"].nunique() == 1).all()
     assert split["image_id"].is_unique
     assert (split["image_id"].str.split("/").str[0] == split["identity"]).all()
 
 
-def test_auxiliary_people_and_the_crowd_are_never_drawn():
+def test_auxiliary_and_background_identities_are_never_drawn():
     table = make_table(num_attacked=12, num_auxiliary=50)
     for seed in range(5):
         split = split_identities(table, **{**SIZES, "seed": seed})
@@ -56,7 +58,7 @@ def test_more_query_photos_keep_the_train_photos():
     assert as_sets(few) < as_sets(many)
 
 
-def test_photos_without_the_cap_are_shown_and_the_queries_stay():
+def test_a_larger_max_train_photos_adds_training_photos_and_keeps_the_query_photos():
     table = pd.concat([make_table(photos=5), pd.DataFrame(
         [(f"p{i}/more{j}.jpg", f"p{i}", "attacked", None) for i in range(0, 20, 2) for j in range(i)],
         columns=["image_id", "identity", "role", "duplicate_of"],
@@ -66,14 +68,14 @@ def test_photos_without_the_cap_are_shown_and_the_queries_stay():
     pd.testing.assert_frame_equal(capped, split_identities(table, **SIZES, max_train_photos=2))
     assert as_sets(capped) < as_sets(some) < as_sets(free)
     assert as_sets(capped[capped.role == "query"]) == as_sets(free[free.role == "query"])
-    shown, photos = free[free.role == "train"].identity.value_counts(), table.identity.value_counts()
-    assert (shown == photos[shown.index] - SIZES["query_photos"]).all() and shown.nunique() > 3
+    used, photos = free[free.role == "train"].identity.value_counts(), table.identity.value_counts()
+    assert (used == photos[used.index] - SIZES["query_photos"]).all() and used.nunique() > 3
     assert some[some.role == "train"].identity.value_counts().max() == 4
     with pytest.raises(ValueError, match="max_train_photos=1 is below train_photos=2"):
         split_identities(table, **SIZES, max_train_photos=1)
 
 
-def test_a_photo_of_a_querys_picture_is_not_shown_without_the_cap():
+def test_a_duplicate_of_a_query_photo_is_not_added_to_the_training_photos():
     table = make_table(num_attacked=3, photos=6)
     sizes = {**SIZES, "num_identities": 1}
     query = split_identities(table, **sizes).query("identity == 'p1' and role == 'query'")["image_id"].iloc[0]
@@ -84,7 +86,7 @@ def test_a_photo_of_a_querys_picture_is_not_shown_without_the_cap():
     assert as_sets(again) == {row for row in as_sets(free) if row[0] != late}
 
 
-def test_order_of_rows_does_not_matter():
+def test_a_split_does_not_depend_on_the_order_of_rows():
     table = make_table()
     split = split_identities(table, **SIZES)
     for seed in range(3):
@@ -93,7 +95,7 @@ def test_order_of_rows_does_not_matter():
         pd.testing.assert_frame_equal(split_identities(shuffled.set_index(shuffled.index % 7), **SIZES), split)
 
 
-def test_other_people_do_not_change_a_persons_photos():
+def test_other_identities_do_not_change_the_photos_of_an_identity():
     photos = {}
     for table in (make_table(), make_table().query("identity != 'p3'")):
         split = split_identities(table, **{**SIZES, "num_identities": 6})
@@ -103,26 +105,26 @@ def test_other_people_do_not_change_a_persons_photos():
     assert len(shared) >= 17 and all(first[i] == second[i] for i in shared)
 
 
-def test_seeds():
+def test_the_same_seed_gives_the_same_split_and_other_seeds_give_others():
     table = make_table()
     assert as_sets(split_identities(table, **SIZES)) == as_sets(split_identities(table, **SIZES))
     others = [as_sets(split_identities(table, **{**SIZES, "seed": seed})) for seed in range(2, 12)]
     assert all(other != as_sets(split_identities(table, **SIZES)) for other in others)
 
 
-def test_every_person_and_photo_is_equally_likely():
+def test_every_identity_and_photo_is_equally_likely():
     table = make_table(num_attacked=9)
     splits = pd.concat(
         split_identities(table, num_identities=1, train_photos=1, query_photos=1, seed=seed) for seed in range(300)
     )
     train = splits[splits["role"] == "train"]
-    people = train[train["group"] == "a"]["identity"].value_counts()
+    identities = train[train["group"] == "a"]["identity"].value_counts()
     photos = train["image_id"].str[-5].value_counts()
-    assert chisquare(people.reindex([f"p{i}" for i in range(9)], fill_value=0)).pvalue > 1e-3
+    assert chisquare(identities.reindex([f"p{i}" for i in range(9)], fill_value=0)).pvalue > 1e-3
     assert chisquare(photos.reindex(list("01234"), fill_value=0)).pvalue > 1e-3
 
 
-def test_a_query_that_shows_a_train_picture_is_replaced_and_counted():
+def test_a_query_photo_that_repeats_a_training_picture_is_replaced_and_counted():
     table = make_table(num_attacked=3)
     sizes = {**SIZES, "num_identities": 1}
     plain = split_identities(table, **sizes)
@@ -138,7 +140,7 @@ def test_a_query_that_shows_a_train_picture_is_replaced_and_counted():
 
 
 @pytest.mark.parametrize("direction", ["to a hub in the table", "chain", "to a hub outside the table"])
-def test_duplicates_are_sets_however_they_are_linked(direction):
+def test_duplicates_form_sets_for_every_pattern_of_links(direction):
     table = make_table(num_attacked=4)
     three = table.index[table["identity"] == "p0"][:3]
     first, second, third = table.loc[three, "image_id"]
@@ -155,7 +157,7 @@ def test_duplicates_are_sets_however_they_are_linked(direction):
         split_identities(table, **{**sizes, "num_identities": 2, "query_photos": 2})
 
 
-def test_a_person_with_too_few_different_pictures_is_passed_over():
+def test_an_identity_with_too_few_different_pictures_is_not_drawn():
     table = make_table(num_attacked=4)
     few = table["identity"] == "p2"
     table.loc[few, "duplicate_of"] = table.loc[few, "image_id"].iloc[0]
@@ -172,14 +174,14 @@ def test_a_picture_under_two_names_is_left_out_and_counted():
     assert split.attrs["num_two_names"] == 3
 
 
-def test_too_few_people_is_a_sentence():
+def test_too_few_identities_are_an_error_that_says_what_to_lower():
     with pytest.raises(ValueError) as error:
         split_identities(make_table(num_attacked=158, photos=10), num_identities=79, train_photos=5, query_photos=5, seed=0)
     assert "has 158 identities with at least 5 + 5 photos, but 3 x 79 are asked for" in str(error.value)
     assert "lower num_identities, train_photos or query_photos" in str(error.value)
 
 
-def test_wrong_tables_and_numbers_are_refused():
+def test_wrong_tables_and_numbers_are_errors():
     table = make_table()
     with pytest.raises(ValueError, match="query_photos=0 is not at least 1"):
         split_identities(table, **{**SIZES, "query_photos": 0})
@@ -190,10 +192,10 @@ def test_wrong_tables_and_numbers_are_refused():
         split_identities(table, **SIZES)
 
 
-def test_halves_share_nobody_and_leave_nobody_out():
+def test_two_halves_of_the_identities_are_disjoint_and_complete():
     names = ["eve", "al", "eve", "bo", "cy", "al"]
     first, second = (choose_identities(names, which) for which in ("first half", "second half"))
     assert (first ^ second).all() and choose_identities(names, "all").all()
     assert {n for n, is_in in zip(names, first, strict=True) if is_in} == {"al", "cy"}, "every other one of the sorted names"
-    with pytest.raises(ValueError, match="is not one of"):
+    with pytest.raises(ValueError, match="identities='third' is not one of"):
         choose_identities(names, "third")

@@ -1,4 +1,4 @@
-"""Embedding in batches, and verification: numbers derivable on paper, scikit-learn as reference, LFW as the world."""
+"""Embedding in batches and verification: values derived on paper, comparison with scikit-learn, and accuracy on LFW."""
 
 import csv
 import os
@@ -56,20 +56,20 @@ def test_rows_keep_their_order_and_have_unit_norm(embedder, faces):
     assert torch.allclose(embed_faces(faces[order], embedder, batch_size=5), embeddings[order], atol=1e-5)
 
 
-def test_resolution_brings_faces_down_by_area_first(embedder, faces):
+def test_resolution_first_reduces_faces_by_area_averaging(embedder, faces):
     small = embed_faces(faces, embedder, resolution=16)
     assert torch.allclose(small, embed_faces(resize_faces(faces, 16), embedder), atol=1e-6)
     assert not torch.allclose(small, embed_faces(faces, embedder), atol=1e-3)
 
 
-def test_arrays_memmaps_and_tensors_are_one(embedder, faces, tmp_path):
+def test_arrays_memmaps_and_tensors_give_the_same_embeddings(embedder, faces, tmp_path):
     np.save(tmp_path / "faces.npy", faces.numpy())
     expected = embed_faces(faces, embedder, resolution=32, batch_size=10)
     for same in (faces.numpy(), np.load(tmp_path / "faces.npy", mmap_mode="r")):
         assert torch.equal(embed_faces(same, embedder, resolution=32, batch_size=10), expected)
 
 
-def test_what_is_too_much_for_memory_goes_to_a_file_and_is_the_same(embedder, faces, monkeypatch):
+def test_embeddings_too_large_for_memory_are_the_same_in_a_file(embedder, faces, monkeypatch):
     expected = embed_faces(faces, embedder, batch_size=5)
     more = extend_embeddings(expected[:15], faces, embedder)
     monkeypatch.setattr(embeddings_module, "MAX_IN_MEMORY", 10 * 4 * 128)  # ten rows of the 23
@@ -82,12 +82,12 @@ def test_what_is_too_much_for_memory_goes_to_a_file_and_is_the_same(embedder, fa
     assert extend_embeddings(mapped, faces, embedder) is mapped
 
 
-def test_no_faces_are_an_empty_table(embedder, faces):
+def test_no_faces_give_an_empty_array_with_all_columns(embedder, faces):
     assert embed_faces(faces[:0], embedder).shape == (0, 128)
     assert embed_faces(faces[:0], embedder, resolution=32).shape == (0, 128)
 
 
-def test_other_arrays_and_damaged_weights_are_one_sentence(embedder, faces):
+def test_wrong_arrays_and_damaged_weights_are_errors(embedder, faces):
     with pytest.raises(ValueError, match=r"must be uint8 \[N, 3, H, W\]"):
         embed_faces(faces.float(), embedder)
     with pytest.raises(ValueError, match=r"must be uint8 \[N, 3, H, W\]"):
@@ -105,13 +105,13 @@ def test_other_arrays_and_damaged_weights_are_one_sentence(embedder, faces):
 # ----------------------------------------------------------------------------------------------------- verification
 
 
-def test_pairs_are_balanced_and_without_repetition():
-    """No two pairs of these angles are equally far apart: a repeated pair would show as a repeated score."""
+def test_pairs_are_balanced_and_never_repeated():
+    """All pairs of these angles have different distances, so a repeated pair would be a repeated score."""
     degrees = np.array([0, 1, 6, 10, 23, 26, 34, 41, 53, 55]) * 3  # a Golomb ruler
     identity = np.array(["a", "b"])[[0, 1, 0, 1, 0, 1, 0, 1, 0, 1]]
     score, is_same = verify_pairs(place_on_circle(degrees), identity, num_pairs=40, seed=0)
     assert score.shape == is_same.shape == (40,) and score.dtype == torch.float32 and is_same.dtype == torch.bool
-    assert is_same.sum() == 20  # all 10 + 10 pairs of one person
+    assert is_same.sum() == 20  # all 10 + 10 pairs of one identity
     drawn = np.rad2deg(np.arccos(score.double().clamp(-1, 1).numpy()))
     first, second = np.triu_indices(10, 1)
     apart, same = degrees[second] - degrees[first], identity[first] == identity[second]
@@ -120,7 +120,7 @@ def test_pairs_are_balanced_and_without_repetition():
     assert len(set(others)) == 20 and set(others) <= set(apart[~same].tolist())
 
 
-def test_pairs_are_a_function_of_the_seed():
+def test_pairs_depend_on_the_seed():
     embeddings = place_on_circle(np.linspace(0, 300, 60).tolist())
     identity = np.arange(60) // 4
     first, again, other = (verify_pairs(embeddings, identity, num_pairs=100, seed=seed)[0] for seed in (3, 3, 4))
@@ -128,20 +128,20 @@ def test_pairs_are_a_function_of_the_seed():
 
 
 @pytest.mark.parametrize("num_pairs", [0, 7, 42])
-def test_more_pairs_than_there_are_is_one_sentence(num_pairs):
+def test_more_pairs_than_exist_are_an_error(num_pairs):
     with pytest.raises(ValueError, match=f"num_pairs={num_pairs} .* up to 40"):
         verify_pairs(place_on_circle(list(range(10))), [0] * 5 + [1] * 5, num_pairs=num_pairs, seed=0)
 
 
 def test_verification_of_angles_on_a_circle():
-    """Two people, photos at 0, 30 and 45, 75 degrees. Same: 30 and 30 apart; other: 45, 75, 15 and 45 apart.
+    """Two identities, photos at 0, 30 and 45, 75 degrees. Same: 30 and 30 apart; other: 45, 75, 15 and 45 apart.
 
-    Each pair of one person beats three of the four others (only 15 degrees is nearer): AUC 3/4.
+    Each pair of one identity is closer than three of the four others (only 15 degrees is closer): AUC 3/4.
     """
     score, is_same = _score_all(place_on_circle([0, 30, 45, 75]), np.array([0, 0, 1, 1]))
     measured = compute_verification(score, is_same, num_folds=2)
     assert measured["auc"] == 0.75
-    assert measured["tpr_at_fpr_1e-1"] == 0.0  # one of four others is a quarter: 10 % is not resolved, nor interpolated
+    assert measured["tpr_at_fpr_1e-1"] == 0.0  # with four other pairs an FPR of 0.1 is not resolved, and it is not interpolated
 
 
 def _score_all(embeddings, identity):
@@ -149,7 +149,7 @@ def _score_all(embeddings, identity):
     return (embeddings[first] * embeddings[second]).sum(1), identity[first] == identity[second]
 
 
-def test_negated_scores_give_the_complement_and_agree_with_sklearn():
+def test_the_auc_agrees_with_sklearn_and_negated_scores_give_its_complement():
     rng = np.random.default_rng(0)
     is_same = np.arange(400) % 2 == 0
     score = rng.normal(is_same * 1.0)
@@ -158,8 +158,8 @@ def test_negated_scores_give_the_complement_and_agree_with_sklearn():
     assert compute_verification(-score, is_same)["auc"] == pytest.approx(1 - auc, abs=1e-12)
 
 
-def test_true_positives_at_a_false_positive_rate_on_paper():
-    """Others score 0 .. 99. 10 % of them lie at 90 or more, 1 % at 99; ten same pairs lie above, thirty between."""
+def test_tpr_at_a_given_fpr_is_known_on_paper():
+    """Other pairs score 0 to 99: 10 % at least 90, 1 % at least 99. Ten same pairs lie above 99 and thirty between."""
     score = np.r_[np.arange(100), np.full(10, 200), np.full(30, 95.5), np.full(60, -1)]
     measured = compute_verification(score, np.arange(200) >= 100)
     assert measured["tpr_at_fpr_1e-1"] == 0.4
@@ -167,22 +167,22 @@ def test_true_positives_at_a_false_positive_rate_on_paper():
 
 
 @pytest.mark.parametrize(("sign", "expected"), [(1, 1.0), (-1, 0.0)])
-def test_both_ends_are_numbers(sign, expected):
+def test_perfect_and_inverted_scores_have_known_values(sign, expected):
     is_same = np.arange(40) < 20
     measured = compute_verification(sign * np.where(is_same, 1.0, 0.0), is_same)
     assert measured["auc"] == expected
-    # At the wrong end every threshold but "all one kind" is worse than chance.
+    # With inverted scores every threshold except the two trivial ones is worse than chance.
     assert measured["accuracy"] == (1.0 if sign == 1 else 0.5)
 
 
-def test_the_threshold_of_a_fold_comes_from_the_others():
-    """Two folds that need thresholds of their own: 0.5 tells fold 1 apart and 10.5 fold 2; each fails on the other."""
+def test_the_threshold_of_a_fold_is_chosen_on_the_other_folds():
+    """The best threshold is 0.5 in fold 1 and 10.5 in fold 2, and each fails on the other fold."""
     is_same = np.tile([True, False], 20)
     score = np.where(is_same, 1.0, 0.0) + np.where(np.arange(40) < 20, 0, 10)
     assert compute_verification(score, is_same, num_folds=2)["accuracy"] == 0.5
 
 
-def test_equal_scores_are_chance():
+def test_equal_scores_have_an_auc_of_a_half():
     measured = compute_verification(np.zeros(40), np.arange(40) < 20)
     assert measured == {"auc": 0.5, "accuracy": 0.5, "tpr_at_fpr_1e-1": 0.0, "tpr_at_fpr_1e-2": 0.0}
 
@@ -195,13 +195,13 @@ def test_equal_scores_are_chance():
         (np.full(40, np.nan), np.arange(40) < 20, "must be finite"),
     ],
 )
-def test_what_cannot_be_verified_is_one_sentence(score, is_same, sentence):
+def test_wrong_scores_are_errors(score, is_same, sentence):
     with pytest.raises(ValueError, match=sentence):
         compute_verification(score, is_same)
 
 
-def test_casia_net_knows_lfw_people():
-    """Half of LFW's first fold, 150 + 150 pairs, each tenth at the threshold that is best on the others."""
+def test_the_casia_model_verifies_identities_of_lfw():
+    """Half of LFW's first fold, 150 + 150 pairs, each tenth with the threshold that is best on the others."""
     names = ["weights/mobilefacenet-casia.pth", "data/lfw-pairs.txt", "data/lfw-landmarks.csv"]
     needed = [SHARED / name for name in names]
     if absent := [str(file) for file in needed if not file.is_file()]:
@@ -224,7 +224,7 @@ def test_casia_net_knows_lfw_people():
     assert measured["accuracy"] >= 0.95
 
 
-def test_people_who_are_drawn_alike_are_near_in_both_distances():
+def test_parameter_and_embedding_distances_are_known_on_paper():
     angle = torch.deg2rad(torch.tensor([0.0, 10, 30, 40, 100, 110]))
     embeddings = torch.stack([angle.cos(), angle.sin()], 1)
     identity = np.repeat(["a", "b", "c"], 2)  # at 5, 35 and 105 degrees

@@ -1,4 +1,4 @@
-"""Embedders: the paper's table, the door, weights files, and training."""
+"""Embedders: the paper's architecture, the common interface, weights files, and training."""
 
 import hashlib
 import os
@@ -39,19 +39,19 @@ def draw_faces(count, size=32):
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
 
 
-def draw_people(num_identities, photos, size=32):
-    """People who differ in a smooth pattern of colour, photos of one person in noise."""
+def draw_identities(num_identities, photos, size=32):
+    """Identities that differ in a smooth colour pattern; photos of one identity differ in noise."""
     pattern = F.interpolate(torch.rand(num_identities, 3, 4, 4) * 255, (size, size), mode="bilinear")
     labels = torch.arange(num_identities).repeat_interleave(photos)
     faces = pattern[labels] + 10 * torch.randn(len(labels), 3, size, size)
     return faces.clamp(0, 255).to(torch.uint8), labels
 
 
-# ----------------------------------------------------------------------------------------------------- network
+# ----------------------------------------------------------------------------------------------------- architecture
 
 
-def test_parameter_count_follows_from_table_1():
-    """Each convolution has its weights, a norm two numbers a channel, a PReLU one; nothing else has any."""
+def test_the_number_of_parameters_follows_from_table_1():
+    """A convolution has its weights, a norm two parameters a channel, a PReLU one; nothing else has any."""
 
     def block(channels_in, channels_out, kernel, groups=1, prelu=True):
         return channels_in // groups * channels_out * kernel**2 + channels_out * (3 if prelu else 2)
@@ -69,7 +69,7 @@ def test_parameter_count_follows_from_table_1():
     count = sum(parameter.numel() for parameter in mobilefacenet.MobileFaceNet().parameters())
 
     assert count == expected
-    assert round(count / 1e6, 2) == pytest.approx(0.99, abs=0.02)  # the paper's own figure
+    assert round(count / 1e6, 2) == pytest.approx(0.99, abs=0.02)  # the number given in the paper
 
 
 def test_feature_maps_shrink_as_in_table_1():
@@ -87,31 +87,31 @@ def test_feature_maps_shrink_as_in_table_1():
 
 
 @pytest.mark.parametrize(("input_size", "kernel"), [(112, 7), (64, 4), (48, 3)])
-def test_global_convolution_covers_what_is_left(input_size, kernel):
+def test_the_global_convolution_covers_the_whole_feature_map(input_size, kernel):
     net = mobilefacenet.MobileFaceNet(input_size, width=0.5)
     assert net.head[1].conv.kernel_size == (kernel, kernel)
     assert net(torch.zeros(2, 3, input_size, input_size)).shape == (2, 128)
 
 
 @pytest.mark.parametrize("settings", [{"input_size": 50}, {"input_size": 0}, {"width": 0}, {"depth": 3}])
-def test_settings_out_of_range_are_refused(settings):
+def test_settings_out_of_range_are_errors(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         embedders.build("mobilefacenet", **settings)
 
 
-def test_gradient_is_finite_in_every_parameter():
+def test_every_parameter_has_a_finite_gradient():
     net = mobilefacenet.MobileFaceNet(**SMALL)
     net(torch.randn(4, 3, 48, 48)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-# ----------------------------------------------------------------------------------------------------- the door
+# ----------------------------------------------------------------------------------------------------- interface
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (48, 48), (112, 96)])
 @pytest.mark.parametrize("flip", [False, True])
-def test_any_size_gives_unit_vectors(shape, flip):
+def test_faces_of_any_size_give_unit_vectors(shape, flip):
     embedder = embedders.build("mobilefacenet", flip=flip, **SMALL)
     embeddings = embedder(torch.randint(0, 256, (3, 3, *shape), dtype=torch.uint8))
     assert embeddings.shape == (3, 128) and embeddings.dtype == torch.float32
@@ -126,7 +126,7 @@ def test_an_embedding_does_not_depend_on_its_batch():
     assert difference < 1e-5
 
 
-def test_flip_makes_a_face_and_its_mirror_image_equal():
+def test_with_flip_a_face_and_its_mirror_image_have_equal_embeddings():
     faces = draw_faces(4)
     plain, both = (embedders.build("mobilefacenet", flip=flip, **SMALL) for flip in (False, True))
     both.net.load_state_dict(plain.net.state_dict())
@@ -136,8 +136,8 @@ def test_flip_makes_a_face_and_its_mirror_image_equal():
     assert not torch.allclose(plain(faces), plain(faces.flip(3)), atol=1e-3)
 
 
-def test_shrinking_antialiases_and_normalising_is_the_papers():
-    """A chequerboard of 0 and 255 is grey when each of its pixels is gone: (127.5 - 127.5) / 128 = 0."""
+def test_faces_are_reduced_with_antialiasing_and_normalised_as_in_the_paper():
+    """A checkerboard of 0 and 255 averages to grey: (127.5 - 127.5) / 128 = 0."""
     board = ((torch.arange(96)[:, None] + torch.arange(96)) % 2 * 255).to(torch.uint8).expand(1, 3, 96, 96)
     embedder = embedders.build("mobilefacenet", **SMALL)
     seen = []
@@ -150,12 +150,12 @@ def test_shrinking_antialiases_and_normalising_is_the_papers():
 
 
 @pytest.mark.parametrize("faces", [torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32, 3, dtype=torch.uint8)])
-def test_other_arrays_are_refused_at_the_door(faces):
+def test_wrong_arrays_are_errors(faces):
     with pytest.raises(ValueError, match=r"must be uint8 \[B, 3, height, width\]"):
         embedders.build("mobilefacenet", **SMALL)(faces)
 
 
-def test_one_network_does_not_import_the_others():
+def test_a_model_does_not_import_the_packages_of_others():
     code = (
         "import sys; from ppe import embedders; embedders.build('mobilefacenet', input_size=48, width=0.25); "
         "sys.exit(any(m in sys.modules for m in ('facenet_pytorch', 'pytorch_metric_learning')))"
@@ -172,17 +172,17 @@ def save_small(path, params=None):
     return net.eval()
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_a_saved_embedder_is_loaded_unchanged(tmp_path):
     path = tmp_path / "net.safetensors"
     net = save_small(path, {"seed": 7})
-    embedder = embedders.load("mobilefacenet", path)  # the settings are the file's
+    embedder = embedders.load("mobilefacenet", path)  # the settings come from the file
     faces = draw_faces(2, size=48)
     assert embedder.params == {"seed": 7} and embedder.input_size == 48
     assert torch.allclose(embedder(faces), F.normalize(net(mobilefacenet.normalise(faces))), atol=1e-6)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_file_of_other_settings_or_another_network_is_refused(tmp_path):
+def test_a_file_of_other_settings_or_another_model_is_an_error(tmp_path):
     path = tmp_path / "net.safetensors"
     save_small(path)
     with pytest.raises(ValueError, match="was made with input_size=48, but input_size=64 is asked for"):
@@ -195,7 +195,7 @@ def test_a_file_of_other_settings_or_another_network_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["net.safetensors", "net.pth"])
 @pytest.mark.parametrize("kept", [0, 5, 100, 0.5, 0.999])
-def test_a_truncated_file_is_refused(tmp_path, name, kept):
+def test_a_truncated_file_is_an_error(tmp_path, name, kept):
     whole, cut = tmp_path / name, tmp_path / f"cut-{name}"
     net = save_small(tmp_path / "net.safetensors")
     torch.save(net.state_dict(), tmp_path / "net.pth")
@@ -206,7 +206,7 @@ def test_a_truncated_file_is_refused(tmp_path, name, kept):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, 2_000, 0.3, 0.9])
-def test_a_truncated_file_of_torchs_old_format_is_refused(tmp_path, kept):
+def test_a_truncated_file_of_torchs_old_format_is_an_error(tmp_path, kept):
     state = embedders.build("mobilefacenet", **SMALL).net.state_dict()
     torch.save(state, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
     data = (tmp_path / "net.pth").read_bytes()
@@ -224,7 +224,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("write", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
-def test_a_pickle_that_would_run_code_is_refused(tmp_path, write):
+def test_a_pickle_that_would_run_code_is_an_error(tmp_path, write):
     path, mark = tmp_path / "net.pth", tmp_path / "was-run"
     write({"stem.0.conv.weight": Payload(f"touch {mark}")}, path)
     with pytest.raises(ValueError, match="could run code is not loaded"):
@@ -233,23 +233,23 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, write):
 
 
 @pytest.mark.parametrize("thing", [[torch.zeros(2)], {"epoch": 3}, torch.zeros(2), {0: torch.zeros(2)}])
-def test_a_file_that_is_no_state_dict_is_refused(tmp_path, thing):
+def test_a_file_without_a_state_dict_is_an_error(tmp_path, thing):
     torch.save(thing, tmp_path / "net.pth")
     with pytest.raises(ValueError, match="is not a state_dict"):
         embedders.load("mobilefacenet", tmp_path / "net.pth")
 
 
-def test_an_absent_file_is_refused(tmp_path):
+def test_an_absent_file_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="is absent"):
         embedders.load("mobilefacenet", tmp_path / "none.pth")
 
 
-def test_casia_weights_fill_the_network_exactly(weights):
+def test_casia_weights_fill_the_model_exactly(weights):
     state = torch.load(weights, map_location="cpu", weights_only=True)
     used = {key for key in state if key.startswith("arcface.")}
-    renamed = mobilefacenet.rename_keys({**state, "head.weight": torch.zeros(1)})  # a training people's classifier
+    renamed = mobilefacenet.rename_keys({**state, "head.weight": torch.zeros(1)})  # classifier of the training identities
     assert renamed.keys() == mobilefacenet.MobileFaceNet().state_dict().keys()
-    assert len(renamed) == len(used)  # no two became one
+    assert len(renamed) == len(used)  # no two names coincide
     assert {id(value) for value in renamed.values()} == {id(state[key]) for key in used}
 
 
@@ -262,7 +262,7 @@ def test_casia_weights_fill_the_network_exactly(weights):
         (lambda state: state.update({"arcface.features.weight": torch.zeros(64, 512, 1, 1)}), "another shape"),
     ],
 )
-def test_a_changed_key_is_one_sentence(weights, tmp_path, change, sentence):
+def test_a_changed_key_is_an_error_on_one_line(weights, tmp_path, change, sentence):
     state = torch.load(weights, map_location="cpu", weights_only=True)
     change(state)
     torch.save(state, tmp_path / "net.pth")
@@ -276,7 +276,7 @@ def test_a_changed_key_is_one_sentence(weights, tmp_path, change, sentence):
 
 @pytest.fixture(scope="module")
 def facenet_file(tmp_path_factory):
-    """Untrained weights with the classifier that the published files carry."""
+    """Untrained weights with a classifier, as in the published files."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("facenet") / "weights.pt"
     state = InceptionResnetV1().state_dict()
@@ -284,7 +284,7 @@ def facenet_file(tmp_path_factory):
     return path
 
 
-def test_facenet_takes_any_size_and_agrees_with_its_package(facenet_file):
+def test_facenet_accepts_any_size_and_agrees_with_its_package(facenet_file):
     embedder = embedders.load("facenet", facenet_file)
     reference = InceptionResnetV1().eval()
     reference.load_state_dict(facenet.rename_keys(torch.load(facenet_file, weights_only=True)))
@@ -295,7 +295,7 @@ def test_facenet_takes_any_size_and_agrees_with_its_package(facenet_file):
     assert embedder.input_size == 160
 
 
-def test_facenet_weights_are_recorded_and_checked_ever_after(facenet_file, tmp_path):
+def test_the_hash_of_facenets_weights_is_recorded_and_then_checked(facenet_file, tmp_path):
     path = tmp_path / "weights.pt"
     path.write_bytes(facenet_file.read_bytes())
     assert facenet.find_weights(path) == path
@@ -307,7 +307,7 @@ def test_facenet_weights_are_recorded_and_checked_ever_after(facenet_file, tmp_p
         embedders.load("facenet", path)
 
 
-def test_facenet_without_a_network_says_what_to_put_where(monkeypatch, tmp_path):
+def test_facenet_without_a_network_names_the_file_and_its_address(monkeypatch, tmp_path):
     def fail(*args, **kwargs):
         raise urllib.error.URLError("no network")
 
@@ -325,8 +325,8 @@ def test_facenet_without_a_network_says_what_to_put_where(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("loss", ["arcface", "triplet"])
-def test_loss_falls_and_unseen_photos_are_told_apart(loss):
-    faces, labels = draw_people(6, 12)
+def test_the_loss_falls_and_unseen_photos_are_separated(loss):
+    faces, labels = draw_identities(6, 12)
     train, seen = torch.arange(72) % 12 < 8, []
     state, losses = train_embedder(
         faces[train], labels[train], loss=loss, resolutions=[16, 32], steps=60, batch_size=24, learning_rate=2e-3,
@@ -343,8 +343,8 @@ def test_loss_falls_and_unseen_photos_are_told_apart(loss):
     assert cosine.argmax(1).tolist() == list(range(6))
 
 
-def test_same_seed_same_bytes_and_the_global_state_is_left_alone():
-    faces, labels = draw_people(4, 4)
+def test_the_same_seed_gives_the_same_bytes_and_keeps_the_global_state():
+    faces, labels = draw_identities(4, 4)
     arguments = {"steps": 3, "batch_size": 8, "learning_rate": 1e-3, "resolutions": [16, 32], **SMALL}
     before = torch.get_rng_state()
     first, first_losses = train_embedder(faces, labels, seed=5, **arguments)
@@ -357,7 +357,7 @@ def test_same_seed_same_bytes_and_the_global_state_is_left_alone():
     assert not torch.equal(first["stem.0.conv.weight"], other["stem.0.conv.weight"])
 
 
-def test_batches_show_every_person_equally_often():
+def test_batches_hold_every_identity_equally_often():
     labels = torch.tensor([0] * 4 + [1] * 30 + [2] * 9)
     batches = draw_batches(labels, 12, torch.Generator().manual_seed(0))
     for _ in range(20):
@@ -365,8 +365,8 @@ def test_batches_show_every_person_equally_often():
         assert labels[rows].bincount().tolist() == [4, 4, 4] and len(rows.unique()) == 12
 
 
-def test_augmentation_brings_faces_to_the_resolution():
-    """At 4 px nothing finer than a cell survives: enlarging its own area average gives the face back."""
+def test_augmentation_reduces_faces_to_the_resolution():
+    """At 4 px no detail finer than a cell is left."""
     faces = draw_faces(64, size=64)
     x = augment(faces, [4], 48, torch.Generator().manual_seed(0))
     y = augment(faces, [4, 48], 48, torch.Generator().manual_seed(0))
@@ -376,13 +376,13 @@ def test_augmentation_brings_faces_to_the_resolution():
         return (z[..., 1:] - z[..., :-1]).abs().mean((1, 2, 3))
 
     assert roughness(x).max() < 10
-    assert 10 < (roughness(y) > 10).sum() < 54  # each face draws its own
+    assert 10 < (roughness(y) > 10).sum() < 54  # each face has its own resolution
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"labels": torch.zeros(16, dtype=torch.int64)}, "at least 2 people"),
+        ({"labels": torch.zeros(16, dtype=torch.int64)}, "faces of 1 identities are given, but at least 2 are needed"),
         ({"labels": torch.zeros(3, dtype=torch.int64)}, r"uint8 \[N, 3, H, W\]"),
         ({"faces": torch.zeros(16, 3, 32, 32)}, r"uint8 \[N, 3, H, W\]"),
         ({"loss": "softmax"}, "loss='softmax' is not one of"),
@@ -392,22 +392,22 @@ def test_augmentation_brings_faces_to_the_resolution():
         ({"learning_rate": 1e9}, "lower learning_rate"),
     ],
 )
-def test_bad_training_arguments_are_one_sentence(change, sentence):
-    faces, labels = draw_people(4, 4)
+def test_wrong_training_arguments_are_errors(change, sentence):
+    faces, labels = draw_identities(4, 4)
     arguments = {"faces": faces, "labels": labels, "steps": 30, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}
     with pytest.raises(ValueError, match=sentence):
         train_embedder(**{**arguments, **SMALL, **change})
 
 
-def test_bfloat16_is_used_on_a_cpu_only_where_it_is_native():
+def test_bfloat16_is_used_on_a_cpu_only_if_it_is_native():
     cpu = Path("/proc/cpuinfo")
     if not cpu.is_file():
-        pytest.skip("this machine does not tell what its processor computes natively")
+        pytest.skip("this machine has no /proc/cpuinfo")
     assert is_bfloat16_faster("cpu") == ("avx512_bf16" in cpu.read_text())
 
 
-def test_a_file_is_saved_to_the_same_bytes_every_time(tmp_path):
-    """With several metadata keys it would not be: their order is drawn anew at each call."""
+def test_the_same_embedder_is_saved_to_the_same_bytes(tmp_path):
+    """Several metadata keys would be written in a random order."""
     state = {"weight": torch.arange(4.0)}
     found = set()
     for number in range(12):

@@ -1,4 +1,4 @@
-"""Detection, alignment, resizing and duplicates: answers on paper, and landmarks of another implementation."""
+"""Detection, alignment, resizing and duplicates: answers on paper, and comparison with another implementation."""
 
 import io
 
@@ -24,20 +24,20 @@ from ppe.faces.duplicates import correlate_registered
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    """Eight photos of drawn people, list of uint8 [H, W, 3]."""
+def synthetic_photos():
+    """Eight photos of synthetic identities, list of uint8 [H, W, 3]."""
     photos = synthetic.draw_photos(synthetic.sample_identities(8, 5), torch.arange(8), size=112)
     return list(photos.permute(0, 2, 3, 1).numpy())
 
 
-def test_similarity_on_paper():
+def test_a_fitted_similarity_is_the_known_one():
     angle, scale, shift = 0.3, 1.7, np.array([4.0, -9.0])
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = fit_similarity(TEMPLATE, TEMPLATE @ turn.T + shift)
     np.testing.assert_allclose(matrix, np.column_stack([turn, shift]), atol=1e-4)
 
 
-def test_alignment_brings_a_mark_to_its_place_on_the_template():
+def test_alignment_moves_a_mark_to_its_position_on_the_template():
     photo = np.zeros((200, 220, 3), np.uint8)
     angle = np.deg2rad(20)
     turn = 0.8 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -50,15 +50,15 @@ def test_alignment_brings_a_mark_to_its_place_on_the_template():
     assert abs(columns.mean() + 0.5 - TEMPLATE[2, 0]) < 1.2 and abs(rows.mean() + 0.5 - TEMPLATE[2, 1]) < 1.2
 
 
-def test_a_large_photo_is_averaged_and_not_sampled():
-    """Stripes of one pixel in a photo four times the crop's size become grey; picking pixels would leave stripes."""
+def test_a_large_photo_is_averaged_without_aliasing():
+    """Stripes of one pixel in a photo of four times the crop's size become grey; nearest-pixel sampling would leave stripes."""
     photo = np.zeros((448, 448, 3), np.uint8)
     photo[:, ::2] = 255
     crop = align_faces([photo], TEMPLATE[None] * 4)[0]
     assert crop.std() < 8 and abs(crop.mean() - 127.5) < 8
 
 
-def test_resizing_is_the_area_average_and_keeps_rows():
+def test_resizing_averages_areas_and_keeps_the_order_of_rows():
     faces = np.zeros((3, 3, 8, 8), np.uint8)
     faces[0, :, :2, :2] = [[10, 20], [30, 40]]
     faces[2] = 200
@@ -69,24 +69,24 @@ def test_resizing_is_the_area_average_and_keeps_rows():
         resize_faces(faces, 16)
 
 
-def test_duplicates_are_found_and_other_photos_are_not(drawn):
-    faces = np.stack([p.transpose(2, 0, 1) for p in drawn])
+def test_duplicates_are_found_and_other_photos_are_not(synthetic_photos):
+    faces = np.stack([p.transpose(2, 0, 1) for p in synthetic_photos])
     buffer = io.BytesIO()
-    Image.fromarray(drawn[0]).save(buffer, "JPEG", quality=60)
+    Image.fromarray(synthetic_photos[0]).save(buffer, "JPEG", quality=60)
     encoded = np.asarray(Image.open(buffer)).transpose(2, 0, 1)
-    presets = np.stack([faces[0], encoded, faces[0][:, :, ::-1]])
-    people = ["one"] * 4 + ["two"] * 4
-    found = find_duplicates(np.concatenate([faces, presets]), [*people, "one", "one", "one"])
+    copies = np.stack([faces[0], encoded, faces[0][:, :, ::-1]])
+    identities = ["one"] * 4 + ["two"] * 4
+    found = find_duplicates(np.concatenate([faces, copies]), [*identities, "one", "one", "one"])
     assert found.tolist() == [-1] * 8 + [0, 0, 0]
-    other = find_duplicates(np.concatenate([faces, presets]), [*people, "two", "two", "two"])
-    assert (other[8:] != 0).all(), "only photos of the same person are compared"
-    everybody = find_duplicates(np.concatenate([faces, presets]), [*people, "two", "two", "two"], across=True, block_size=3)
-    assert everybody.tolist() == [-1] * 8 + [0, 0, 0], "one picture under two names, and no two people alike"
+    other = find_duplicates(np.concatenate([faces, copies]), [*identities, "two", "two", "two"])
+    assert (other[8:] != 0).all(), "only photos of the same identity are compared"
+    across = find_duplicates(np.concatenate([faces, copies]), [*identities, "two", "two", "two"], across=True, block_size=3)
+    assert across.tolist() == [-1] * 8 + [0, 0, 0], "one picture under two names, and no other pair"
 
 
-def test_detection_does_not_depend_on_the_batch(drawn):
-    together = detect_faces(drawn, batch_size=8)
-    alone = pd.concat([detect_faces([photo]) for photo in drawn], ignore_index=True)
+def test_detection_does_not_depend_on_the_batch(synthetic_photos):
+    together = detect_faces(synthetic_photos, batch_size=8)
+    alone = pd.concat([detect_faces([photo]) for photo in synthetic_photos], ignore_index=True)
     assert together.detected.mean() >= 0.75
     assert together.detected.tolist() == alone.detected.tolist()
     gap = np.nanmax(np.abs(together[LANDMARK_COLUMNS].to_numpy(float) - alone[LANDMARK_COLUMNS].to_numpy(float)))
@@ -94,9 +94,9 @@ def test_detection_does_not_depend_on_the_batch(drawn):
     assert gap < 0.05
 
 
-def test_detection_does_not_depend_on_the_number_of_threads(drawn):
-    noise = np.full((112, 112, 3), 127, np.uint8)  # looked at twice, beside photos that are looked at once
-    photos = [noise, *drawn, noise, np.zeros((1, 1, 3), np.uint8)]
+def test_detection_does_not_depend_on_the_number_of_threads(synthetic_photos):
+    noise = np.full((112, 112, 3), 127, np.uint8)  # tried twice, in batches with photos that are tried once
+    photos = [noise, *synthetic_photos, noise, np.zeros((1, 1, 3), np.uint8)]
     before = torch.get_num_threads()
     tables = []
     try:
@@ -110,7 +110,7 @@ def test_detection_does_not_depend_on_the_number_of_threads(drawn):
     assert tables[0].reason.iloc[[0, 9]].tolist() == ["no face found"] * 2
 
 
-def test_registration_finds_a_copy_that_was_moved_and_not_its_negative():
+def test_registration_finds_a_shifted_copy_and_not_its_negative():
     rng = np.random.default_rng(0)
     large = torch.from_numpy(rng.normal(128, 60, (1, 1, 58, 58)))
     for _ in range(2):
@@ -121,16 +121,17 @@ def test_registration_finds_a_copy_that_was_moved_and_not_its_negative():
     assert same > 0.97 and negative < 0.9 and different < 0.9
 
 
-def test_one_picture_under_two_names_is_flagged(drawn):
+def test_one_picture_under_two_names_is_flagged(synthetic_photos):
     index = pd.DataFrame({"image_id": list("abcd"), "identity": ["x", "x", "y", "y"]})
-    _, table = prepare_faces(index, iter([(np.arange(4), [drawn[0], drawn[1], drawn[2], drawn[0]])]))
+    _, table = prepare_faces(index, iter([(np.arange(4), [synthetic_photos[i] for i in (0, 1, 2, 0)])]))
     assert table.duplicate_of.tolist() == ["", "", "", "a"]
 
 
-def test_every_photo_keeps_its_row(drawn):
+def test_every_photo_keeps_its_row(synthetic_photos):
     noise = np.full((112, 112, 3), 127, np.uint8)
     tiny = np.zeros((1, 1, 3), np.uint8)
-    blocks = [(np.array([0, 1, 2]), [drawn[0], "the file is empty", noise]), (np.array([3, 4]), [tiny, drawn[1]])]
+    first, second = synthetic_photos[:2]
+    blocks = [(np.array([0, 1, 2]), [first, "the file is empty", noise]), (np.array([3, 4]), [tiny, second])]
     index = pd.DataFrame({"image_id": list("abcde"), "identity": ["x", "x", "y", "y", "y"]})
     faces, table = prepare_faces(index, iter(blocks))
     assert faces.shape == (5, 3, 112, 112) and list(table.image_id) == list("abcde")
@@ -139,11 +140,11 @@ def test_every_photo_keeps_its_row(drawn):
     assert (faces[[1, 2, 3]] == 0).all() and faces[[0, 4]].any(axis=(1, 2, 3)).all()
 
 
-def test_lfw_is_detected_where_another_implementation_says(shared):
-    oracle = pd.read_csv(shared / "data" / "lfw-landmarks.csv").iloc[::200]
-    photos = [np.asarray(Image.open(shared / "data" / "lfw" / path).convert("RGB")) for path in oracle.path]
+def test_landmarks_in_lfw_agree_with_another_implementation(shared):
+    expected = pd.read_csv(shared / "data" / "lfw-landmarks.csv").iloc[::200]
+    photos = [np.asarray(Image.open(shared / "data" / "lfw" / path).convert("RGB")) for path in expected.path]
     found = detect_faces(photos)
-    known = oracle[LANDMARK_COLUMNS].to_numpy().reshape(-1, 5, 2)
+    known = expected[LANDMARK_COLUMNS].to_numpy().reshape(-1, 5, 2)
     here = found[LANDMARK_COLUMNS].to_numpy(float).reshape(-1, 5, 2)
     gap = np.nanmedian(np.linalg.norm(here - known, axis=2))
     print(f"{found.detected.mean():.1%} of {len(photos)} detected, median distance {gap:.2f} px")

@@ -1,8 +1,8 @@
-"""Procedural people: the embedded data set, drawn from numbers alone, so that it can be shown publicly.
+"""Synthetic identities: photos rendered from numbers alone, which show no real person and can be published.
 
-A person is a row of numbers (``people``), a photo is that row and a seed (``scene``). The ``head`` is a solid with a
-relief, on which ``skin``, eyes and lips are painted; ``hair`` is a second solid around it; ``clothes`` come last. Nothing
-is downloaded and nothing is learned. A photo is drawn alone, so its bytes cannot depend on the photos beside it.
+An identity is a row of numbers (``people``); a photo is a function of that row and a seed (``scene``). The ``head`` is a solid
+with a relief, on which ``skin``, eyes and lips are painted. ``hair`` is a second solid around it, and ``clothes`` come last.
+Nothing is downloaded or learned. Each photo is rendered alone, so its bytes do not depend on other photos.
 """
 
 from types import SimpleNamespace
@@ -18,19 +18,19 @@ from ppe.datasets.synthetic.scene import PHOTO_STREAM, develop, draw_background,
 from ppe.datasets.synthetic.shapes import build_camera
 
 __all__ = ["PARAMETERS", "draw_photos", "draw_steps", "read_attributes", "sample_identities"]
-OVERLAP = 0.06  # units over which one layer gives way to a nearer one
+OVERLAP = 0.06  # depth in units over which a layer is blended into a nearer one
 
 
 def draw_photos(identities, photo_seeds, size=128):
     """Draw one photo of each row: photo b is a function of (identities[b], photo_seeds[b], size) alone.
 
-    The background, the clothes, the light and the pose are drawn from the photo's seed alone, never from the person.
+    Background, clothes, light and pose depend on the photo's seed alone, never on the identity.
 
     Parameters
     ----------
     identities : Tensor [B, K], float32. Rows of `sample_identities`.
     photo_seeds : Tensor [B], int64.
-    size : int, at least 32. Pixels a side.
+    size : int, at least 32. Side in pixels.
 
     Returns
     -------
@@ -62,18 +62,18 @@ def draw_photos(identities, photo_seeds, size=128):
 
 
 def draw_steps(identity, photo_seed, size=128):
-    """Draw one photo as it is built, for a reader to look at.
+    """Draw the intermediate steps of one photo, for illustration.
 
     Parameters
     ----------
     identity : Tensor [1, K], float32. One row of `sample_identities`.
     photo_seed : int
-    size : int, at least 32. Pixels a side.
+    size : int, at least 32. Side in pixels.
 
     Returns
     -------
     list of (str, Tensor [3, size, size] uint8)
-        What was added, and the picture so far; the last is the photo that `draw_photos` draws.
+        What was added, and the picture so far; the last one is the photo of `draw_photos`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def draw_steps(identity, photo_seed, size=128):
 
 
 def _draw_photo(person, scene, background, rng, has_relief=True, is_painted=True, has_rest=True):
-    """Draw the layers, put them together by depth, develop: uint8 [3, size, size]; without ``has_rest`` the head alone."""
+    """Render the layers, combine them and develop the photo: uint8 [3, size, size]; without ``has_rest`` the head alone."""
     size = background.shape[-1]
     camera = build_camera(scene, size)
     head = build_head(person, scene, has_relief)
@@ -116,7 +116,10 @@ def _draw_photo(person, scene, background, rng, has_relief=True, is_painted=True
 
 
 def combine(background, layers):
-    """Weigh each layer by what stands before it, softly where two meet, whatever their order: [3, n]."""
+    """Combine layers by depth, blended where two meet, independently of their order: [3, n].
+
+    background : [3, n], linear light. layers : list of (pixel index [m], colour [3, m], cover [m] in [0, 1], depth [m]).
+    """
     spread = []
     for index, colour, cover, depth in layers:
         full_cover, full_depth = torch.zeros_like(background[0]), torch.full_like(background[0], -9.0)

@@ -1,4 +1,4 @@
-"""Neck, shoulders and what is worn: clothes change from photo to photo, glasses follow a person's habit."""
+"""Neck, shoulders, clothes and glasses: clothes depend on the photo, glasses on the identity's habit."""
 
 import torch
 
@@ -11,7 +11,7 @@ WHITE = "e6e6e0"
 
 
 def draw_torso(person, scene, camera):
-    """Neck and shoulders, facing the camera: index, colour, cover, depth."""
+    """Neck and shoulders, facing the camera: index, colour [3, n], cover, depth."""
     camera = select_pixels(camera, camera.v > 0.6)
     u, v, pixel = camera.u - 0.15 * scene.roll, camera.v, camera.pixel
     side = u.abs()
@@ -24,7 +24,7 @@ def draw_torso(person, scene, camera):
     normal = [value * scale for value in normal]
     skin = read_ramp(SKIN, person.skin_tone).repeat(1, len(u))
     colour, dressed = dress(skin, scene, u, v, shoulders, pixel)
-    dim = 1 - 0.7 * (1 - (v - 1.55) / 0.65).clamp(0, 1) * (1 - dressed)  # the chin's shadow on the neck
+    dim = 1 - 0.7 * (1 - (v - 1.55) / 0.65).clamp(0, 1) * (1 - dressed)  # shadow of the chin on the neck
     tendon = bell((side - 0.42 + 0.45 * (v - 1.6)) / 0.07)  # from behind the ears to the collar bones
     dim = dim * (1 - 0.12 * tendon * (1 - dressed))
     depth = person.neck_width * normal[2] - torch.where(shoulders > 0.05, 0.5, 0.3)
@@ -32,7 +32,7 @@ def draw_torso(person, scene, camera):
 
 
 def dress(skin, scene, u, v, shoulders, pixel):
-    """Put clothes on the torso's skin: round or deep neckline, shirt, tie. Returns colour and where cloth covers."""
+    """Paint clothes on the torso: round or deep neckline, shirt, tie. Returns the colour [3, n] and the cover of cloth [n]."""
     kind, first, second, crease = (float(value) for value in scene.clothes)
     cloth, other = pick_colour(CLOTH, first), pick_colour(CLOTH, second)
     side = u.abs()
@@ -52,7 +52,7 @@ def dress(skin, scene, u, v, shoulders, pixel):
 
 
 def draw_glasses(canvas, person, camera):
-    """Rims, bridge and a faint reflection in a plane before the eyes, drawn onto the canvas."""
+    """Draw rims, bridge and a faint reflection onto the canvas, in a plane in front of the eyes."""
     p, pixel = person, camera.pixel
     depth = (1.36 - camera.start[2]) / camera.ray[2]
     x, y = (camera.start[i] + depth * camera.ray[i] for i in range(2))

@@ -1,4 +1,4 @@
-"""Hair: a second solid around the head, with a hole for the face and noise for curls."""
+"""Hair: a second solid around the head, with an opening for the face and noise for curls."""
 
 from types import SimpleNamespace
 
@@ -26,13 +26,13 @@ from ppe.datasets.synthetic.shapes import (
 )
 from ppe.datasets.synthetic.skin import mix_hair_colour
 
-ROUNDING = 0.12  # units over which the hair thins out towards its hole: no helmet has that
+ROUNDING = 0.12  # units over which the hair thins out towards its opening, so that it does not look like a helmet
 LOCK_STYLES = ("side part", "quiff", "fringe", "curly", "bob", "bob with fringe", "long", "wavy")
-"""Styles of which a lock falls over the face now and then."""
+"""Styles in which a lock sometimes falls over the face."""
 
 
 def build_hair(person, scene, head, camera):
-    """The hair as a second solid around the head with a hole for the face; None for a bald head."""
+    """Build the hair as a solid around the head with an opening for the face; None for a bald head."""
     p = person
     style = tuple(HAIR_STYLES)[find_category(p.hair_style, HAIR_STYLES)]
     top, side, length, forward, curl, fringe = HAIR_STYLES[style]
@@ -47,7 +47,7 @@ def build_hair(person, scene, head, camera):
     lock = scene.lock if style in LOCK_STYLES else 0.0
     line = trace_hair_line(p, max(0.36, p.hair_line - fringe), lock)
     lean = 0.6 * p.hair_part * top
-    down = (camera.turn[1] / camera.turn[1][1]).tolist()  # long hair hangs straight down, whatever the head's pose
+    down = (camera.turn[1] / camera.turn[1][1]).tolist()  # long hair hangs straight down in every pose
 
     def distance(x, y, z):
         below = (y - 0.6).clamp_(min=0)
@@ -66,7 +66,7 @@ def build_hair(person, scene, head, camera):
 
 
 def outline_hair(person, head, top, side, length):
-    """Half widths of the hair over y, units, as the skull's with the hair's thickness; and how it ends above and below."""
+    """Half widths of the hair over y in units (those of the skull plus the hair's thickness), and its upper and lower ends."""
     crown = -person.skull_height - top
     skull = np.interp((-0.8, -0.6, -0.1, 0.3, 0.7), *zip(*head.widths, strict=True)).tolist()
     widths = [
@@ -84,9 +84,9 @@ def outline_hair(person, head, top, side, length):
 
 
 def trace_hair_line(person, height, lock=0.0):
-    """Table over x of the hair line's y: it climbs beside the middle, falls at the temples, is a little ragged.
+    """Table over x of the hair line's y: higher beside the middle, lower at the temples, slightly irregular.
 
-    ``lock`` is how far a strand falls over the face, units; its sign is the side.
+    ``lock``: length in units of a strand that falls over the face; its sign is the side.
     """
     x = TABLE_TOP + TABLE_STEP * np.arange(TABLE_ROWS)
     recession = person.hair_recession * np.exp(-(((np.abs(x) - 0.5) / 0.25) ** 2))
@@ -98,7 +98,7 @@ def trace_hair_line(person, height, lock=0.0):
 
 
 def draw_hair(person, scene, camera, hair):
-    """Trace and light the hair, with strands: index, colour, cover, depth."""
+    """Render the hair with strands: index, colour [3, n], cover, depth."""
     tall = (camera.v > hair.top - 0.4) & (camera.v < hair.bottom + 0.3)
     camera = select_pixels(camera, tall & (camera.u.abs() < hair.reach))
     hit, cover, place, depth = trace(hair.distance, camera, near=2.0, steps=20, least=0.4)

@@ -1,4 +1,4 @@
-"""The head: a solid of elliptic cross-sections (two tables over height) with a relief of the features on its front."""
+"""The head: a solid of elliptic cross-sections (two tables over height) with a relief of the facial features on its front."""
 
 from types import SimpleNamespace
 
@@ -25,14 +25,14 @@ from ppe.datasets.synthetic.shapes import (
 )
 from ppe.datasets.synthetic.skin import SKIN, bend, mix_hair_colour, paint_face
 
-RELIEF_X, RELIEF_TOP, RELIEF_BOTTOM = 1.3, -1.7, 1.9  # the relief map's extent, units
+RELIEF_X, RELIEF_TOP, RELIEF_BOTTOM = 1.3, -1.7, 1.9  # extent of the relief map, units
 SKULL_DEPTHS = ((-1.2, 1.15), (-0.6, 1.3), (0.0, 1.24), (0.5, 1.22))  # half depth over y, units
-HOLLOW_REACH, HOLLOW_STRENGTH = 15, 3.5  # rows of the relief map; share of the light a unit of depth
-CLAY = "b8aa9c"  # sRGB, for looking at a head without paint
+HOLLOW_REACH, HOLLOW_STRENGTH = 15, 3.5  # rows of the relief map; share of the light lost per unit of depth
+CLAY = "b8aa9c"  # sRGB, colour of a head without paint
 
 
 def build_head(person, scene, has_relief=True):
-    """The head's tables, relief map and the heights of its features."""
+    """Build the head: tables of its outline, relief map, distance function and heights of its features."""
     p = person
     mouth_y = p.nose_length + p.mouth_gap
     chin_y = mouth_y + p.chin_length + 0.1 * scene.open
@@ -54,7 +54,7 @@ def build_head(person, scene, has_relief=True):
     ratio = [(y, (width / depth) ** 2) for (y, depth), width in zip(depths, width_at, strict=True)]
     outline, ratio = make_table(outline), make_table(ratio)
     head = SimpleNamespace(mouth_y=mouth_y, chin_y=chin_y, widths=widths, depths=depths)
-    head.curl = scene.smile + 0.25  # corners turned a little up even at rest: the mouth lies on a bulge
+    head.curl = scene.smile + 0.25  # corners turn slightly up even at rest, because the mouth lies on a bulge
     head.mouth_width = p.mouth_width * (1 + 0.2 * scene.smile)
     relief = raise_relief(person, scene, head) * has_relief
     head.hollow = find_hollows(relief)
@@ -67,9 +67,9 @@ def build_head(person, scene, has_relief=True):
 
 
 def raise_relief(person, scene, head):
-    """Height of the facial features over the bare head, units: [144, 112] over x and y."""
+    """Height of the facial features over the solid in units: [144, 112], rows over y, columns over x."""
     p = person
-    x = torch.linspace(-RELIEF_X, RELIEF_X, 112)[None, :]  # a row and a column: most features are products of the two
+    x = torch.linspace(-RELIEF_X, RELIEF_X, 112)[None, :]  # a row and a column, because most features are products of the two
     y = torch.linspace(RELIEF_TOP, RELIEF_BOTTOM, 144)[:, None]
     side = x.abs()
     old = max(0.0, (p.age - 35) / 40)
@@ -97,13 +97,13 @@ def raise_relief(person, scene, head):
 
 
 def read_relief(relief, x, y):
-    """Height at places (x, y), which may be the planes of a map themselves."""
+    """Height of the relief at positions (x, y), planes of any shape."""
     middle, half = (RELIEF_TOP + RELIEF_BOTTOM) / 2, (RELIEF_BOTTOM - RELIEF_TOP) / 2
     return look_up(relief[None, None], x / RELIEF_X, (y - middle) / half)
 
 
 def find_hollows(relief):
-    """How much light misses a place because its neighbourhood stands higher, share: sockets, beside the nose, under lips."""
+    """Share of the light that a position loses because its surroundings are higher: in sockets, beside the nose, under lips."""
     mean = relief[None]
     for kernel in ((HOLLOW_REACH, 1), (1, HOLLOW_REACH)):
         half = tuple(side // 2 for side in kernel)
@@ -112,7 +112,7 @@ def find_hollows(relief):
 
 
 def raise_nose(person, x, y):
-    """Height of the nose: a ridge that widens and rises to the tip, a round tip, two wings."""
+    """Height of the nose: a ridge that widens and rises towards the tip, a round tip, two wings."""
     p = person
     tip_y = p.nose_length - 0.14
     along = ((y + 0.25) / (tip_y + 0.25)).clamp(0, 1)
@@ -126,7 +126,7 @@ def raise_nose(person, x, y):
 
 
 def draw_head(person, scene, camera, head, hair, is_painted=True):
-    """Trace, paint and light the head: index, colour [3, n], cover, depth of the pixels that it reaches."""
+    """Render the head: index, colour [3, n], cover and depth of the pixels that it covers."""
     camera = select_pixels(camera, (camera.u / 1.4) ** 2 + ((camera.v - 0.15) / 2.2) ** 2 < 1)
     hit, cover, place, depth = trace(head.distance, camera, near=1.9, steps=20, least=0.05)
     normal = find_normals(head.distance, place, camera)
@@ -135,7 +135,7 @@ def draw_head(person, scene, camera, head, hair, is_painted=True):
         skin, spark = paint_face(person, scene, head, x, y, (2 * z).clamp(0, 1), camera.pixel)
     else:
         skin, spark = read_ramp(CLAY, 0.0).repeat(1, len(x)), torch.zeros_like(x)
-    if hair:  # a soft line: roots and short hairs on the skin
+    if hair:  # a soft hair line: roots and short hairs on the skin
         roots = edge(read_table(hair.line, *find_rows(x)) - y + 0.12 * (value_noise(x * 30, y * 9) - 0.2), 0.12)
         skin.lerp_(mix_hair_colour(person), 0.75 * roots)
     dim = 1 - (2 * z).clamp_(0, 1) * read_relief(head.hollow, x, y)
@@ -145,7 +145,7 @@ def draw_head(person, scene, camera, head, hair, is_painted=True):
 
 
 def cast_shadow(place, scene, camera, head, hair):
-    """Share of the key light that passes the head and the hair: few soft steps from the surface towards the light."""
+    """Share of the key light that head and hair do not block, by a few steps from the surface towards the light: [n]."""
     toward = camera.turn.T @ scene.lights[0][0]
     lit = torch.ones_like(place[0])
     for reach in (0.1, 0.18, 0.3, 0.5, 0.8):
@@ -158,7 +158,7 @@ def cast_shadow(place, scene, camera, head, hair):
 
 
 def draw_ear(person, scene, camera, head, side):
-    """One ear: an ellipsoid with a dark bowl; index, colour, cover, depth."""
+    """Render one ear, an ellipsoid with a dark centre: index, colour [3, n], cover, depth; ``side`` is -1 or 1."""
     p = person
     camera = select_pixels(camera, (camera.u.abs() > 0.4) & (camera.u.abs() < 1.6) & ((camera.v - 0.2).abs() < 0.9))
     reach = 0.1 + 0.08 * p.ear_angle

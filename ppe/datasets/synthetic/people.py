@@ -1,4 +1,4 @@
-"""Who the drawn people are: the population that identity vectors are drawn from, and what a reader can see of each.
+"""The population of synthetic identities: the distribution of identity vectors, and the visible attributes of each identity.
 
 Half the width of a head is about 1 unit; x points right, y down, z towards the viewer; the eyes lie at y = 0.
 """
@@ -6,7 +6,7 @@ Half the width of a head is about 1 unit; x points right, y down, z towards the 
 import numpy as np
 import torch
 
-# name: (low, high, what it is). Uniform in the range unless sample_identities bends it.
+# name: (low, high, meaning). Uniform within the range, except where _sample_identity changes the distribution.
 RANGES = {
     "femininity": (0.0, 1.0, "shifts jaw, brows, lips, hair length; no beard above 0.5"),
     "age": (20.0, 75.0, "years: wrinkles, folds, grey hair, bags under the eyes"),
@@ -14,8 +14,8 @@ RANGES = {
     "skin_warmth": (-1.0, 1.0, "-1 olive to 1 ruddy"),
     "flush": (-0.5, 1.6, "redness of cheeks and nose; negative is sallow"),
     "freckles": (0.0, 1.0, "density; visible above 0.6"),
-    "mole_x": (-0.7, 0.7, "a mole's place, units"),
-    "mole_y": (0.2, 2.4, "a mole's place, units; below 1.5 there is none"),
+    "mole_x": (-0.7, 0.7, "position of a mole, units"),
+    "mole_y": (0.2, 2.4, "position of a mole, units; no mole from 1.5 on"),
     "face_width": (0.84, 1.14, "half width at the cheekbones, units"),
     "forehead_width": (0.86, 1.02, "half width at the temples, share of face_width"),
     "jaw_width": (0.66, 0.97, "half width at the mouth, share of face_width"),
@@ -29,7 +29,7 @@ RANGES = {
     "eye_distance": (0.36, 0.51, "middle of the face to a pupil, units"),
     "eye_width": (0.18, 0.28, "half width of the eye's opening, units"),
     "eye_height": (0.11, 0.24, "height of the eye's opening, units"),
-    "eye_tilt": (-0.2, 0.28, "outer corner's rise over the inner, slope"),
+    "eye_tilt": (-0.2, 0.28, "rise of the outer corner over the inner, slope"),
     "eye_depth": (0.03, 0.23, "depth of the sockets, units"),
     "eye_colour": (0.0, 1.0, "along the ramp IRIS: brown, hazel, green, blue, grey"),
     "lid_crease": (0.0, 1.0, "strength of the upper lid's crease; 0 is a monolid"),
@@ -45,33 +45,33 @@ RANGES = {
     "nose_bridge": (0.06, 0.18, "half width of the bridge, units"),
     "nose_hump": (-0.05, 0.07, "relief of the ridge's middle; negative is concave, units"),
     "nose_tip": (0.09, 0.22, "radius of the tip, units"),
-    "mouth_gap": (0.22, 0.42, "base of the nose to the lips' line, units"),
+    "mouth_gap": (0.22, 0.42, "base of the nose to the line between the lips, units"),
     "mouth_width": (0.27, 0.47, "half width at rest, units"),
     "upper_lip": (0.03, 0.15, "thickness, units"),
     "lower_lip": (0.05, 0.2, "thickness, units"),
-    "lip_colour": (0.0, 1.0, "0 as the skin to 1 red"),
+    "lip_colour": (0.0, 1.0, "0 skin colour to 1 red"),
     "ear_size": (0.26, 0.42, "half height, units"),
     "ear_angle": (0.0, 1.0, "0 flat to the head, 1 standing out"),
     "neck_width": (0.56, 0.8, "half width, units"),
     "hair_style": (0.0, 13.0, "row of HAIR_STYLES, rounded down"),
     "hair_volume": (0.7, 1.4, "factor on the style's thickness"),
     "hair_line": (0.78, 1.12, "eyes to the hair line at the middle, units"),
-    "hair_recession": (0.0, 0.26, "how far the line climbs beside the middle, units"),
+    "hair_recession": (0.0, 0.26, "rise of the hair line beside the middle, units"),
     "hair_part": (-1.0, 1.0, "side of the parting"),
     "hair_dark": (0.0, 1.0, "0 blond to 1 black, along the ramp HAIR"),
     "hair_red": (0.0, 1.0, "red above 0.8"),
     "beard_style": (0.0, 6.0, "row of BEARDS, rounded down"),
-    "glasses_habit": (0.0, 1.0, "share of the photos with glasses; drawn low for most people"),
+    "glasses_habit": (0.0, 1.0, "share of the photos with glasses; low for most identities"),
     "glasses_shape": (0.0, 1.0, "0 round to 1 square"),
     "glasses_dark": (0.0, 1.0, "0 metal to 1 black frame"),
-    "nose_bend": (-0.05, 0.05, "how far the nose leaves the middle, units"),
+    "nose_bend": (-0.05, 0.05, "distance of the nose from the middle, units"),
     "eye_level": (-0.05, 0.05, "rise of one eye over the other, slope"),
     "mouth_slant": (-0.05, 0.05, "rise of one corner of the mouth over the other, slope"),
 }
 PARAMETERS = tuple(RANGES)
 
-# (top, side, length, front, curl, fringe) in units: thickness on top and at the side, where it ends (y), how far it
-# comes forward (z), height of its bumps, how far the hair line is lowered.
+# (top, side, length, front, curl, fringe) in units: thickness on top and at the side, lower end (y), front end (z),
+# height of the curls, lowering of the hair line.
 HAIR_STYLES = {
     "bald": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     "buzz": (0.05, 0.03, 0.75, 0.05, 0.01, 0.0),
@@ -88,22 +88,21 @@ HAIR_STYLES = {
     "tied back": (0.09, 0.05, 0.7, 0.1, 0.01, 0.0),
 }
 BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full")
-PERSON_STREAM = 11  # keeps the seeds of people apart from those of photos
-
+PERSON_STREAM = 11  # separates the random numbers of identities from those of photos (PHOTO_STREAM)
 
 
 def sample_identities(num_identities, seed, first=0):
-    """Draw people: row p is a function of (seed, first + p) alone, so a larger population begins with the smaller one.
+    """Draw identity vectors: row p is a function of (seed, first + p) alone, so a larger population starts with a smaller one.
 
     Parameters
     ----------
     num_identities : int, at least 0.
-    seed : int, at least 0. The population.
-    first : int, at least 0. Index of the first person drawn.
+    seed : int, at least 0. Selects the population.
+    first : int, at least 0. Number of the first identity drawn.
 
     Returns
     -------
-    Tensor [P, K], float32. One person a row; columns are ``PARAMETERS``, in the units and ranges of ``RANGES``.
+    Tensor [P, K], float32. One identity a row; columns are ``PARAMETERS``, in the units and ranges of ``RANGES``.
 
     Raises
     ------
@@ -113,12 +112,12 @@ def sample_identities(num_identities, seed, first=0):
     for name, value in (("num_identities", num_identities), ("seed", seed), ("first", first)):
         if value < 0:
             raise ValueError(f"{name} is {value}, but must be at least 0")
-    rows = [_sample_person(np.random.default_rng([PERSON_STREAM, seed, first + p])) for p in range(num_identities)]
+    rows = [_sample_identity(np.random.default_rng([PERSON_STREAM, seed, first + p])) for p in range(num_identities)]
     return torch.tensor(np.array(rows, dtype=np.float32).reshape(num_identities, len(PARAMETERS)))
 
 
-def _sample_person(rng):
-    """One row of ``PARAMETERS``: uniform draws, bent where people are not uniform (hair with skin, beard with sex)."""
+def _sample_identity(rng):
+    """Draw one row of ``PARAMETERS``: uniform numbers, with dependences such as hair on skin tone and beard on femininity."""
     draw = dict(zip(PARAMETERS, rng.random(len(PARAMETERS)), strict=True))
     bald = draw["hair_style"] < 0.08 and draw["femininity"] < 0.5
     first, last = (6, 13) if draw["femininity"] > 0.5 else (1, 8)  # rows of HAIR_STYLES: curly to tied, buzz to afro
@@ -135,7 +134,7 @@ def _sample_person(rng):
 
 
 def read_attributes(identities):
-    """Name what a reader can see of each person.
+    """Name the visible attributes of each identity.
 
     Parameters
     ----------
@@ -169,13 +168,14 @@ def read_attributes(identities):
 
 
 def find_category(value, table):
-    """A category stored as a float, as an index of its table."""
+    """Index (int) in its table of a category that is stored as a float."""
     return min(int(value), len(table) - 1)
 
 
 def check_identities(identities):
+    """Raise ValueError if the shape is not [P, K]."""
     if identities.ndim != 2 or identities.shape[1] != len(PARAMETERS):
         raise ValueError(
-            f"identities has shape {list(identities.shape)}, but must be [people, {len(PARAMETERS)}]: "
+            f"identities has shape {list(identities.shape)}, but must be [P, {len(PARAMETERS)}]: use "
             "rows of sample_identities"
         )

@@ -1,4 +1,4 @@
-"""What belongs to the photo and not to the person: pose, expression, one to three lights, the room, the lens."""
+"""Properties of a photo, independent of the identity: pose, expression, one to three lights, background, camera."""
 
 from io import BytesIO
 from types import SimpleNamespace
@@ -10,16 +10,17 @@ from torch.nn import functional
 
 from ppe.datasets.synthetic.shapes import edge, pick_colour
 
-PHOTO_STREAM = 12  # keeps the seeds of photos apart from those of people
+PHOTO_STREAM = 12  # separates the random numbers of photos from those of identities (PERSON_STREAM)
 ROOM = "c9c4ba a3a8ab d8d9d8 3a3c42 465063 73655a 66735f a3b4c2 80675c 6b7f84 b3a488 7d7883"  # sRGB
 MAX_YAW, MAX_PITCH, MAX_ROLL = 0.785, 0.3, 0.25  # radians
-SECOND_LIGHT, THIRD_LIGHT, BLINK, LOCK = 0.5, 0.8, 0.04, 0.12  # chances: a second light, a third (from here up), ...
-EXPOSED_FOR = 1.25  # strength of all lights together that a camera leaves as it is
-SCATTER = (1.35, 1.0, 0.85)  # red light goes deepest into skin
+SECOND_LIGHT, THIRD_LIGHT = 0.5, 0.8  # a uniform number above adds a second, a third light
+BLINK, LOCK = 0.04, 0.12  # chances of closed eyes, and of a lock over the face
+EXPOSED_FOR = 1.25  # total strength of the lights at which the exposure is 1
+SCATTER = (1.35, 1.0, 0.85)  # relative subsurface scattering of red, green, blue: red light penetrates skin deepest
 
 
 def sample_scene(rng):
-    """Draw a photo's scene; always the same number of draws."""
+    """Draw a photo's scene; the number of random numbers is constant."""
     normal, uniform = rng.standard_normal(24), rng.random(24)
     fill, lights = _expose(_tint(0.36 + 0.22 * uniform[2], -0.06 * normal[1]), _sample_lights(normal, uniform))
     return SimpleNamespace(
@@ -45,7 +46,7 @@ def sample_scene(rng):
 
 
 def make_plain_scene():
-    """A passport photo: straight ahead, at rest, one soft light, no grain; for looking at a face being built."""
+    """Scene of a passport photo, for `draw_steps`: frontal, at rest, one soft light, no grain."""
     scene = sample_scene(np.random.default_rng(0))
     pose = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "zoom": 1.0, "shift": (0.0, 0.0), "gaze": (0.0, 0.0)}
     rest = {"smile": 0.1, "open": 0.0, "lids": 1.0, "brows": 0.0, "lock": 0.0, "glasses": 1.0}
@@ -54,7 +55,7 @@ def make_plain_scene():
 
 
 def _sample_lights(normal, uniform):
-    """One to three (direction, colour): a key from before and above; the others from any side, weaker, more coloured."""
+    """Draw one to three lights (direction, colour): a key light from above and in front, the others weaker and more coloured."""
     lights = [(_aim(0.75 * normal[0], -0.5 - 0.5 * uniform[0], 1.0), _tint(0.58 + 0.28 * uniform[1], 0.12 * normal[1]))]
     if uniform[19] > SECOND_LIGHT:
         side = -np.sign(normal[0]) * (0.6 + 0.8 * uniform[20])
@@ -65,26 +66,26 @@ def _sample_lights(normal, uniform):
 
 
 def _expose(fill, lights):
-    """Stop down in much light, open in little, as a camera does, but not all the way."""
+    """Reduce the exposure in bright light and raise it in dim light, as a camera does, but incompletely."""
     total = sum((float(colour.mean()) for _, colour in lights), start=float(fill.mean()))
     exposure = (EXPOSED_FOR / total) ** 0.6
     return fill * exposure, [(direction, colour * exposure) for direction, colour in lights]
 
 
 def _aim(x, y, z):
-    """Unit vector towards a light, camera axes."""
+    """Unit vector towards a light, in camera axes."""
     return np.array([x, y, z]) / np.linalg.norm([x, y, z])
 
 
 def _tint(strength, warm):
-    """Colour [3, 1] of a light: warm above 0 is more red and less blue."""
+    """Colour [3, 1] of a light; ``warm`` above 0 gives more red and less blue."""
     return torch.tensor(strength * np.array([1 + warm, 1.0, 1 - warm]), dtype=torch.float32).view(3, 1)
 
 
 def shade(albedo, normal, scene, shine, wrap=0.25, dim=1.0, lit=1.0):
-    """Light a surface: wrapped lights, the sky, and the key's broad highlight; linear light [3, n].
+    """Illuminate a surface by wrapped diffuse lights, the sky and a broad highlight of the key light: linear light [3, n].
 
-    ``lit`` is the share of the key that passes what stands before it; ``dim`` holds for every light.
+    ``lit`` is the unblocked share of the key light; ``dim`` is a factor on every light.
     """
     nx, ny, nz = normal
     spread = torch.tensor(SCATTER).view(3, 1) * wrap
@@ -102,7 +103,7 @@ def shade(albedo, normal, scene, shine, wrap=0.25, dim=1.0, lit=1.0):
 
 
 def draw_background(rng, size):
-    """A room out of focus in linear light [3, size, size]: a wall's gradient, soft boxes, uneven light."""
+    """Draw a blurred room in linear light [3, size, size]: a wall with a gradient, soft boxes, uneven light."""
     number = int(rng.integers(0, 7))
     picks, boxes = rng.random(9), rng.random((7, 5))
     colours = [pick_colour(ROOM, pick)[:, :, None] for pick in picks]
@@ -119,13 +120,13 @@ def draw_background(rng, size):
 
 
 def develop(canvas, scene, rng):
-    """Lens blur, sensor grain, gamma, JPEG: uint8 [3, size, size]."""
+    """Apply lens blur, sensor noise, tone curve and JPEG to linear light [3, size, size]: uint8 of the same shape."""
     size = canvas.shape[-1]
     grain = torch.from_numpy(rng.standard_normal((1, size, size), dtype=np.float32))
     for axis in (1, 2):
         near = canvas.narrow(axis, 0, size - 2) + canvas.narrow(axis, 2, size - 2)
         canvas.narrow(axis, 1, size - 2).mul_(1 - scene.blur).add_(near, alpha=scene.blur / 2)
-    tone = torch.exp(canvas.clamp_(min=0).mul_(-1.5)).mul_(-1.12).add_(1.12)  # a soft shoulder, as film has
+    tone = torch.exp(canvas.clamp_(min=0).mul_(-1.5)).mul_(-1.12).add_(1.12)  # a soft shoulder, as of film
     srgb = tone.clamp_(1e-6, 1).log2_().mul_(1 / 2.2).exp2_() + scene.grain * grain
     pixels = (srgb * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
     file = BytesIO()

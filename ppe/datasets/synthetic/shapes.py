@@ -1,7 +1,7 @@
-"""From numbers to planes: colours, soft edges, noise, solids over tables, and the camera that looks at them.
+"""Rendering: colours, soft edges, noise, solids from tables, and the camera.
 
-The head is a solid of elliptic cross-sections, hit by sphere tracing (J. Hart, The Visual Computer 12, 1996). All planes
-are flat float32 [n] over the pixels that a layer can reach: they stay in the processor's cache.
+Solids are rendered by sphere tracing (J. Hart, The Visual Computer 12, 1996). All planes are flat float32 [n] over the pixels
+that a layer can cover, so that they fit the processor's cache.
 """
 
 from functools import cache
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-FRAME = 4.7  # units a frame is wide: a head of 2 units and its ears take about 45 %
-TABLE_TOP, TABLE_STEP, TABLE_ROWS = -3.0, 0.03, 256  # height of a table's first row, units; step; rows
-NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astype(np.float32))  # at cells' corners
+FRAME = 4.7  # width of a frame in units: a head of 2 units and its ears take about 45 %
+TABLE_TOP, TABLE_STEP, TABLE_ROWS = -3.0, 0.03, 256  # y of a table's first row and step, units; number of rows
+NOISE = torch.from_numpy(np.random.default_rng(0).random((1, 1, 257, 257)).astype(np.float32))  # values at the corners of cells
 
 
 def read_ramp(ramp, position):
@@ -32,13 +32,13 @@ def _read_colours(ramp):
 
 
 def pick_colour(palette, position):
-    """One of a palette's colours, linear light [3, 1], by a number in [0, 1)."""
+    """Colour of a palette at a position in [0, 1), linear light [3, 1]."""
     codes = palette.split()
     return read_ramp(codes[int(len(codes) * position)], 0.0)
 
 
 def edge(distance, softness):
-    """1 well inside (distance > 0), 0 outside, over a ramp of the given width: an antialiased edge."""
+    """Antialiased edge: 1 inside (distance > 0), 0 outside, with a ramp of the width ``softness``."""
     return (distance / softness + 0.5).clamp_(0, 1)
 
 
@@ -48,36 +48,36 @@ def bell(t):
 
 
 def bump(x, y, centre_x, centre_y, width, height):
-    """A bell in the plane; cheap where x is a row and y a column."""
+    """A two-dimensional bell; cheap if x is a row and y a column."""
     return bell((x - centre_x) / width) * bell((y - centre_y) / height)
 
 
 def look_up(image, x, y):
     """Bilinear lookup of an image [1, 1, h, w] at positions in [-1, 1]."""
-    grid = torch.stack((x, y)).view(2, -1).t()[None, None]  # two planes seen as pairs: twice as fast as stacking pairs
+    grid = torch.stack((x, y)).view(2, -1).t()[None, None]  # two planes viewed as pairs: twice as fast as stacked pairs
     return functional.grid_sample(image, grid, padding_mode="border", align_corners=True).view(x.shape)
 
 
 def value_noise(a, b):
-    """Value noise in [0, 1], one cell a unit of a and b, which are to stay within +-128."""
+    """Value noise in [0, 1] with cells of one unit; a and b must stay within +-128."""
     return look_up(NOISE, a * (1 / 128), b * (1 / 128))
 
 
 def smooth_noise(a, b):
-    """Value noise without creases, for shapes that are lit."""
+    """Value noise with a continuous slope, for illuminated surfaces."""
     low_a, low_b = a.floor(), b.floor()
     a, b = a - low_a, b - low_b
     return value_noise(low_a.addcmul_(a * a, 3 - 2 * a), low_b.addcmul_(b * b, 3 - 2 * b))
 
 
 def intersect(one, other, rounding):
-    """Distance to what two solids share, its edge rounded."""
+    """Distance to the intersection of two solids, with a rounded edge."""
     near = (rounding - (one - other).abs_()).clamp_(min=0)
     return torch.maximum(one, other).addcmul_(near, near, value=0.25 / rounding)
 
 
 def make_table(points):
-    """A smoothed piecewise-linear curve through (position, value) pairs: its values and their steps to the next row."""
+    """Table of a smoothed piecewise-linear curve through (position, value) pairs: values, and differences to the next row."""
     position = TABLE_TOP + TABLE_STEP * np.arange(TABLE_ROWS)
     value = np.interp(position, *zip(*sorted(points), strict=True))
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
@@ -86,7 +86,7 @@ def make_table(points):
 
 
 def find_rows(position):
-    """Where positions lie in a table: the row before, and the part of the way to the next."""
+    """Row of a table before each position, and the fraction of the way to the next row."""
     position = ((position - TABLE_TOP) * (1 / TABLE_STEP)).clamp_(0, TABLE_ROWS - 1.001)
     row = position.int()
     return row, position.sub_(row)
@@ -98,7 +98,7 @@ def read_table(table, row, part):
 
 
 def lathe(x, y, z, outline, depth):
-    """Distance (to first order) to a solid whose cross-section at y is the ellipse x^2 + depth(y) z^2 = outline(y)."""
+    """First-order distance to the solid whose cross-section at y is the ellipse x^2 + depth(y) z^2 = outline(y)."""
     row, part = find_rows(y)
     ratio_z = read_table(depth, row, part).mul_(z)
     excess = torch.addcmul(ratio_z * z, x, x).sub_(read_table(outline, row, part))
@@ -108,7 +108,7 @@ def lathe(x, y, z, outline, depth):
 
 
 def build_camera(scene, size):
-    """Parallel rays: each pixel's place (u, v) from the head's middle, its ray start + depth * ray in head axes."""
+    """Camera of parallel rays: position (u, v) of each pixel from the head's middle, and start + depth * ray in head axes."""
     pixel = FRAME / scene.zoom / size
     axis = (torch.arange(size, dtype=torch.float32) + 0.5 - size / 2) * pixel
     u = (axis[None, :] - scene.shift[0]).expand(size, size).reshape(-1)
@@ -120,7 +120,7 @@ def build_camera(scene, size):
 
 
 def select_pixels(camera, mask):
-    """The camera with only the masked pixels, which remember their index in the frame."""
+    """Restrict the camera to the masked pixels, which keep their index in the frame."""
     index = mask.nonzero()[:, 0]
     u, v, *start = (plane.index_select(0, index) for plane in (camera.u, camera.v, *camera.start))
     return SimpleNamespace(
@@ -129,7 +129,7 @@ def select_pixels(camera, mask):
 
 
 def make_turn(yaw, pitch, roll):
-    """The rotation [3, 3] that takes the head's axes to the camera's."""
+    """Rotation [3, 3] from head axes to camera axes; angles in radians."""
     about_y = np.array([[cos(yaw), 0, sin(yaw)], [0, 1, 0], [-sin(yaw), 0, cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, cos(pitch), -sin(pitch)], [0, sin(pitch), cos(pitch)]])
     about_z = np.array([[cos(roll), -sin(roll), 0], [sin(roll), cos(roll), 0], [0, 0, 1]])
@@ -137,32 +137,27 @@ def make_turn(yaw, pitch, roll):
 
 
 def trace(distance, camera, near, steps, least):
-    """March along the rays from depth ``near``: the pixels hit, cover in (0, 1], place in head coordinates, depth."""
+    """Trace the rays from depth ``near``: rows of the pixels hit, cover in (0, 1], position in head axes, depth."""
     depth = torch.full_like(camera.u, near)
     closest, hit_depth = torch.full_like(depth, 9.0), depth.clone()
     for step in range(steps):
         place = [torch.add(start, depth, alpha=ray) for start, ray in zip(camera.start, camera.ray, strict=True)]
-        gap = distance(*place).add_(
-            camera.pixel
-        )  # a pixel inside, so that the closest approach tells hits from near misses
+        gap = distance(*place).add_(camera.pixel)  # by a pixel, so that the closest approach separates hits from misses
         torch.where(gap < closest, depth, hit_depth, out=hit_depth)
         torch.minimum(closest, gap, out=closest)
-        forward = gap.clamp(min=max(0.0, least * (1 - step / (steps - 5))))  # no crawling along edges
-        stride = torch.where(gap > 0, forward, gap)  # a step too far is taken back
+        forward = gap.clamp(min=max(0.0, least * (1 - step / (steps - 5))))  # a least step, so that rays along an edge end
+        stride = torch.where(gap > 0, forward, gap)  # inside, the ray steps back
         depth.sub_(stride, alpha=0.85)
-    hit_depth = torch.where(gap.abs() < 0.5 * camera.pixel, depth, hit_depth)  # reached; else a near miss
+    hit_depth = torch.where(gap.abs() < 0.5 * camera.pixel, depth, hit_depth)  # on the surface; else the closest approach
     cover = edge(camera.pixel - closest, camera.pixel)
     hit = cover.nonzero()[:, 0]
     depth = hit_depth.index_select(0, hit)
-    place = [
-        torch.add(start.index_select(0, hit), depth, alpha=ray)
-        for start, ray in zip(camera.start, camera.ray, strict=True)
-    ]
+    place = [torch.add(start.index_select(0, hit), depth, alpha=ray) for start, ray in zip(camera.start, camera.ray, strict=True)]
     return hit, cover.index_select(0, hit), place, depth
 
 
 def find_normals(distance, place, camera, step=0.025):
-    """Unit normals in camera axes by forward differences of the distance."""
+    """Unit normals in camera axes, by forward differences of the distance."""
     x, y, z = place
     here = distance(x, y, z)
     slope = [distance(x + step, y, z) - here, distance(x, y + step, z) - here, distance(x, y, z + step) - here]
@@ -170,7 +165,7 @@ def find_normals(distance, place, camera, step=0.025):
 
 
 def turn_normals(slope, camera):
-    """Unit normals in camera axes of slopes in head axes."""
+    """Unit normals in camera axes from gradients in head axes."""
     scale = (slope[0] ** 2 + slope[1] ** 2 + slope[2] ** 2 + 1e-12).rsqrt_()
     turn = camera.turn
     return [(turn[i][0] * slope[0] + turn[i][1] * slope[1] + turn[i][2] * slope[2]) * scale for i in range(3)]

@@ -1,4 +1,4 @@
-"""Paint: skin, eyes, brows, nose, lips and beard in the head's own coordinates, so that they move with the pose."""
+"""Colour of skin, eyes, brows, nose, lips and beard, in head coordinates, so that they move with the pose."""
 
 from math import pi
 
@@ -11,14 +11,14 @@ from ppe.datasets.synthetic.shapes import bell, bump, edge, read_ramp, value_noi
 SKIN = "f0cab6 deae90 bd8a67 8a5d43 4f3324"
 HAIR = "dbb575 9e7342 5c3b24 2b1c14 0f0d0d"
 IRIS = "331c0f 5c381c 5c5c33 4c789e 80949e"
-SHAVEN = 0.15  # share of the beard that is left to see on a shaven man
-IRIS_RADIUS = 0.115  # units; alike in all people
+SHAVEN = 0.15  # visible share of a shaved beard
+IRIS_RADIUS = 0.115  # units, the same for all identities
 
 
 def paint_face(person, scene, head, x, y, front, pixel):
-    """All that is painted on the skin [3, n], and the sparks of light in the eyes [n], at places (x, y).
+    """Paint the face at positions (x, y): colour [3, n] in linear light, and the highlights in the eyes [n].
 
-    ``front`` is 1 on the face and 0 on the back of the head; ``pixel`` is a pixel's width in units.
+    ``front`` is 1 on the face and 0 on the back of the head; ``pixel`` is the width of a pixel in units.
     """
     skin = paint_skin(person, x, y)
     x, y = bend(person, x, y)
@@ -31,13 +31,13 @@ def paint_face(person, scene, head, x, y, front, pixel):
 
 
 def bend(person, x, y):
-    """Where a place (x, y) would lie in a symmetric face: no nose is straight, no two eyes are level."""
+    """Map positions (x, y) to those of a symmetric face, to make the nose crooked and the eyes uneven."""
     x = x - person.nose_bend * bell((y - 0.5) / 0.35)
     return x, y - x * (person.eye_level * bell((y + 0.1) / 0.35) + person.mouth_slant * bell((y - 1.05) / 0.35))
 
 
 def paint_skin(person, x, y):
-    """Skin in linear light [3, n]: tone, undertone, blotches, blush, freckles, a mole."""
+    """Skin in linear light [3, n]: tone, undertone, blotches, flush, freckles, a mole."""
     p = person
     warmth = torch.tensor([1 + 0.08 * p.skin_warmth, 1 - 0.02 * p.skin_warmth, 1 - 0.09 * p.skin_warmth]).view(3, 1)
     base = read_ramp(SKIN, p.skin_tone) * warmth
@@ -56,7 +56,7 @@ def paint_skin(person, x, y):
 
 
 def mix_hair_colour(person):
-    """Colour [3, 1] of the hair, greying with age."""
+    """Colour of the hair in linear light [3, 1], greying with age."""
     base = read_ramp(HAIR, person.hair_dark)
     if person.hair_red > 0.8 and person.hair_dark < 0.7:
         base = base * torch.tensor([1.25, 0.6, 0.4]).view(3, 1)
@@ -65,7 +65,7 @@ def mix_hair_colour(person):
 
 
 def paint_eyes(skin, person, scene, x, y, front, pixel):
-    """Both eyes at once, mirrored: white, iris, pupil, lids, crease, lashes. Returns their sparks of light [n]."""
+    """Paint both eyes, mirrored: white, iris, pupil, lids, crease, lashes. Returns their highlights [n]."""
     p = person
     outward = x.abs() - p.eye_distance
     drop = y + p.eye_tilt * outward
@@ -78,7 +78,7 @@ def paint_eyes(skin, person, scene, x, y, front, pixel):
     skin.mul_(1 - 0.5 * p.lid_crease * crease * front)
     white = (
         torch.tensor([0.55, 0.52, 0.50]).view(3, 1)
-        * (1 - 0.4 * p.skin_tone)  # an eye as bright as on pale skin would glow
+        * (1 - 0.4 * p.skin_tone)  # on dark skin an equally bright eye would seem to glow
         * (0.35 + 0.65 * (upper / 0.1).clamp(0, 1))
         * (0.55 + 0.45 * inside.clamp(0, 1))
     )
@@ -96,7 +96,7 @@ def paint_eyes(skin, person, scene, x, y, front, pixel):
 
 
 def paint_brows(skin, person, scene, x, y, front, pixel):
-    """Two tapering arcs in the hair's colour, a little darker."""
+    """Paint two tapering arcs in a darker hair colour."""
     p = person
     along = ((x.abs() - p.brow_gap) / (p.eye_distance + p.eye_width + 0.1 - p.brow_gap)).clamp(-0.2, 1.2)
     centre = -p.brow_height - scene.brows - p.brow_slope * along - p.brow_arch * torch.sin(pi * (along * 0.85 + 0.05))
@@ -107,7 +107,7 @@ def paint_brows(skin, person, scene, x, y, front, pixel):
 
 
 def paint_nose(skin, person, x, y, front, pixel):
-    """Nostrils and the creases beside the wings."""
+    """Paint the nostrils and the creases beside the wings of the nose."""
     p = person
     side = x.abs()
     nostril = bump(side, y, 0.48 * p.nose_width, p.nose_length - 0.015, 0.24 * p.nose_width, 0.035)
@@ -118,7 +118,7 @@ def paint_nose(skin, person, x, y, front, pixel):
 
 
 def paint_mouth(skin, person, scene, head, x, y, front, pixel):
-    """Lips, their line, and teeth where the mouth is open."""
+    """Paint the lips, the line between them, and teeth if the mouth is open."""
     p = person
     across = x / head.mouth_width
     inside = (1 - across**2).clamp(-0.3, 1)
@@ -141,7 +141,7 @@ def paint_mouth(skin, person, scene, head, x, y, front, pixel):
 
 
 def paint_beard(skin, person, head, x, y, pixel):
-    """Stubble, moustache, goatee or full beard."""
+    """Paint stubble, moustache, goatee or full beard."""
     style = BEARDS[find_category(person.beard_style, BEARDS)]
     side = x.abs()
     nose_y, mouth_y = person.nose_length, head.mouth_y
