@@ -1,11 +1,9 @@
-"""Everything a reader may change: load and check ``params.yaml``, one stage at a time, and choose the device.
+"""Load and check ``params.yaml``, alone or with a study laid over it, and choose the device.
 
-``python -m ppe.config.params`` checks the file and prints one sentence if something in it is wrong. No other module opens
-``params.yaml``; ``ppe.config.paths`` alone knows a path, ``ppe.config.storage`` how files are written.
+No other module opens ``params.yaml``; ``ppe.config.paths`` alone knows a path, ``ppe.config.storage`` how files are written.
 """
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,14 +11,15 @@ import pydantic
 import yaml
 from pydantic import Field
 
+from ppe.config.overlay import merge_overlay
 from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
 from ppe.config.schema import Attack, Dataset, Embedder, Experiment, Generators, Overrepresentation, Run, Verdicts
 
 SAME_AS_BASELINE = (
-    *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg", "num_generated"),
-    "seed",
+    *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg"),
+    *("num_generated", "seed"),
 )
-"""What a square and the crowds that set its thresholds have in common, so that only an over-represented person differs."""
+"""What an experiment and its baseline have in common, so that only the over-represented identities differ."""
 
 
 class Params(Paths):
@@ -39,23 +38,16 @@ class Params(Paths):
 
     @pydantic.model_validator(mode="after")
     def _names_fit(self):
-        for section, names in {"study": [self.study], "runs": self.runs, "datasets": self.datasets,
-                               "embedders": self.embedders, "generators": self.generators, "experiments": self.experiments}.items():
+        sections = ("runs", "datasets", "embedders", "generators", "experiments")
+        for section, names in {"study": [self.study], **{name: getattr(self, name) for name in sections}}.items():
             for name in names:
                 if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
                     raise ValueError(f"{section}: name {name!r}: allowed are lower-case letters, digits and single hyphens")
         for section in ("runs", "experiments"):
-            for name, run in getattr(self, section).items():
-                check_member(f"{section}.{name}.dataset", run.dataset, self.datasets)
-                check_member(f"{section}.{name}.generator", run.generator, self.generators)
-                check_member(f"{section}.{name}.resolution", run.resolution, self.datasets[run.dataset].resolutions)
-        if self.experiments and self.overrepresentation is None:
-            raise ValueError("experiments need the section overrepresentation: its constants are explained in params.yaml")
-        if 2 / (1 + self.attack.num_permutations) >= self.verdicts.control_p:
-            raise ValueError(f"attack.num_permutations={self.attack.num_permutations} cannot reach p < verdicts.control_p="
-                             f"{self.verdicts.control_p}: raise it")
-        for name, experiment in self.experiments.items():
-            self._check_baseline(name, experiment)
+            for name, line in getattr(self, section).items():
+                check_member(f"{section}.{name}.dataset", line.dataset, self.datasets)
+                check_member(f"{section}.{name}.generator", line.generator, self.generators)
+                check_member(f"{section}.{name}.resolution", line.resolution, self.datasets[line.dataset].resolutions)
         for name, dataset in self.datasets.items():
             for embedder in dataset.embedders:
                 check_member(f"datasets.{name}.embedders", embedder, self.embedders)
@@ -63,19 +55,32 @@ class Params(Paths):
                 raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
         return self
 
-    def _check_baseline(self, name, experiment):
-        """The crowds that set a square's thresholds are its own but for the people who stand out."""
+    @pydantic.model_validator(mode="after")
+    def _constants_fit(self):
+        if 2 / (1 + self.attack.num_permutations) >= self.verdicts.control_p:
+            raise ValueError(f"attack.num_permutations={self.attack.num_permutations} cannot reach p < verdicts.control_p="
+                             f"{self.verdicts.control_p}: raise it")
+        if self.experiments and self.overrepresentation is None:
+            raise ValueError("experiments need the section overrepresentation: its constants are explained in params.yaml")
+        for name, experiment in self.experiments.items():
+            self._check_baseline(f"experiments.{name}", experiment)
+        return self
+
+    def _check_baseline(self, where, experiment):
+        """The generators that set an experiment's thresholds are its own but for the over-represented identities."""
         allowed = [other for other, settings in self.experiments.items() if settings.kind == "none"]
-        check_member(f"experiments.{name}.baseline", experiment.baseline, allowed)
-        baseline = self.experiments[experiment.baseline]
+        check_member(f"{where}.baseline", experiment.baseline, allowed)
+        baseline, below = self.experiments[experiment.baseline], f"experiments.{experiment.baseline}"
         for key in SAME_AS_BASELINE:
-            if getattr(experiment, key) != getattr(baseline, key):
-                raise ValueError(f"experiments.{name}.{key}={getattr(experiment, key)!r} differs from experiments.{experiment.baseline}.{key}="
-                                 f"{getattr(baseline, key)!r}, whose crowds set its thresholds: make them equal")
-        if experiment.data_shares[-1] != baseline.data_shares[-1] or experiment.num_overrepresented > baseline.num_overrepresented:
-            raise ValueError(f"experiments.{name} has up to {experiment.num_overrepresented} people at dose {experiment.data_shares[-1]}, but the crowds "
-                             f"of experiments.{experiment.baseline} leave out {baseline.num_overrepresented} who have photos for dose "
-                             f"{baseline.data_shares[-1]}: give both one largest dose, and no more people to the first")
+            own, other = getattr(experiment, key), getattr(baseline, key)
+            if own != other:
+                raise ValueError(f"{where}.{key}={own!r} differs from {below}.{key}={other!r}, which sets its thresholds: make them "
+                                 "equal")
+        largest, other = experiment.data_shares[-1], baseline.data_shares[-1]
+        if largest != other or experiment.num_overrepresented > baseline.num_overrepresented:
+            raise ValueError(f"{where} has {experiment.num_overrepresented} over-represented identities up to a data share of "
+                             f"{largest}, but {below} leaves out {baseline.num_overrepresented} with photos for {other}: give both "
+                             "one largest data share, and no more identities to the first")
 
 
 def load_params(name=None, root=None):
@@ -84,7 +89,7 @@ def load_params(name=None, root=None):
     Parameters
     ----------
     name : str, optional
-        A run, square, data set or study of the file. ``tiny`` (the notebooks' default) and what begins with it, where the
+        A run, experiment, data set or study of the file. ``tiny`` (the notebooks' default) and what begins with it, where the
         file has none, is of ``studies/smoke.yaml`` and writes to ``scratch/``: reading a study must not overwrite it.
     root : path, optional
         The repository; found from the working folder if not given.
@@ -95,20 +100,37 @@ def load_params(name=None, root=None):
         One sentence a mistake: what was got, what is allowed, where to change it.
     """
     root = Path(root) if root else find_root()
-    params = _read(root / "params.yaml", root, root)
+    params = _check(_read(root / "params.yaml"), "params.yaml", root, root)
     known = {params.study, *params.runs, *params.datasets, *params.experiments}
     if name in (None, *known):
         return params
     if name.split("-")[0] == "tiny":
-        return _read(root / "studies" / f"{SCRATCH_STUDY}.yaml", root, root / "scratch")
+        return load_study(SCRATCH_STUDY, root, root / "scratch")
     raise ValueError(
         f"{name!r} is not a run, experiment, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "
         "notebook"
     )
 
 
+def load_study(name, root, base=None):
+    """Load and check ``studies/<name>.yaml``, laid over ``params.yaml``.
+
+    base : path, where its outputs go; the root if not given. Raises as ``load_params``.
+    """
+    return _check(merge_study(name, root), f"studies/{name}.yaml", root, base or root)
+
+
+def merge_study(name, root):
+    """The whole params of a study: a dict, ``params.yaml`` below and ``studies/<name>.yaml`` above (``ppe.config.overlay``)."""
+    preset = root / "studies" / f"{name}.yaml"
+    if not preset.is_file():
+        allowed = sorted(path.stem for path in (root / "studies").glob("*.yaml"))
+        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
+    return merge_overlay(_read(root / "params.yaml"), _read(preset))
+
+
 class _OnceLoader(yaml.SafeLoader):
-    """Refuse a key that stands twice: the second ``runs:`` that somebody pastes would hide the first."""
+    """Refuse a key that stands twice: a second ``runs:`` would hide the first."""
 
     def construct_mapping(self, node, deep=False):
         seen = {}
@@ -120,14 +142,20 @@ class _OnceLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(file, root, base):
-    label = str(file.relative_to(root))
+def _read(file):
+    """The content of a YAML file: a dict."""
+    label = file.name if file.name == "params.yaml" else f"studies/{file.name}"
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_OnceLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of a date that is none, or not UTF-8
         raise ValueError(f"{label} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{label} holds {type(content).__name__}, not sections: it needs {list(Params.model_fields)}")
+    return content
+
+
+def _check(content, label, root, base):
+    """The params of a study, typed and checked."""
     try:
         params = Params.model_validate(content)
     except pydantic.ValidationError as error:
@@ -160,10 +188,3 @@ def choose_device(device="auto"):
         raise ValueError("device='cuda', but torch sees no GPU: allowed are 'auto' and 'cpu' (params.yaml)")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
-
-if __name__ == "__main__":
-    try:
-        loaded = load_params()
-    except (ValueError, OSError) as mistake:
-        sys.exit(str(mistake))
-    print(f"{loaded._file}: study {loaded.study!r}, {len(loaded.runs)} runs, {len(loaded.datasets)} data sets")

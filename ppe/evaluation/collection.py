@@ -147,8 +147,8 @@ def choose_sizes(auc, excuse, min_auc):
 def compute_roc_curves(scores, controls=("none", "negative_control", "untrained", "memorisation_ceiling", "held_out_ceiling")):
     """Compute the ROC points of ``nearest`` per photo for each member group, for the attack and its controls.
 
-    scores : dict, run -> DataFrame of ``pseudonymise_scores``, of one embedder. Returns a DataFrame: run, control, member_group, fpr,
-    tpr.
+    scores : dict, run -> DataFrame of ``pseudonymise_scores``, of one embedder.
+    Returns a DataFrame: run, control, member_group, fpr, tpr.
     """
     parts = []
     for run, hidden in scores.items():

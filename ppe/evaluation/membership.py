@@ -62,8 +62,8 @@ def compare_attack_rows(scores, members, *, num_resamples, seed=0):
     Every attack is compared with ``nearest``, the paper's. Every calibrated attack is also compared with itself without
     calibration (``UNCALIBRATED``), which gives the gain from calibration. Above 0, ``attack`` is the better one.
 
-    scores, members, num_resamples, seed : as in ``evaluate_scores``. An attack without an embedder is compared with ``nearest`` of
-    each embedder. Returns rows, metric ``auc_difference``.
+    scores, members, num_resamples, seed : as in ``evaluate_scores``. An attack without an embedder is compared with each
+    embedder's ``nearest``. Returns rows, metric ``auc_difference``.
     """
     parts = []
     tables = dict(list(scores.groupby(["embedder", "attack", "calibration"], sort=False)))

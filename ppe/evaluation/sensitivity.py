@@ -129,7 +129,7 @@ def judge_slices(scores, members, columns, *, embedder, settings):
 
 
 def judge_events(scores, members, *, embedder, settings):
-    """Compute the AUC by the query photos' similarity to their identity's nearest training photo, and without the nearest quarter.
+    """Compute the AUC by quarters of the query photos: by their similarity to the nearest training photo of the same identity.
 
     A leak that comes only from photos of one event disappears without the nearest quarter.
 
@@ -140,7 +140,8 @@ def judge_events(scores, members, *, embedder, settings):
 
     Returns
     -------
-    DataFrame of rows, slices ``own_similarity: 1 (far)`` to ``4 (near)`` and ``without the nearest quarter``; none below four photos.
+    DataFrame of rows, slices ``own_similarity: 1 (far)`` to ``4 (near)``, and ``without the nearest quarter``; no rows for fewer
+    than four photos.
     """
     unseen = scores[(scores.role == "query") & scores.own_similarity.notna()].drop_duplicates("image_id")
     if len(unseen) < 4:

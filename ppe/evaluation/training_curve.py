@@ -85,8 +85,8 @@ def judge_snapshot(photos, query, generated, members, kimg, *, embedder, setting
     -------
     DataFrame of rows, slice ``kimg: ...``
         - ``auc`` of the attack ``nearest`` on query photos.
-        - ``frechet_distance`` and ``kernel_distance`` of the generated faces to the group's training photos, to query photos of the
-          same identities, and to the other group's query photos (``versus``). All three hold equally many photos of each
+        - ``frechet_distance`` and ``kernel_distance`` between the generated faces and the group's training photos, query photos
+          of the same identities, or the other group's query photos (``versus``). All three hold equally many photos of each
           identity; ``num_members`` counts the identities.
         - ``effective_identities``: the number of the group's identities to whom the faces are nearest. It is the exponential of
           the entropy of their shares (1: all faces are nearest to one identity).

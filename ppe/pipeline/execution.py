@@ -52,7 +52,7 @@ def run_notebook(book, name):
     target.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(target), "-k", "python3", "--log-output"]
     with note_runtime(params, book.split("_", 1)[1], name):
-        status = _wait(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))
+        status = wait_for(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))
         if status:
             raise RuntimeError(_read_error(target) or f"{target.stem} stopped with status {status}")
     with write_whole(target) as partial:
@@ -115,7 +115,7 @@ def explain_full_disk(sentence):
     return f"{sentence}: the disk is full, make room and give the same command again" if is_full else sentence
 
 
-def _wait(process):
+def wait_for(process):
     """Wait for a process also after Ctrl-C, which the terminal sends to it as well: it must not be left at work."""
     was_stopped = False
     while process.returncode is None:

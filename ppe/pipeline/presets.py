@@ -1,29 +1,159 @@
-"""A copy of the project in which another params file runs, and what goes there and comes back."""
+"""Studies as presets: run ``studies/<name>.yaml`` in a copy of the project, and bring its results back.
+
+dvc reads one params.yaml and writes one dvc.lock a folder, so another study needs another folder.
+"""
 
 import json
+import locale
 import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
+import yaml
 
-from ppe.config import find_shared, load_params, load_table
+from ppe.config import find_shared, load_params, load_table, save_json, write_whole
+from ppe.config.params import merge_study
 from ppe.config.paths import LAST_WORDS
 from ppe.config.storage import copy_whole
 from ppe.evaluation.tables import RUN_COLUMNS
-from ppe.overrepresentation.data_share import ROW_COLUMNS as EXPERIMENT_COLUMNS
-from ppe.pipeline.runtime import note_costs
+from ppe.overrepresentation.data_share import ROW_COLUMNS
+from ppe.pipeline.execution import wait_for
+from ppe.pipeline.report import report_run, report_study
 
-SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
-"""Errors that ppe raises with a sentence of its own."""
-NO_ROOM = ("No space left on device", "File too large", "unexpected pos")
-"""What the libraries that write weights and checkpoints say where the disk is full; torch.save counts where it stands."""
+NOT_COPIED = {
+    *(".git", ".venv", ".studies", ".checkpoints", ".pytest_cache", ".ruff_cache", "__pycache__", "data", "models", "executed"),
+    *("sources", "scratch", "downloads", "results", "docs", "params.yaml", "dvc.lock", ".mirror"),
+}
+"""What a study's copy does not take from the project: what it makes itself, and what belongs to the machine."""
+
+
+def reproduce(folder):
+    """Run the study of a project's params.yaml: its first run, whose result is printed, then all others."""
+    call = _prepare(folder, None)
+    params = load_params(root=folder)
+    first = next(iter(params.runs))
+    is_new = not params.rows_file(first).exists() or not params.executed_file("6_evaluate", first).exists()
+    call("repro", f"evaluate@{first}")
+    if is_new:
+        report_run(params, first)
+    call("repro")
+    report_study(params)
+
+
+def run_study(root, name, only=None):
+    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
+
+    The copy holds the working tree as it is, shares the cache, and is kept, so that a second call goes on. Runs, then
+    experiments, are made one by one and brought back at once; those whose rows came with the repository are not made again
+    (remove results/<name>/ to make all anew).
+
+    Parameters
+    ----------
+    root : path. The project.
+    name : str
+    only : str or None
+        One run or experiment, which is made from its photos on, also where its rows came with the repository, and put beside
+        the rows of the others, which stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If the study or the run is unknown.
+    """
+    copy, results = root / ".studies" / name, root / "results" / name
+    environment = prepare_copy(root, copy, name)
+    call, params = _prepare(copy, environment), load_params(root=copy)
+    call("repro", "code")
+    if only is not None:
+        stages = _list_stages(params, only)
+    else:
+        missing = [line for line in (*params.runs, *params.experiments) if not has_rows(params, line)]
+        stages = [stage for line in missing for stage in _list_stages(params, line)]
+        _say_earlier(params, name)
+    for stage in stages:
+        call("repro", stage)
+        if not stage.startswith("evaluate@"):  # the last stage of its line
+            _forget_earlier(copy / "results" / name, results, stage.split("@")[1])
+            bring_back(copy, results)
+    if only is not None:
+        # Not what these stand on: on another machine the embedders differ, and all other runs would be made again.
+        for stage in ("collect", "claims"):
+            call("repro", "--single-item", stage)
+    else:
+        # Of runs that came with the repository there are rows, but no models: dvc skips those whose lock has not changed.
+        folders = [*map(params.generators_folder, params.runs), *map(params.experiment_models_folder, params.experiments)]
+        has_models = all(folder.exists() for folder in folders)
+        hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
+        call("repro", *([] if has_models else ["--allow-missing"]), hint=None if has_models else hint)
+    report_study(params)
+    bring_back(copy, results)
+    print(f"These notebooks are in .studies/{name}/executed/; tables and figures were brought back to results/{name}/.")
+    if only is not None:
+        print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
+
+
+def prepare_copy(root, copy, name):
+    """Make ``copy`` a project that runs a study: the working tree, the study's params, the project's cache.
+
+    root, copy : path; name : str, of ``studies/<name>.yaml``, or None for the project's own params.yaml.
+    Returns the environment (a dict) to run its commands in.
+    """
+    content = merge_study(name, root) if name else yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    for dataset in content.get("datasets", {}).values():
+        if isinstance(dataset, dict) and dataset.get("root"):  # relative to the project, wherever the copy lies
+            dataset["root"] = str(root / Path(dataset["root"]).expanduser()) if "$" not in dataset["root"] else dataset["root"]
+    copy.mkdir(parents=True, exist_ok=True)
+    _mirror(root, copy)
+    source = f"params.yaml and studies/{name}.yaml" if name else "params.yaml"
+    with write_whole(copy / "params.yaml") as partial:
+        text = yaml.safe_dump(content, sort_keys=False, width=130)
+        partial.write_text(f"# Made of {source}: change those.\n{text}", encoding="utf-8")
+    committed, results = root / "results" / (name or content["study"]), copy / "results" / (name or content["study"])
+    if committed.exists() and not results.exists():
+        shutil.copytree(committed, results)
+        if (committed / "dvc.lock").exists():
+            shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
+    (copy / ".dvc" / "config.local").write_text(local)
+    return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
+
+
+def has_rows(params, name):
+    """Whether the rows of a run or experiment are there, of its present settings and of today's code: bool."""
+    if name in _list_earlier(params.results_folder()):
+        return False
+    if name in params.runs:
+        settings, columns = params.runs[name].model_dump(), RUN_COLUMNS
+        settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
+        files = [params.rows_file(name), params.sensitivity_rows_file(name)]
+    else:
+        settings = params.experiments[name].model_dump()
+        columns = [column for column in ROW_COLUMNS if column in settings and column != "data_shares"]
+        files = [params.experiment_rows_file(name)]
+    rows = load_table(files[0]) if all(file.exists() for file in files) else pd.DataFrame()
+    is_ours = len(rows) > 0 and set(columns) <= set(rows)  # else none, or of an older code
+    is_ours = is_ours and all(rows.iloc[0][column] == settings[column] for column in columns)
+    if is_ours and name in params.experiments:
+        shares = {0.0} if settings["kind"] == "none" else set(settings["data_shares"])
+        is_ours = set(rows.data_share.dropna()) == shares
+    return bool(is_ours)
+
+
+def bring_back(copy, results):
+    """Copy a study's results, with the params and the lock that made them, to the project, each file whole or not at all."""
+    source = copy / "results" / results.name
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        copy_whole(file, results / file.relative_to(source))
+    for file in ("params.yaml", "dvc.lock"):
+        copy_whole(copy / file, results / file)
 
 
 def drop_broken_lock(folder, patience=1.0):
-    """Remove dvc's list of who is at work, if a kill left half of it: every later dvc would refuse it, and dvc does not mend it.
+    """Remove dvc's list of who is at work, if a kill left half of it: every later dvc would refuse it.
 
     patience : float, seconds. How long half of it may be what a living dvc is writing. Returns whether it was removed.
     """
@@ -40,178 +170,101 @@ def drop_broken_lock(folder, patience=1.0):
     return False
 
 
-def reproduce(folder):
-    """Check the params of a project, run its graph, say what came out; where it stops, the last words say why."""
+def _prepare(folder, environment):
+    """Check what dvc would not say in a sentence; return a function that runs dvc in the folder and ends with a sentence."""
+    if not str(folder).isascii() and locale.getpreferredencoding(False).upper() in ("ASCII", "US-ASCII", "ANSI_X3.4-1968"):
+        raise ValueError(f"the folder {ascii(str(folder))} has a name that is not ASCII, which this locale cannot write: set "
+                         "LC_ALL=C.UTF-8")
     drop_broken_lock(folder)
-    for command in (["python", "-m", "ppe.config.params"], ["dvc", "repro"], ["python", "-m", "ppe", "report"]):
-        _call(command, folder)
+    programs = str(Path(sys.executable).parent)  # where dvc, jupyter and papermill of this environment are, activated or not
+    environment = {**(environment or os.environ)}
+    environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", "")])
+    load_params(root=folder)
+
+    def call(*arguments, hint=None):
+        _run(["dvc", *arguments], folder, environment, hint)
+
+    return call
 
 
-def _call(command, folder, environment=None, hint=None):
-    """Run a command; where it fails, end with what its notebook said, else the hint, else with status 1."""
+def _run(command, folder, environment, hint):
+    """Run a command; where it fails, end with the last words of its stage, else the hint, else with status 1."""
     started = time.time()
-    # A terminal sends Ctrl-C to all of them: dvc ends its stage and must not be killed while it does.
-    process, was_stopped = subprocess.Popen(command, cwd=folder, env=environment), False
-    while process.returncode is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            was_stopped = True
-    if was_stopped:
-        raise KeyboardInterrupt
-    if process.returncode:
-        sys.exit(_find_sentence(folder, started) or hint or 1)
+    program = shutil.which(command[0], path=environment["PATH"])
+    if program is None:
+        raise FileNotFoundError(f"{command[0]} is not installed: install the project's packages first (README.md, Quick start)")
+    if wait_for(subprocess.Popen([program, *command[1:]], cwd=folder, env=environment)):
+        words = folder / LAST_WORDS
+        is_new = words.is_file() and words.stat().st_mtime >= started
+        sys.exit((words.read_text(encoding="utf-8") if is_new else "") or hint or 1)
 
 
-def _find_sentence(folder, since):
-    """What the stage that stopped last said, without the traceback above it; "" where none did."""
-    words = folder / LAST_WORDS
-    if words.is_file() and words.stat().st_mtime >= since:
-        return words.read_text()
-    books = [book for book in (folder / "executed").glob("*.ipynb") if book.stat().st_mtime >= since]
-    for book in sorted(books, key=lambda book: book.stat().st_mtime, reverse=True)[:1]:
-        try:
-            cells = json.loads(book.read_text())["cells"]
-        except (ValueError, KeyError):
-            return ""  # half a notebook, of a disk that is full: dvc has said what there is to say
-        outputs = [output for cell in cells for output in cell.get("outputs", [])]
-        for error in [output for output in outputs if output["output_type"] == "error"]:
-            if error["ename"] == "KeyboardInterrupt":
-                raise KeyboardInterrupt
-            kind = "" if error["ename"] in SENTENCES else f"{error['ename']}: "
-            return hint_at_room(f"{book.stem} stopped: {kind}{error['evalue']}")
-    return ""
-
-
-def hint_at_room(sentence):
-    """The sentence, and what to do, where it is of a full disk and does not say so."""
-    is_full = any(words in sentence for words in NO_ROOM) and "make room" not in sentence
-    return f"{sentence}: the disk is full, make room and give the same command again" if is_full else sentence
-
-
-def run_study(root, name, only=None):
-    """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
-
-    dvc reads one params.yaml and writes one dvc.lock, so another study needs another folder. The copy holds the working
-    tree as it is (also what is not committed), shares the cache, and is kept, so that a second call goes on. Runs,
-    then squares, are made one by one and brought back at once; those whose rows came with the repository are not made again
-    (remove results/<name>/ to make all anew).
-
-    only : str, one run or square of it, or None. That one is made from its photos on, also where its rows came with the
-        repository, and put beside the rows of the others, which stay as they are.
-    """
-    preset = root / "studies" / f"{name}.yaml"
-    if not preset.is_file():
-        allowed = sorted(p.stem for p in (root / "studies").glob("*.yaml"))
-        raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
-    copy, results = root / ".studies" / name, root / "results" / name
-    environment = prepare_copy(root, copy, preset)
-
-    def call(*command, hint=None):
-        _call(command, copy, environment, hint)
-
-    drop_broken_lock(copy)
-    call("python", "-m", "ppe.config.params")
-    params = load_params(root=copy)
-    call("dvc", "repro", "code")
-    if only is not None:
-        call("dvc", "repro", _choose_stage(params, only))
-        note_costs(params)
-        # Not what these stand on: on another machine the face nets differ, and all other runs would be made again.
-        for stage in ("collect", "figures", "claims"):
-            call("dvc", "repro", "--single-item", stage)
-        _end_study(call, copy, results)
-        print(f"Of all rows there, only those of {only} are of this machine. python -m ppe check {name} compares them with the "
-              "committed ones.")
-        return
-    missing = [f"attack@{run}" for run in params.runs if not has_rows(params, run)]
-    missing += [f"dose@{experiment}" for experiment in params.experiments if not has_experiment_rows(params, experiment)]
-    for stage in missing:
-        call("dvc", "repro", stage)
-        note_costs(params)
-        bring_back(copy, results)
-    # Of runs that came with the repository there are rows, but no nets: dvc leaves those alone whose lock has not changed.
-    nets = [*map(params.generators_folder, params.runs), *map(params.experiment_models_folder, params.experiments)]
-    has_nets = all(folder.exists() for folder in nets)
-    hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
-    call("dvc", "repro", *([] if has_nets else ["--allow-missing"]), hint=None if has_nets else hint)
-    _end_study(call, copy, results)
-
-
-def _choose_stage(params, name):
-    """The last stage of a run, or a square, of a study."""
+def _list_stages(params, name):
+    """The last stages of a run or experiment."""
     if name not in {*params.runs, *params.experiments}:
-        raise ValueError(f"{name!r} is not one of {[*params.runs, *params.experiments]} (studies/{params.study}.yaml: runs, squares)")
-    return f"attack@{name}" if name in params.runs else f"dose@{name}"
+        raise ValueError(f"{name!r} is not one of {[*params.runs, *params.experiments]} (studies/{params.study}.yaml: runs, "
+                         "experiments)")
+    return [f"evaluate@{name}", f"sensitivity@{name}"] if name in params.runs else [f"overrepresentation@{name}"]
 
 
-def _end_study(call, copy, results):
-    call("python", "-m", "ppe", "report")
-    bring_back(copy, results)
-    print(f"Those notebooks are in .studies/{copy.name}/executed/; the tables and figures were brought back to "
-          f"results/{results.name}/.")
+def _list_earlier(results):
+    """Runs and experiments whose rows were made by an earlier version of the code: a list of str."""
+    file = results / "earlier.json"
+    return json.loads(file.read_text()) if file.is_file() else []
 
 
-def prepare_copy(root, copy, preset):
-    """Make ``copy`` a project that runs ``preset``: the working tree, its params.yaml, the root's cache.
+def _say_earlier(params, name):
+    earlier = _list_earlier(params.results_folder())
+    if earlier:
+        print(f"Rows of {name} were made by an earlier version of the code: {len(earlier)} runs and experiments are made again")
 
-    Returns the environment (a dict) to run its commands in.
-    """
-    copy.mkdir(parents=True, exist_ok=True)
-    _mirror(root, copy)
-    shutil.copyfile(preset, copy / "params.yaml")
-    committed, results = root / "results" / preset.stem, copy / "results" / preset.stem
-    if not (copy / "dvc.lock").exists() and (committed / "dvc.lock").exists():
-        shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
-        shutil.copytree(committed, results, dirs_exist_ok=True)
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
-    (copy / ".dvc" / "config.local").write_text(local)
-    return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
+
+def _forget_earlier(*parts):
+    """A run was made anew: it is no longer among the earlier ones, in the copy and in the project."""
+    *folders, name = parts
+    for folder in folders:
+        left = [other for other in _list_earlier(folder) if other != name]
+        if left:
+            save_json(left, folder / "earlier.json")
+        else:
+            (folder / "earlier.json").unlink(missing_ok=True)
 
 
 def _mirror(root, copy):
-    """Copy the working tree (tracked and new files, no ignored ones) and drop from the copy what is gone from the tree."""
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, capture_output=True, check=True)
-    names = [n for n in listed.stdout.decode().split("\0") if n and (root / n).is_file()]
-    kept = [n for n in names if n not in ("params.yaml", "dvc.lock") and not n.startswith(("results/", "docs/"))]
+    """Copy the working tree to a study's copy, and drop from the copy what is gone from the tree."""
+    names = [name for name in _list_files(root) if not NOT_COPIED & {name.split("/")[0], *name.split("/")[:-1]}]
     manifest = copy / ".mirror"
-    before = set(manifest.read_text().split("\n")) if manifest.exists() else set()
-    for name in before - set(kept):
+    before = set(manifest.read_text(encoding="utf-8").split("\n")) if manifest.exists() else set()
+    for name in before - set(names):
         (copy / name).unlink(missing_ok=True)
-    for name in kept:
+    for name in names:
         target = copy / name
         if not target.exists() or target.read_bytes() != (root / name).read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, target)
-    manifest.write_text("\n".join(kept))
+    for folder in ("executed", "sources", "data", "models"):
+        (copy / folder).mkdir(exist_ok=True)
+    _copy_ignore_files(root, copy)
+    manifest.write_text("\n".join(names), encoding="utf-8")
 
 
-def has_rows(params, run):
-    """Whether the run's rows are there, and of its present settings."""
-    file, settings = params.rows_file(run), params.runs[run].model_dump()
-    settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
-    rows = load_table(file) if file.exists() else pd.DataFrame()
-    is_ours = len(rows) > 0 and set(RUN_COLUMNS) <= set(rows)  # else none, or an older code's
-    return is_ours and all(rows.iloc[0][name] == settings[name] for name in RUN_COLUMNS)
+def _copy_ignore_files(root, copy):
+    """dvc makes no folders for outputs: the .gitignore of each keeps them."""
+    for name in ("data", "models", "executed", "sources"):
+        for file in (root / name).glob("**/.gitignore"):
+            target = copy / file.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
 
 
-def has_experiment_rows(params, experiment):
-    """Whether the square's rows are there, and of its present settings."""
-    file, settings = params.experiment_rows_file(experiment), params.experiments[experiment].model_dump()
-    if not file.exists():
-        return False
-    rows = load_table(file)
-    own = [name for name in EXPERIMENT_COLUMNS if name in settings]
-    if not len(rows) or not set(own) <= set(rows):
-        return False  # none, or an older code's
-    data_shares = {0.0} if settings["kind"] == "none" else set(settings["data_shares"])
-    return all(rows.iloc[0][name] == settings[name] for name in own) and set(rows.data_share.dropna()) == data_shares
-
-
-def bring_back(copy, results):
-    """Copy a study's results, with the params and the lock that made them, to the project, each file whole or not at all."""
-    source = copy / "results" / results.name
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        copy_whole(file, results / file.relative_to(source))
-    for file in ("params.yaml", "dvc.lock"):
-        copy_whole(copy / file, results / file)
+def _list_files(root):
+    """Files of the working tree: those that git knows or would add; where there is no git, all that are not left out by name."""
+    try:
+        call = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+        listed = subprocess.run(call, cwd=root, capture_output=True, check=True).stdout.decode().split("\0")
+    except (OSError, subprocess.CalledProcessError):  # downloaded as a ZIP, or no git on this machine
+        listed = []
+        for folder, folders, files in os.walk(root):
+            folders[:] = [name for name in folders if name not in NOT_COPIED and name != "tmp" and name != "cache"]
+            listed += [Path(folder, file).relative_to(root).as_posix() for file in files]
+    return sorted(name for name in listed if name and (root / name).is_file())

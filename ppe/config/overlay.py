@@ -1,0 +1,41 @@
+"""Studies as overlays: ``studies/<name>.yaml`` holds only what differs from ``params.yaml``."""
+
+from omegaconf import OmegaConf
+
+LINES = {"runs": "run_defaults", "experiments": "experiment_defaults"}
+"""Section of which each entry is a line of its own -> the section that holds what its lines have in common."""
+
+
+def merge_overlay(content, overlay):
+    """Lay a study over ``params.yaml``.
+
+    ``runs`` and ``experiments`` of the overlay replace those below; each of their lines takes what it does not give itself from
+    ``run_defaults`` or ``experiment_defaults``. All other sections are merged key by key. Data sets that no run and no experiment
+    names are dropped, since each would be read.
+
+    Parameters
+    ----------
+    content, overlay : dict
+        The two files, as YAML gives them.
+
+    Returns
+    -------
+    dict
+        A whole ``params.yaml``: every key on each line, as dvc needs it.
+    """
+    overlay = {**dict.fromkeys(LINES, {}), **overlay}
+    lines = {section: overlay.pop(section) for section in LINES}
+    defaults = {section: overlay.pop(name, {}) for section, name in LINES.items()}
+    rest = {name: value for name, value in content.items() if name not in LINES}
+    merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(rest), OmegaConf.create(overlay)))
+    for section, entries in lines.items():
+        merged[section] = {name: _complete(defaults[section], line) for name, line in (entries or {}).items()}
+    used = {line.get("dataset") for section in LINES for line in merged[section].values() if isinstance(line, dict)}
+    if isinstance(merged.get("datasets"), dict) and used & set(merged["datasets"]):
+        merged["datasets"] = {name: value for name, value in merged["datasets"].items() if name in used}
+    return merged
+
+
+def _complete(defaults, line):
+    """A line with its defaults; what is no mapping is left for the check of types to refuse."""
+    return {**defaults, **line} if isinstance(line, dict) and isinstance(defaults, dict) else line
