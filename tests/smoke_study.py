@@ -16,13 +16,13 @@ from ppe.pipeline.presets import prepare_copy
 BIN = Path(sys.executable).parent
 OUTPUTS = ("data", "models", "results", "sources")
 """Folders whose bytes are compared; executed notebooks hold timings, and so do ``NOT_COMPARED``."""
-NOT_COMPARED = {"cost.csv", "__pycache__"}
+NOT_COMPARED = {"runtime.csv", "__pycache__"}
 """Timings, and what Python keeps beside code."""
 
 
 def make_study(root, folder):
     """A copy of the project that runs ``studies/smoke.yaml`` with a cache of its own: (folder, environment)."""
-    environment = prepare_copy(root, folder, root / "studies" / "smoke.yaml")
+    environment = prepare_copy(root, folder, "smoke")
     return _use_own_cache(folder, environment)
 
 

@@ -1,6 +1,6 @@
-"""What a data set's index already tells about the runs that are asked of it: fail before minutes are spent on faces.
+"""Pre-flight checks: does the data set have enough identities and photos for each run and experiment?
 
-The index counts photos whose header can be read; how many hold a face shows later, so these numbers are upper bounds.
+The index counts photos whose header can be read. How many hold a face shows later, so these numbers are upper bounds.
 """
 
 from ppe.datasets.splits import GROUPS, choose_identities, mark_auxiliary, split_auxiliary
@@ -8,11 +8,11 @@ from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
 
 
 def check_dataset(index, dataset, settings, runs, embedders):
-    """Check that a data set has the people and photos that its runs and its embedders need.
+    """Check that a data set has the identities and photos that its runs and its embedders need.
 
     Parameters
     ----------
-    index : DataFrame of ``ppe.datasets.read_index``.
+    index : DataFrame of ``ppe.datasets.index.read_index``.
     dataset : str
         Its name, for the sentence.
     settings : the data set's section of params.
@@ -21,7 +21,7 @@ def check_dataset(index, dataset, settings, runs, embedders):
     Raises
     ------
     ValueError
-        The first thing that is too few: what there is, what is asked for, where to change it.
+        The first number that is too small: what there is, what is asked for, where to change it.
     """
     role = mark_auxiliary(index, **settings.auxiliary.model_dump())
     usable = index[index.readable]
@@ -32,16 +32,16 @@ def check_dataset(index, dataset, settings, runs, embedders):
             raise ValueError(
                 f"{dataset} has {able} identities to attack with at least {run.train_photos} + {run.query_photos} photos, but "
                 f"{len(GROUPS)} x {run.num_identities} are asked for: lower num_identities, train_photos or query_photos "
-                f"(params.yaml: runs.{name}), or leave fewer people auxiliary (params.yaml: datasets.{dataset}.auxiliary)"
+                f"(params.yaml: runs.{name}), or leave fewer identities auxiliary (params.yaml: datasets.{dataset}.auxiliary)"
             )
     others = usable[role[usable.index] == "auxiliary"]
     part = others.identity.map(split_auxiliary(others.identity, settings.seed))
     for name in settings.embedders:
         own = others.identity[part == "embedder"]
-        people = own[choose_identities(own, embedders[name].identities)].nunique()
-        if embedders[name].steps and people < 2:
+        count = own[choose_identities(own, embedders[name].identities)].nunique()
+        if embedders[name].steps and count < 2:
             raise ValueError(
-                f"{dataset} has {people} auxiliary people to train {name} on, and at least 2 are needed: make more people "
+                f"{dataset} has {count} auxiliary identities to train {name} on, and at least 2 are needed: make more identities "
                 f"auxiliary (params.yaml: datasets.{dataset}.auxiliary), or name a weights file (params.yaml: embedders.{name})"
             )
     count = others.identity[part != "embedder"].value_counts()
@@ -49,24 +49,24 @@ def check_dataset(index, dataset, settings, runs, embedders):
     other = int(count.sum() * (count.sum() - 1) // 2) - same
     if settings.num_pairs > 2 * min(same, other):
         raise ValueError(
-            f"datasets.{dataset}.num_pairs={settings.num_pairs} pairs of photos check the face nets, but auxiliary people have "
-            f"{same} pairs of one person and {other} of two, and half are drawn of either: set it to at most "
-            f"{2 * min(same, other)}, or make more people auxiliary (params.yaml)"
+            f"datasets.{dataset}.num_pairs={settings.num_pairs} pairs of photos check the embedders, half of them of one identity, "
+            f"but auxiliary identities have {same} pairs of one identity and {other} of two: set it to at most "
+            f"{2 * min(same, other)}, or make more identities auxiliary (params.yaml)"
         )
 
 
 def check_experiments(index, dataset, settings, experiments):
-    """Check that a data set has the people and photos that its squares need.
+    """Check that a data set has the identities and photos that its experiments need.
 
     Parameters
     ----------
     index, dataset, settings : as in ``check_dataset``.
-    squares : dict of str -> section of params; squares of other data sets are left alone.
+    experiments : dict of str -> section of params; experiments of other data sets are left alone.
 
     Raises
     ------
     ValueError
-        Of ``ppe.overrepresentation.latin_square.split_experiment``, with the square's name.
+        Of ``ppe.overrepresentation.latin_square.split_experiment``, with the experiment's name.
     """
     roles = mark_auxiliary(index, **settings.auxiliary.model_dump())
     table = index.assign(role=roles, duplicate_of="")[index.readable]
@@ -75,4 +75,4 @@ def check_experiments(index, dataset, settings, experiments):
             try:
                 split_experiment(table, **experiment.model_dump(include=SPLIT_SETTINGS))
             except ValueError as error:
-                raise ValueError(f"square {name}: {error}") from None
+                raise ValueError(f"experiment {name}: {error}") from None

@@ -179,7 +179,7 @@ def plot_sizes(rows):
         num_seeds = max((table.groupby("num_identities").size().max() for _, table in lines), default=1)
         for k, ((generator, embedder, attack), table) in enumerate(lines):
             table = table.sort_values(["num_identities", "seed"])
-            first = (k - (len(lines) - 1) / 2) * (num_seeds + 1)  # bars of lines and of seeds stand side by side
+            first = (k - (len(lines) - 1) / 2) * (num_seeds + 1) - (num_seeds - 1) / 2  # bars of lines and seeds side by side
             x = table.num_identities * 1.02 ** (first + table.groupby("num_identities").cumcount())
             label = f"{generator}, {attack}" + (f" ({embedder})" if embedder else "")
             reach = np.stack([table.value - table.low, table.high - table.value]).clip(0)

@@ -1,5 +1,6 @@
 """A study's copy of the project: what is committed comes along, and a run whose rows are there is not made again."""
 
+import json
 import shutil
 import subprocess
 import threading
@@ -8,54 +9,106 @@ import pytest
 import yaml
 
 from ppe.config import load_params
-from ppe.pipeline import presets as presets
+from ppe.pipeline import presets
 from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
 
+FILES = ("dvc.yaml", "params.yaml", "studies/lfw-cpu.yaml", "studies/lfw-overrepresentation-cpu.yaml", "ppe/__init__.py", ".dvc/config")
 
-def test_a_fresh_copy_goes_on_from_committed_rows(root, tmp_path):
-    """As after a clone: two of the runs have rows, with the lock that says what made them."""
-    project, name = tmp_path / "project", "lfw-cpu"
-    shutil.copytree(root / "results" / name, project / "results" / name)
-    for file in ("dvc.yaml", "params.yaml", f"studies/{name}.yaml", "ppe/__init__.py", ".dvc/config"):
-        (project / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / file, project / file)
-    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-    preset = yaml.safe_load((project / "studies" / f"{name}.yaml").read_text())
-    first, second, *others = [run for run in preset["runs"] if (project / "results" / name / "rows" / f"{run}.csv").exists()]
-    preset["runs"][second]["kimg"] += 1
-    preset["runs"]["lfw-32-fastgan-10-seed9"] = preset["runs"][first] | {"seed": 9}
-    (project / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(preset, sort_keys=False))
-    copy = project / ".studies" / name
-    prepare_copy(project, copy, project / "studies" / f"{name}.yaml")
-    assert (copy / "dvc.lock").read_bytes() == (root / "results" / name / "dvc.lock").read_bytes()
+
+@pytest.fixture
+def project(root, tmp_path):
+    """A project with its studies on LFW, their committed rows, and no code."""
+    folder = tmp_path / "project"
+    for file in FILES:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / file, folder / file)
+    for name in ("lfw-cpu", "lfw-overrepresentation-cpu"):
+        shutil.copytree(root / "results" / name, folder / "results" / name)
+        (folder / "results" / name / "earlier.json").unlink(missing_ok=True)
+    return folder
+
+
+def change_overlay(project, name, change):
+    file = project / "studies" / f"{name}.yaml"
+    content = yaml.safe_load(file.read_text())
+    change(content)
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.mark.parametrize("has_git", [True, False])
+def test_a_fresh_copy_goes_on_from_committed_rows(project, has_git):
+    """As after a clone, or after a download without git: runs have rows, unless their settings changed since."""
+    if has_git:
+        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    runs = yaml.safe_load((project / "studies" / "lfw-cpu.yaml").read_text())["runs"]
+    first, second, *others = [run for run in runs if (project / "results/lfw-cpu/rows" / f"{run}.csv").exists()]
+
+    def change(content):
+        content["runs"][second] = content["runs"][second] | {"kimg": 33}
+        content["runs"]["lfw-32-fastgan-10-seed9"] = {"seed": 9}
+
+    change_overlay(project, "lfw-cpu", change)
+    copy = project / ".studies" / "lfw-cpu"
+    prepare_copy(project, copy, "lfw-cpu")
+    assert (copy / "ppe" / "__init__.py").exists() and not (copy / ".studies").exists()
     params = load_params(root=copy)
-    ready = [run for run in params.runs if has_rows(params, run)]
-    assert ready == [first, *others], "another kimg, or no rows at all: made anew"
+    assert [run for run in params.runs if has_rows(params, run)] == [first, *others], "another kimg, or no rows: made anew"
     params.rows_file(first).write_text("changed here")
-    prepare_copy(project, copy, project / "studies" / f"{name}.yaml")
+    prepare_copy(project, copy, "lfw-cpu")
     assert params.rows_file(first).read_text() == "changed here", "a copy that is there is not set back"
-    bring_back(copy, project / "results" / name)
-    assert (project / "results" / name / "rows" / f"{first}.csv").read_text() == "changed here"
+    (copy / "dvc.lock").write_text("lock")
+    bring_back(copy, project / "results" / "lfw-cpu")
+    assert (project / "results/lfw-cpu/rows" / f"{first}.csv").read_text() == "changed here"
 
 
-def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_other(root, tmp_path, monkeypatch):
-    project, commands = tmp_path / "project", []
-    for file in ("dvc.yaml", "studies/lfw-dose-cpu.yaml", ".dvc/config"):
-        (project / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / file, project / file)
-    shutil.copytree(root / "results" / "lfw-dose-cpu", project / "results" / "lfw-dose-cpu")
-    before = {path: path.read_bytes() for path in (project / "results").rglob("*.csv")}
-    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-    monkeypatch.setattr(presets, "_call", lambda command, *_: commands.append(" ".join(command)))
-    monkeypatch.setattr(presets, "note_costs", lambda params: None)
-    for name, stage in {"lfw-32-fastgan-10": "attack@lfw-32-fastgan-10", "one": "dose@one"}.items():
+@pytest.fixture
+def commands(monkeypatch):
+    """What a study asks of dvc, without doing it: a list of str."""
+    asked = []
+    monkeypatch.setattr(presets, "_run", lambda command, *_: asked.append(" ".join(command).removeprefix("dvc repro ")))
+    monkeypatch.setattr(presets, "report_study", lambda params: None)
+    monkeypatch.setattr(presets, "bring_back", lambda copy, results: None)
+    return asked
+
+
+def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_other(project, commands):
+    name, run = "lfw-overrepresentation-cpu", "lfw-32-fastgan-10"
+    for line, stages in {run: [f"evaluate@{run}", f"sensitivity@{run}"], "one": ["overrepresentation@one"]}.items():
         commands.clear()
-        run_study(project, "lfw-dose-cpu", name)
-        made = [command.removeprefix("dvc repro ") for command in commands if command.startswith("dvc")]
-        assert made == ["code", stage, *(f"--single-item {end}" for end in ("collect", "figures", "claims"))]
-    assert {path: path.read_bytes() for path in (project / "results").rglob("*.csv")} == before
-    with pytest.raises(ValueError, match=r"'two' is not one of \['lfw-32-fastgan-10', 'none', .*studies/lfw-dose-cpu.yaml"):
-        run_study(project, "lfw-dose-cpu", "two")
+        run_study(project, name, line)
+        assert commands == ["code", *stages, "--single-item collect", "--single-item claims"]
+    with pytest.raises(ValueError, match=r"'two' is not one of \['lfw-32-fastgan-10', .*studies/lfw-overrepresentation-cpu.yaml"):
+        run_study(project, name, "two")
+
+
+def test_rows_of_an_earlier_version_are_made_again_and_then_no_longer_called_so(project, commands, capsys):
+    results = project / "results" / "lfw-cpu"
+    runs = ["lfw-32-fastgan-10-seed1", "lfw-32-fastgan-10-seed2"]
+    (results / "earlier.json").write_text(json.dumps(runs))
+    run_study(project, "lfw-cpu")
+    wanted = [f"{stage}@{run}" for run in runs for stage in ("evaluate", "sensitivity")]
+    assert commands == ["code", *wanted, "--allow-missing"]
+    assert "made by an earlier version of the code: 2 runs" in capsys.readouterr().out
+    assert not (results / "earlier.json").exists()
+
+
+def test_an_unknown_study_is_one_sentence(project):
+    with pytest.raises(ValueError, match=r"STUDY='lfw' is not one of \['lfw-cpu', 'lfw-overrepresentation-cpu'\]"):
+        run_study(project, "lfw")
+
+
+def test_a_folder_that_this_locale_cannot_write_is_one_sentence_before_dvc_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(presets.locale, "getpreferredencoding", lambda do_setlocale: "ANSI_X3.4-1968")
+    with pytest.raises(ValueError, match="set LC_ALL=C.UTF-8"):
+        presets.reproduce(tmp_path / "stüdie")
+
+
+def test_dvc_of_the_same_environment_is_found_though_it_is_not_activated(tmp_path, monkeypatch):
+    """`.venv/bin/python -m ppe study`, with nothing of that environment on PATH."""
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.setattr(presets, "load_params", lambda root: None)
+    call = presets._prepare(tmp_path, None)
+    call("--version")
 
 
 def test_half_a_lock_that_a_killed_dvc_left_is_removed_and_a_whole_one_stays(tmp_path):
@@ -64,8 +117,8 @@ def test_half_a_lock_that_a_killed_dvc_left_is_removed_and_a_whole_one_stays(tmp
     lock.parent.mkdir(parents=True)
     lock.write_text("{}")
     assert not drop_broken_lock(tmp_path) and lock.exists()
-    for member_group in ("", '{"read": {"data'):
-        lock.write_text(member_group)
+    for half in ("", '{"read": {"data'):
+        lock.write_text(half)
         assert drop_broken_lock(tmp_path, patience=0.1) and not lock.exists()
 
 

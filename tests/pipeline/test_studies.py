@@ -1,6 +1,7 @@
-"""The studies of studies/*.yaml: what they share is equal, what they vary is one thing, and the paper's graph fits together."""
+"""The studies of studies/*.yaml: short, equal in what they share, different in one thing; and the paper's graph fits together."""
 
 import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from PIL import Image
 
 from ppe.config import load_params
+from ppe.config.params import load_study, merge_study
 from ppe.datasets.splits import split_identities
 from ppe.datasets.synthetic import draw_photos, sample_identities
 from ppe.evaluation.collection import name_sweep
@@ -21,36 +23,47 @@ SWEEPS = {"lfw-sizes-cpu": "equal kimg", "lfw-epochs-cpu": "equal epochs", "lfw-
 
 
 def load_preset(root, name):
-    return yaml.safe_load((root / "studies" / f"{name}.yaml").read_text())
+    """The whole params of a study: a dict."""
+    return merge_study(name, root)
 
 
 def list_presets(root, start=""):
     return sorted(path.stem for path in (root / "studies").glob(f"{start}*.yaml"))
 
 
-def test_presets_on_real_photos_share_nets_and_constants(root):
+@pytest.mark.parametrize("name", [path.stem for path in sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))])
+def test_a_study_is_a_short_overlay_that_holds_only_what_differs(root, name):
+    text = (root / "studies" / f"{name}.yaml").read_text()
+    assert len(text.splitlines()) <= 40
+    assert load_study(name, root).study == name
+    overlay, base = yaml.safe_load(text), yaml.safe_load((root / "params.yaml").read_text())
+    for section in ("generators", "embedders", "attack", "overrepresentation", "verdicts"):
+        for key, value in overlay.get(section, {}).items():
+            known = base[section].get(key)
+            same = [k for k, v in value.items() if known and known.get(k) == v] if isinstance(value, dict) else [key] * (known == value)
+            assert not same, f"{section}.{key}: {same} are as in params.yaml"
+
+
+def test_studies_on_real_photos_share_embedders_and_constants(root):
     base = load_preset(root, "lfw-cpu")
     for name in [*list_presets(root, "lfw-"), "olivetti-cpu"]:
         preset = load_preset(root, name)
         for section in ("generators", "embedders"):
-            assert preset[section] == {key: base[section][key] for key in preset[section]}, f"{name}: {section}"
-        assert preset["attack"] == base["attack"], name
-        if name.startswith("lfw-") and not preset["experiments"]:  # a crowd needs people of few photos, and some of very many
+            shared = set(preset[section]) & set(base[section])
+            assert {key: preset[section][key] for key in shared} == {key: base[section][key] for key in shared}, f"{name}: {section}"
+        assert preset["attack"] == base["attack"] and preset["verdicts"] == base["verdicts"], name
+        if name.startswith("lfw-") and not preset["experiments"]:  # background needs people of few photos, and some of very many
             other = preset["datasets"]["lfw"] | {"resolutions": base["datasets"]["lfw"]["resolutions"]}
             assert other == base["datasets"]["lfw"], name
-        assert all(run["seed"] > 0 for run in preset["runs"].values()) or name == "lfw-cpu", f"{name}: seed 0 is for tuning"
+        assert all(run["seed"] > 0 for run in preset["runs"].values()), f"{name}: seed 0 is for tuning"
 
 
-def test_a_preset_names_only_what_its_runs_use_and_says_so_in_their_names(root):
+def test_names_of_runs_say_their_settings_and_no_study_reads_a_data_set_for_nothing(root):
     for name in list_presets(root):
         preset = load_preset(root, name)
-        assert preset["study"] == name
-        if name in ("smoke", "lfw-cpu"):
-            continue
-        assert {run["generator"] for run in preset["runs"].values()} == set(preset["generators"]), name
-        used = {net for dataset in preset["datasets"].values() for net in dataset["embedders"]}
-        assert used == set(preset["embedders"]), name
-        for key, run in preset["runs"].items():
+        lines = [*preset["runs"].values(), *preset["experiments"].values()]
+        assert set(preset["datasets"]) == {line["dataset"] for line in lines}, name
+        for key, run in preset["runs"].items() if name != "smoke" else ():
             assert key.startswith(f"{run['dataset']}-{run['resolution']}-{run['generator']}-{run['num_identities']}"), key
 
 
@@ -63,7 +76,7 @@ def test_runs_of_one_seed_in_a_sweep_differ_in_one_thing(root, name):
     assert {name_sweep(*pair) for pair in pairs if pair[0]["seed"] != pair[1]["seed"]} == {""}
 
 
-def test_more_photos_are_of_the_same_people_and_asked_about_in_the_same_photos(root):
+def test_more_photos_are_of_the_same_identities_with_the_same_queries(root):
     settings = [run for run in load_preset(root, "lfw-photos-cpu")["runs"].values() if run["seed"] == 1]
     names = [(f"{person:02d}/{photo}", f"{person:02d}") for person in range(40) for photo in range(10)]
     table = pd.DataFrame(names, columns=["image_id", "identity"]).assign(role="attacked", duplicate_of="")
@@ -77,37 +90,41 @@ def test_more_photos_are_of_the_same_people_and_asked_about_in_the_same_photos(r
 
 
 def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
-    """Drawn people stand in for CASIA-WebFace, VGGFace2 and FFHQ: the params load, the photos are listed, dvc finds its way."""
-    preset = load_preset(root, "paper")
+    """Synthetic identities stand in for CASIA-WebFace, VGGFace2 and FFHQ: params load, photos are listed, dvc finds its way."""
+    project, copy = tmp_path / "project", tmp_path / "project" / ".studies" / "paper"
+    shutil.copytree(root, project, ignore=shutil.ignore_patterns(".*", "results", "docs", "tests", "__pycache__", "bench"))
+    shutil.copytree(root / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    overlay = yaml.safe_load((root / "studies" / "paper.yaml").read_text())
     photos = draw_photos(sample_identities(6, seed=1).repeat(2, 1), torch.arange(12), size=64)
-    for name, dataset in preset["datasets"].items():
+    for name, dataset in overlay["datasets"].items():
         for i, photo in enumerate(photos):
-            folder = tmp_path / "photos" / name / f"person-{i % 6}"
+            folder = project / "photos" / name / f"person-{i % 6}"
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(photo.numpy().transpose(1, 2, 0)).save(folder / f"{i}.jpg")
-        dataset |= {"root": str(tmp_path / "photos" / name), "min_photos": 1}
-    for run in preset["runs"].values():
-        run |= {"num_identities": 1, "train_photos": 1, "query_photos": 1}
-    for experiment in preset["experiments"].values():
-        experiment |= {"num_overrepresented": 1, "num_rotations": 2, "data_shares": [0, 0.25], "num_photos": 4, "query_photos": 1, "num_controls": 1}
-    file = tmp_path / "paper.yaml"
-    file.write_text(yaml.safe_dump(preset, sort_keys=False))
-    copy = tmp_path / "copy"
-    environment = prepare_copy(root, copy, file) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    assert list(load_params(root=copy).runs) == list(preset["runs"])
-    for name in preset["datasets"]:
+        dataset |= {"root": f"photos/{name}", "min_photos": 1, "num_pairs": 20}
+    few = {"num_identities": 1, "train_photos": 1, "query_photos": 1}
+    overlay["runs"] = {name: run | few for name, run in overlay["runs"].items()}
+    overlay["experiment_defaults"] |= {"num_overrepresented": 1, "num_rotations": 2, "data_shares": [0, 0.25], "num_photos": 4}
+    overlay["experiment_defaults"] |= {"query_photos": 1, "num_controls": 1}
+    overlay["experiments"] = {name: {"kind": line["kind"]} for name, line in overlay["experiments"].items()}
+    (project / "studies" / "paper.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
+    environment = prepare_copy(project, copy, "paper") | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    params = load_params(root=copy)
+    assert list(params.runs) == list(overlay["runs"])
+    for name in params.datasets:
+        assert params.dataset_root(name) == project / "photos" / name, "a relative root is relative to the project"
         command = [sys.executable, "-m", "ppe", "index", name]
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-        assert f"{name}: 12 photos of 6 people, 0 unreadable" in done.stdout, done.stderr
+        assert f"{name}: 12 photos of 6 identities, 0 unreadable" in done.stdout, done.stderr
     done = subprocess.run(["dvc", "dag", "--dot", "claims"], cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name, run in preset["runs"].items():
-        dataset = run["dataset"]
-        for first, second in ((f"faces@{dataset}", f"embed@{dataset}"), (f"embed@{dataset}", f"attack@{name}"),
-                              (f"train@{name}", f"generate@{name}"), (f"attack@{name}", "collect")):
-            assert f'"{first}" -> "{second}"' in done.stdout
-    for name, experiment in preset["experiments"].items():
-        for first, second in ((f"faces@{experiment['dataset']}", f"crowd@{name}"), (f"crowd@{name}", f"embed-crowd@{name}"),
-                              (f"embed-crowd@{name}", f"dose@{name}"), (f"dose@{name}", "collect")):
-            assert f'"{first}" -> "{second}"' in done.stdout
-    assert '"collect" -> "claims"' in done.stdout
+    arrows = [("collect", "claims")]
+    for name, run in params.runs.items():
+        arrows += [(f"faces@{run.dataset}", f"embed@{run.dataset}"), (f"embed@{run.dataset}", f"attack@{name}")]
+        arrows += [(f"train@{name}", f"generate@{name}"), (f"attack@{name}", f"evaluate@{name}"), (f"evaluate@{name}", "collect")]
+        arrows += [(f"attack@{name}", f"sensitivity@{name}"), (f"sensitivity@{name}", "collect")]
+    for name, experiment in params.experiments.items():
+        steps = [f"faces@{experiment.dataset}", f"train-experiment@{name}", f"embed-experiment@{name}", f"overrepresentation@{name}"]
+        arrows += list(itertools.pairwise([*steps, "collect"]))
+    for first, second in arrows:
+        assert f'"{first}" -> "{second}"' in done.stdout

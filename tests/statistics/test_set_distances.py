@@ -1,14 +1,14 @@
-"""The Fréchet distance of Gaussians whose distance is known."""
+"""Fréchet and kernel distances whose value is known, and FID."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from ppe.statistics.set_distances import compute_fid, compute_frechet_distance
+from ppe.statistics.set_distances import compute_fid, compute_frechet_distance, compute_kernel_distance
 
 
-def test_frechet_distance_of_diagonal_gaussians():
+def test_the_frechet_distance_of_diagonal_gaussians():
     rng = np.random.default_rng(0)
     mean1, mean2 = rng.normal(size=(2, 6))
     sd1, sd2 = rng.uniform(0, 2, size=(2, 6))
@@ -22,23 +22,44 @@ def test_frechet_distance_of_diagonal_gaussians():
     assert compute_frechet_distance(*turned[2:], *turned[:2]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_frechet_distance_of_a_set_to_itself_is_zero_also_with_few_samples():
+def test_the_frechet_distance_of_a_set_to_itself_is_zero_also_with_few_samples():
     few = np.random.default_rng(0).normal(size=(5, 20))
     mean, cov = few.mean(0), np.cov(few.T)
     assert 0 <= compute_frechet_distance(mean, cov, mean, cov) < 1e-6
     assert compute_frechet_distance(mean, cov, mean + 2, cov) == pytest.approx(80, abs=1e-6)
 
 
-def test_frechet_distance_refuses_wrong_shapes():
+def test_the_frechet_distance_refuses_wrong_shapes():
     with pytest.raises(ValueError, match="with one D"):
         compute_frechet_distance(np.zeros(3), np.eye(3), np.zeros(2), np.eye(2))
     with pytest.raises(ValueError, match="not finite"):
         compute_frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), np.full((2, 2), np.nan))
 
 
+def draw_unit(count, width, seed, centre=None):
+    rows = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+    rows = rows if centre is None else rows * 0.1 + centre
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+def test_the_kernel_distance_on_paper():
+    """Two sets of two: (1, 0) twice against (0, 1) twice. Within: 2^3; across: 1^3; 8 + 8 - 2."""
+    x, y = torch.tensor([[1.0, 0], [1, 0]]), torch.tensor([[0.0, 1], [0, 1]])
+    assert compute_kernel_distance(x, y) == pytest.approx(14.0)
+    assert compute_kernel_distance(x, x) == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="at least two"):
+        compute_kernel_distance(x[:1], y)
+
+
+def test_the_kernel_distance_of_two_samples_of_one_population_is_about_zero():
+    values = [compute_kernel_distance(draw_unit(30, 8, s), draw_unit(40, 8, s + 100)) for s in range(100)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / 10, "unbiased: of both signs"
+    assert compute_kernel_distance(draw_unit(30, 8, 1), draw_unit(40, 8, 2, torch.ones(8))) > 10 * np.std(values)
+
+
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory):
-    """A file of the right names and shapes; the true weights are not part of the project."""
+    """A file with the right names and shapes; the published weights are not part of the project."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = tmp_path_factory.mktemp("weights") / "inception.pth"
@@ -54,7 +75,7 @@ def inception(tmp_path_factory):
     return path
 
 
-def test_fid_is_zero_for_the_same_faces_and_grows_with_what_is_done_to_them(inception):
+def test_fid_is_zero_for_the_same_faces_and_grows_with_the_change(inception):
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
     same = compute_fid(faces, faces[::-1], inception, batch_size=3, min_faces=8)
@@ -62,7 +83,7 @@ def test_fid_is_zero_for_the_same_faces_and_grows_with_what_is_done_to_them(ince
     assert same < 1e-3 * little and little < much
 
 
-def test_fid_refuses_few_faces_and_a_file_that_is_no_inception(inception, tmp_path):
+def test_fid_refuses_few_faces_and_other_files(inception, tmp_path):
     faces = np.zeros((8, 3, 16, 16), np.uint8)
     with pytest.raises(ValueError, match="FID of 8 generated and 8 real faces: at least 2048 a side are needed"):
         compute_fid(faces, faces, inception)

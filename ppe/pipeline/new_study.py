@@ -1,0 +1,178 @@
+"""Write a study for somebody's own photos: count identities and photos, propose what fits, and say why."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ppe.config import find_shared, load_params, write_whole
+from ppe.config.params import load_study
+from ppe.datasets.index import read_index
+from ppe.datasets.splits import mark_auxiliary, split_auxiliary
+from ppe.pipeline.preflight import check_dataset
+
+PHOTOS = (5, 4, 3, 2)
+"""Training photos of an identity, and as many query photos: the most that leaves enough identities is proposed."""
+MIN_GROUP, WANTED_GROUP, LARGE_GROUP = 2, 10, 40
+"""Identities a group: the fewest that make a study, the fewest that have an interval, and the most that are proposed."""
+WANTED_AUXILIARY, MIN_AUXILIARY = 40, 6
+"""Auxiliary identities that train and check a face recognition model: wanted, and at least."""
+MAX_PAIRS = 2000
+SHARE_AUXILIARY = 0.4
+"""Share of the identities that become auxiliary where all have about as many photos."""
+
+
+class Plan(NamedTuple):
+    """One way to divide the identities of a folder."""
+
+    photos: int
+    auxiliary: dict
+    group: int
+    num_auxiliary: int
+    num_pairs: int
+
+    @property
+    def rank(self):
+        """What makes a plan better, first things first."""
+        group, auxiliary = min(self.group, WANTED_GROUP), min(self.num_auxiliary, WANTED_AUXILIARY)
+        return group >= WANTED_GROUP, auxiliary >= WANTED_AUXILIARY, group, auxiliary, self.photos
+
+
+def write_study(*, name, root, reader="folder", project):
+    """Write ``studies/<name>.yaml`` for a folder of photos, and print what was chosen and why.
+
+    Parameters
+    ----------
+    name : str
+        Of the study and of its data set: lower-case letters, digits and single hyphens.
+    root : path
+        ``<root>/<identity>/<photo>``.
+    reader : str. As in ``datasets`` of params.yaml.
+    project : path
+
+    Returns
+    -------
+    path of the file.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the name is taken or not allowed, or the folder has too few identities or photos.
+    """
+    file, root = project / "studies" / f"{name}.yaml", Path(root).expanduser().resolve()
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(f"name {name!r}: allowed are lower-case letters, digits and single hyphens")
+    if file.exists() or name in load_params(root=project).datasets:
+        raise ValueError(f"{name!r} is taken (studies/, params.yaml: datasets): choose another name, or edit studies/{name}.yaml")
+    index = read_index(reader, root=root)
+    plan = plan_study(index)
+    found = {"has_weights": _has_weights(project), "resolution": choose_resolution(index, root)}
+    text, said = describe_study(name, root, reader, plan, **found)
+    with write_whole(file) as partial:
+        partial.write_text(text, encoding="utf-8")
+    try:
+        params = load_study(name, project)
+        check_dataset(index, name, params.datasets[name], params.runs, params.embedders)
+    except ValueError:
+        file.unlink()
+        raise
+    print(f"{root}: {index.readable.sum()} readable photos of {index.identity.nunique()} identities")
+    print("\n".join(f"- {line}" for line in said))
+    print(f"Wrote studies/{name}.yaml. Next: make study STUDY={name} (or python -m ppe study {name})")
+    return file
+
+
+def plan_study(index):
+    """Divide identities into those that can be attacked and auxiliary ones: the best ``Plan``.
+
+    index : DataFrame of ``read_index``. Raises ValueError if no plan makes a study.
+    """
+    usable = index[index.readable]
+    counts = usable.identity.value_counts()
+    plans, share = [], round(SHARE_AUXILIARY * len(counts))
+    for photos in PHOTOS:
+        for auxiliary in ({"photos": [2, 2 * photos - 1]}, {"last": max(MIN_AUXILIARY, share)}):
+            role = mark_auxiliary(index, **auxiliary)[usable.index]
+            able = int((counts[usable.identity[role == "attacked"].unique()] >= 2 * photos).sum())
+            others = usable.identity[role == "auxiliary"]
+            if able // 3 >= MIN_GROUP and others.nunique() >= MIN_AUXILIARY:
+                plans.append(Plan(photos, auxiliary, able // 3, others.nunique(), _count_pairs(others)))
+    plans = [plan for plan in plans if plan.num_pairs >= 20]
+    if not plans:
+        few = {n: int((counts >= n).sum()) for n in (2, 2 * PHOTOS[-1], 2 * PHOTOS[0])}
+        raise ValueError(
+            f"of {len(counts)} identities {few[2]} have at least 2 photos, {few[4]} at least 4 and {few[10]} at least 10, but a "
+            f"study needs 3 groups of at least {MIN_GROUP} identities with 2 + 2 photos each, and {MIN_AUXILIARY} others with 2 or "
+            "more"
+        )
+    return max(plans, key=lambda plan: plan.rank)
+
+
+def choose_resolution(index, root, num_looked_at=50):
+    """Pixels a side of the generated faces: 64 where photos are large and there is a GPU, else 32."""
+    import torch
+
+    files = index[index.readable].path.iloc[:: max(1, len(index) // num_looked_at)]
+    sides = [min(Image.open(root / path).size) for path in files if path]
+    return 64 if sides and np.median(sides) >= 200 and torch.cuda.is_available() else 32
+
+
+def describe_study(name, root, reader, plan, *, has_weights, resolution):
+    """The text of an overlay, and what it says in a few lines: (str, list of str)."""
+    two = plan.num_auxiliary >= WANTED_AUXILIARY
+    embedders = ["mobilefacenet-casia"] * has_weights + [f"{name}-arcface"] + [f"{name}-triplet"] * two
+    sizes = sorted({min(plan.group, WANTED_GROUP), min(plan.group, LARGE_GROUP)})
+    few = "" if sizes[0] >= WANTED_GROUP else f": below {WANTED_GROUP} there is no interval, only a permutation test"
+    models = "two face recognition models" if two else "a face recognition model"
+    weak = "" if two else f"; below {WANTED_AUXILIARY} of them it will hardly be sound"
+    said = [
+        f"{plan.photos} training and {plan.photos} query photos of each attacked identity: the most that leaves enough identities",
+        f"groups of {' and '.join(map(str, sizes))} identities{few}",
+        f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check {models}"
+        f"{weak}",
+        f"{resolution} px; 64 px takes three to four times as long" if resolution == 32 else "64 px, since there is a GPU",
+    ]
+    common = {"dataset": name, "resolution": resolution, "generator": "fastgan", "train_photos": plan.photos,
+              "max_train_photos": "null", "query_photos": plan.photos, "kimg": 32, "num_generated": 3000, "num_effort": "null",
+              "seed": 1}  # fmt: skip
+    trained = "net: mobilefacenet, input_size: 48, width: 0.5, steps: 400, batch_size: 64, learning_rate: 0.004, overlap: none"
+    parts = {"arcface": "first half", "triplet": "second half"} if two else {"arcface": "all"}
+    lines = [
+        f"# Photos in {root}, {said[0].split(':')[0]}.",
+        f"study: {name}",
+        f"run_defaults: {{{', '.join(f'{key}: {value}' for key, value in common.items())}}}",
+        f"runs:   # {said[1]}",
+        *(f"  {name}-{resolution}-fastgan-{size}: {{num_identities: {size}}}" for size in sizes),
+        f"datasets:   # {_say_auxiliary(plan.auxiliary)} are auxiliary: never attacked",
+        f"  {name}: {{reader: {reader}, root: {root.as_posix()!r}, auxiliary: {_flow(plan.auxiliary)},",
+        f"    resolutions: [{resolution}], embedders: [{', '.join(embedders)}], num_pairs: {plan.num_pairs}}}",
+        "embedders:   # trained on the auxiliary identities",
+        *(f"  {name}-{loss}: {{{trained}, loss: {loss}, identities: {part}, seed: {seed}}}"
+          for seed, (loss, part) in enumerate(parts.items(), 1)),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n", said
+
+
+def _count_pairs(identities):
+    """Verification pairs that the checking part of the auxiliary identities has, as ``check_dataset`` counts them: even."""
+    part = identities.map(split_auxiliary(identities, 1))
+    count = identities[part != "embedder"].value_counts()
+    same = int((count * (count - 1) // 2).sum())
+    other = int(count.sum() * (count.sum() - 1) // 2) - same
+    return min(MAX_PAIRS, 2 * min(same, other))
+
+
+def _say_auxiliary(auxiliary):
+    if auxiliary.get("photos"):
+        return f"those with {auxiliary['photos'][0]} to {auxiliary['photos'][1]} photos"
+    return f"the last {auxiliary['last']} by name"
+
+
+def _flow(mapping):
+    return "{" + ", ".join(f"{key}: {value}" for key, value in mapping.items()) + "}"
+
+
+def _has_weights(project):
+    return (find_shared(project) / "weights" / "mobilefacenet-casia.pth").is_file()

@@ -1,0 +1,78 @@
+"""``python -m ppe new``: what is proposed for folders of several shapes passes the checks of the first stage, or is refused."""
+
+import shutil
+
+import pytest
+import yaml
+from PIL import Image
+
+from ppe.config.params import load_study
+from ppe.datasets.index import read_index
+from ppe.pipeline.new_study import write_study
+from ppe.pipeline.preflight import check_dataset
+
+
+@pytest.fixture
+def project(root, tmp_path, monkeypatch):
+    """A project with params.yaml and no study; no weights lie beside it."""
+    folder = tmp_path / "project"
+    (folder / "studies").mkdir(parents=True)
+    shutil.copyfile(root / "params.yaml", folder / "params.yaml")
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path / "nowhere"))
+    return folder
+
+
+def write_photos(folder, counts):
+    """One folder an identity, of ``counts`` small photos each: only their headers are read."""
+    for number, count in enumerate(counts):
+        (folder / f"p{number:03d}").mkdir(parents=True)
+        for photo in range(count):
+            Image.new("RGB", (40, 40), (number, photo, 0)).save(folder / f"p{number:03d}" / f"{photo}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes", "photos"),
+    [
+        ([12] * 36 + [5] * 50, [10, 12], 5),  # many photos of some, few of others: as in the wild
+        ([4] * 60, [10, 12], 2),  # as many of everybody
+        ([30] * 12, [2], 5),  # many photos of few
+        ([4] * 6 + [3] * 10, [2], 2),  # hardly enough
+        ([12] * 200 + [3] * 100, [10, 40], 5),
+    ],
+)
+def test_what_is_proposed_passes_the_checks_of_the_first_stage(project, tmp_path, counts, sizes, photos, capsys):
+    root = write_photos(tmp_path / "photos", counts)
+    file = write_study(name="mine", root=root, project=project)
+    params = load_study("mine", project)
+    assert [run.num_identities for run in params.runs.values()] == sizes
+    assert {(run.train_photos, run.query_photos) for run in params.runs.values()} == {(photos, photos)}
+    check_dataset(read_index("folder", root=root), "mine", params.datasets["mine"], params.runs, params.embedders)
+    text = file.read_text()
+    assert len(text.splitlines()) <= 14 and "study: mine" in text
+    said = capsys.readouterr().out
+    assert f"of {len(counts)} identities" in said and "make study STUDY=mine" in said
+    assert yaml.safe_load(text)["datasets"]["mine"]["root"] == str(root), "absolute: it means the same in a study's copy"
+
+
+@pytest.mark.parametrize(
+    ("counts", "name", "sentence"),
+    [
+        ([1] * 30, "mine", "of 30 identities 0 have at least 2 photos, 0 at least 4 and 0 at least 10, but a study needs 3 groups"),
+        ([4] * 6, "mine", "needs 3 groups of at least 2 identities with 2"),
+        ([4] * 60, "Mine", "name 'Mine': allowed are lower-case letters"),
+        ([4] * 60, "synthetic", "'synthetic' is taken"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_sentence_and_nothing_is_written(project, tmp_path, counts, name, sentence):
+    root = write_photos(tmp_path / "photos", counts)
+    with pytest.raises(ValueError, match=sentence) as error:
+        write_study(name=name, root=root, project=project)
+    assert "\n" not in str(error.value) and not list((project / "studies").iterdir())
+
+
+def test_a_second_study_of_one_name_is_refused(project, tmp_path):
+    root = write_photos(tmp_path / "photos", [4] * 60)
+    write_study(name="mine", root=root, project=project)
+    with pytest.raises(ValueError, match="edit studies/mine.yaml"):
+        write_study(name="mine", root=root, project=project)
