@@ -1,11 +1,9 @@
 """Bad input through the doors that a reader uses: each is a row with its reason, or one sentence; tests/README.md lists all."""
 
-import fcntl
 import json
 import os
 import re
 import resource
-import shutil
 import struct
 import subprocess
 import sys
@@ -21,11 +19,11 @@ from PIL import Image
 from ppe import __main__ as commands
 from ppe import embedders
 from ppe.config import load_array, load_params, load_table, save_array, save_json, save_table
+from ppe.config.params import merge_study
 from ppe.datasets import synthetic
 from ppe.datasets.index import iter_photos, read_index
 from ppe.faces import prepare_faces
-from ppe.pipeline import presets as presets
-from ppe.pipeline import stages
+from ppe.pipeline import presets, stages
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +42,7 @@ def project(root, tmp_path, monkeypatch):
     """
     (tmp_path / "ppe").mkdir()
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+    content = merge_study("smoke", root)
     content["datasets"] = {"mine": {"reader": "folder", "root": "photos", "auxiliary": {"last": 10}, "resolutions": [32],
                                     "embedders": ["synthetic-arcface", "synthetic-triplet"], "num_pairs": 20}}  # fmt: skip
     content["experiments"] = {}
@@ -209,7 +207,7 @@ def test_a_root_that_is_missing_empty_or_flat_is_one_sentence(project):
     (project.folder / "photos").mkdir()
     assert "holds no photo" in project(nothing, "index", "mine")
     Image.new("RGB", (40, 40)).save(project.folder / "photos" / "1.png")
-    assert "photos but no person's folder" in project(nothing, "index", "mine")
+    assert "holds photos, but no folder of an identity" in project(nothing, "index", "mine")
     assert not (project.folder / "data").exists(), "nothing was written"
     assert "data set or study of params.yaml" in project(nothing, "index", "yours")
 
@@ -226,11 +224,11 @@ def test_people_with_one_photo_are_listed_and_the_others_go_on(project):
     [
         ([4] * 15, nothing, "mine has 5 identities to attack with at least 2 + 2 photos, but 3 x 2 are asked for: lower"),
         ([3] * 6 + [4] * 10, nothing, "mine has 0 identities to attack"),
-        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 3}), "1 auxiliary people to train drawn-arcface on"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 3}), "1 auxiliary identities to train synthetic-"),
         ([4] * 16, lambda c: c["datasets"]["mine"].update(num_pairs=100), "set it to at most 48"),
-        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={}), "exactly one says who is auxiliary"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={}), "give exactly one of the two"),
         ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 17}), "last=17 is not in 0 to 16"),
-        ([4] * 16, lambda c: c["datasets"]["mine"].update(min_photos=9), "nobody has 9 photos, the largest number is 4"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(min_photos=9), "no identity has 9 photos"),
     ],
 )
 def test_more_than_there_is_is_refused_before_anything_is_computed(project, counts, change, sentence):
@@ -241,20 +239,20 @@ def test_more_than_there_is_is_refused_before_anything_is_computed(project, coun
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"num_controls": 5000}, "square tiny: .* but 5000 are asked for as null people"),
-     ({"num_photos": 100_000}, "square tiny: .* photos, but 2 are asked for as subjects: lower")],
+    [({"num_controls": 5000}, "experiment tiny: .* but 5000 are needed as control identities"),
+     ({"num_photos": 100_000}, "experiment tiny: .* photos, but 2 are needed as targets: lower")],
 )  # fmt: skip
-def test_a_square_that_asks_for_too_much_is_refused_by_the_first_stage(project, root, change, sentence):
-    preset = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+def test_an_experiment_that_asks_for_too_much_is_refused_by_the_first_stage(project, root, change, sentence):
+    preset = merge_study("smoke", root)
 
     def ask(content):
         content.update({key: preset[key] for key in ("runs", "datasets", "experiments")})
         content["experiments"] = {name: experiment | change for name, experiment in content["experiments"].items()}
 
-    assert re.search(sentence.replace("square tiny", "square tiny[a-z-]*"), project(ask, "index", "tiny"))
+    assert re.search(sentence.replace("experiment tiny", "experiment tiny[a-z-]*"), project(ask, "index", "tiny"))
 
 
-@pytest.mark.parametrize(("command", "kind"), [("index", "dataset"), ("train", "run"), ("background", "experiment"),
+@pytest.mark.parametrize(("command", "kind"), [("index", "dataset"), ("train", "run"), ("train-experiment", "experiment"),
                                                ("embed-experiment", "experiment")])  # fmt: skip
 def test_a_name_of_another_kind_is_a_sentence(project, command, kind):
     assert project(nothing, command, "smoke").startswith(f"{kind}='smoke' is not one of [")
@@ -311,48 +309,11 @@ def test_half_a_table_and_rows_of_none_are_no_rows(root, tmp_path):
     run = next(iter(params.runs))
     rows = load_table(params.rows_file(run))
     params._base = tmp_path
+    save_table(rows, params.sensitivity_rows_file(run))
     assert not presets.has_rows(params, run)
     for table, is_ours in ((rows, True), (rows.iloc[:0], False), (rows.drop(columns="kimg"), False)):
         save_table(table, params.rows_file(run))
         assert presets.has_rows(params, run) == is_ours
-
-
-@pytest.fixture
-def stage(root, tmp_path):
-    """Start what every stage starts with, as the stage train@x of a project in ``tmp_path``."""
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copyfile(root / name, tmp_path / name)
-    (tmp_path / "ppe").mkdir()
-    (tmp_path / ".checkpoints").mkdir()
-    code = "from ppe.config.params import load_params; load_params(); print('went on', flush=True)"
-    environment = {**os.environ, "DVC_STAGE": "train@x", "PYTHONPATH": str(root)}
-    call = [sys.executable, "-c", code]
-    return lambda: subprocess.Popen(call, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def test_a_stage_waits_for_one_that_lives_on_and_says_so(stage, tmp_path):
-    """A kernel whose dvc was killed holds the lock until it ends."""
-    with open(tmp_path / ".checkpoints" / "stage.lock", "w+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("faces@x (process 12, started by 1)")
-        lock.flush()
-        waiting = stage()
-        said = waiting.stdout.readline()
-        assert said == "train@x: faces@x (process 12, started by 1) is still at work in this folder: waiting until it ends\n"
-        assert waiting.poll() is None
-    assert waiting.communicate(timeout=60)[0] == "went on\n" and waiting.returncode == 0
-    assert re.fullmatch(rf"train@x \(process \d+, started by {os.getpid()}\)", (tmp_path / ".checkpoints/stage.lock").read_text())
-
-
-def test_a_stage_waits_until_the_notebook_before_is_written(stage, tmp_path):
-    """papermill writes it when its kernel has ended, and with it the lock: dvc would find a file that it does not know."""
-    papermill = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    (tmp_path / ".checkpoints" / "stage.lock").write_text(f"faces@x (process 12, started by {papermill.pid})")
-    waiting = stage()
-    with pytest.raises(subprocess.TimeoutExpired):
-        waiting.wait(timeout=5)
-    papermill.communicate(b"\n")
-    assert waiting.communicate(timeout=60)[0] == "went on\n" and waiting.returncode == 0
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 100_000])
@@ -380,36 +341,7 @@ def test_rows_of_other_params_are_refused(root):
     rows = load_table(params.rows_file(run))
     params = params.model_copy(update={"runs": {run: settings}})
     stages._check_rows(rows, params.runs)
-    with pytest.raises(ValueError, match=rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro attack"):
+    with pytest.raises(ValueError, match=rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro evaluate"):
         stages._check_rows(rows.assign(kimg=7), params.runs)
     with pytest.raises(ValueError, match="max_train_photos=9"):
         stages._check_rows(rows.assign(max_train_photos=9), params.runs)
-
-
-def write_executed(path, name, words):
-    outputs = [{"output_type": "error", "ename": name, "evalue": words, "traceback": ["much", "of", "it"]}]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": outputs}]}))
-
-
-def test_the_last_words_of_a_study_that_stops_are_the_notebooks_sentence(tmp_path):
-    write_executed(tmp_path / "executed" / "2_embed-x.ipynb", "KeyError", "'old'")
-    os.utime(tmp_path / "executed" / "2_embed-x.ipynb", (1, 1))
-    assert presets._find_sentence(tmp_path, since=2) == "", "a notebook of yesterday says nothing about today"
-    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "ValueError", "lower num_identities")
-    assert presets._find_sentence(tmp_path, since=2) == "3_train-x stopped: lower num_identities"
-    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyError", "'odd'")
-    assert presets._find_sentence(tmp_path, since=2) == "3_train-x stopped: KeyError: 'odd'"
-    full = "run, GAN a: SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)"
-    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "RuntimeError", full)
-    found = presets._find_sentence(tmp_path, since=2)
-    assert found == f"3_train-x stopped: {full}: the disk is full, make room and give the same command again"
-    (tmp_path / "executed" / "3_train-x.ipynb").write_text('{"cells": [')
-    assert presets._find_sentence(tmp_path, since=2) == "", "half a notebook"
-    (tmp_path / ".checkpoints").mkdir()
-    (tmp_path / presets.LAST_WORDS).write_text("square x: lower num_controls")
-    assert presets._find_sentence(tmp_path, since=2) == "square x: lower num_controls", "of a stage without a notebook"
-    os.utime(tmp_path / presets.LAST_WORDS, (1, 1))
-    write_executed(tmp_path / "executed" / "3_train-x.ipynb", "KeyboardInterrupt", "")
-    with pytest.raises(KeyboardInterrupt):
-        presets._find_sentence(tmp_path, since=2)

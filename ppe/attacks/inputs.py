@@ -43,7 +43,7 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
 
     Returns
     -------
-    dict, name -> uint8 [n, 3, H, H]
+    dict, name -> ndarray or Tensor [n, 3, H, H], uint8
         ``a``, ``b``, ``c``: the first ``run.num_generated`` faces; ``untrained-a``, ``untrained-b``: the same generators before
         training; ``train-a``, ``train-b``: training photos, for the memorisation ceiling.
     """

@@ -1,12 +1,15 @@
-"""Which photos are members under which GAN, on scores that are known."""
+"""Scores of photos against sets of faces, and the selection of members, on scores that are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from synthetic_scores import make_photos, make_scores
 
 from ppe.attacks.queries import (
+    SCORE_COLUMNS,
     aggregate_queries,
+    find_surest_members,
     pseudonymise_scores,
     restore_queries,
     score_held_out,
@@ -14,6 +17,7 @@ from ppe.attacks.queries import (
     score_with_constants,
     select_queries,
 )
+from ppe.config import load_table, save_table
 from ppe.statistics.metrics import compute_auc
 
 
@@ -27,7 +31,67 @@ def members(photos):
     return photos[photos.role == "train"][["group", "image_id", "identity"]]
 
 
-def test_memberships_pick_the_right_photos(photos, members):
+def on_circle(radians):
+    angles = torch.as_tensor(radians, dtype=torch.float64)
+    return torch.stack([angles.cos(), angles.sin()], 1).float()
+
+
+def test_every_attack_scores_every_set_for_which_it_has_its_inputs(photos):
+    angles = np.linspace(0, 3, len(photos))
+    query = {"query_embeddings": on_circle(angles)}
+    sets = {"a": {"generated_embeddings": on_circle([0.0])}, "b": {"generated_embeddings": on_circle([np.pi / 2])}}
+    scores = score_photos(photos, query, sets, ["nearest"], "net")
+    np.testing.assert_allclose(scores[scores.face_set == "a"].score, np.cos(angles), atol=1e-6)
+    np.testing.assert_allclose(scores[scores.face_set == "b"].score, np.sin(angles), atol=1e-6)
+    with_faces = {**sets, "c": {"generated_faces": np.zeros((1, 3, 2, 2), np.uint8)}}
+    scores = score_photos(photos, query, with_faces, ["nearest", "pixel"])
+    assert set(scores.face_set) == {"a", "b"} and set(scores.attack) == {"nearest"}
+
+
+def test_calibrated_attacks_run_once_with_each_calibration(photos):
+    embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
+    generated = {group: torch.nn.functional.normalize(torch.randn(30, 8), dim=1) for group in ("a", "b", "c", "train-a")}
+    constants = {"epsilon": 0.5, "concentration": 8.0, "top_k": 3}
+    scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net")
+    kinds = scores.groupby(["attack", "calibration"]).face_set.unique().map(sorted).to_dict()
+    expected = {(name, ""): ["a", "b", "c"] for name in ("nearest_top_k", "density", "monte_carlo")}
+    for name in ("nearest_calibrated", "nearest_top_k_calibrated", "density_ratio"):
+        expected[name, "reference_generator"] = ["a", "b"]  # the reference generator is not calibrated by itself
+        expected[name, "cohort"] = ["a", "b", "c"]
+    assert kinds == expected
+    assert not scores.duplicated(["image_id", "face_set", "attack", "calibration"]).any()
+
+
+def test_the_held_out_ceiling_leaves_the_photo_itself_out(photos):
+    angles = torch.linspace(0, 3, len(photos), dtype=torch.float64)
+    scores = score_held_out(photos, on_circle(angles), "net")
+    a = scores[scores.face_set == "twin-a"].reset_index(drop=True)
+    rows = np.flatnonzero((photos.group == "a") & (photos.role == "query"))
+    # The nearest other query photo of group A is the identity's second one, one step away.
+    np.testing.assert_allclose(a.score[rows], np.cos(float(angles[1])), atol=1e-5)
+    others = np.setdiff1d(np.arange(len(photos)), rows)
+    assert (a.score[others] <= 1).all() and np.isfinite(a.score).all()
+    assert len(score_held_out(photos.drop_duplicates(["identity", "role"]), on_circle(angles[::2]))) == 0
+
+
+def test_the_surest_members_are_the_identities_with_the_highest_scores(photos):
+    """Identity k of group A lies at k / 10 radians; its photos and the generated faces are near that angle."""
+    number = photos.identity.str[1:].astype(int).to_numpy()
+    shift = np.where(photos.role == "train", -0.01, 0.0) + np.where(photos.image_id.str.endswith("1"), 0.002, 0.0)
+    query = on_circle(number / 10 + shift + 2.0 * (photos.group == "b"))
+    generated = on_circle([0.301, 0.704, 0.51])  # nearest to identities 3, 7 and 5, in this order of distance
+    scores = score_photos(photos, {"query_embeddings": query}, {"a": {"generated_embeddings": generated}}, ["nearest"])
+    best = find_surest_members(scores, photos, query, generated, count=3)
+    chosen = photos.iloc[best.photo]
+    assert chosen.identity.tolist() == ["a3", "a7", "a5"] and (chosen.role == "query").all()
+    assert best.generated.tolist() == [0, 1, 2] and best.score.is_monotonic_decreasing
+    trained = photos.iloc[best.training]
+    assert trained.identity.tolist() == ["a3", "a7", "a5"] and (trained.role == "train").all()
+    assert trained.image_id.str.endswith("1").all(), "the nearer of the two training photos"
+    assert len(find_surest_members(scores, photos, query, generated)) == 10, "one row an identity, ten at most"
+
+
+def test_memberships_select_the_right_photos(photos, members):
     scores = make_scores(photos, 0)
     table = scores[scores.attack == "nearest"]
     unseen = select_queries(table, members, "identity_membership")
@@ -39,14 +103,14 @@ def test_memberships_pick_the_right_photos(photos, members):
     query = table[(table.face_set == "a") & (table.role == "query") & (table.group == "b")]
     assert sorted(image[(image.member_group == "a") & ~image.is_member].score) == sorted(query.score)
     same = select_queries(table, members, "photo_given_identity")
-    assert set(same[same.member_group == "a"].identity.str[0]) == {"a"}, "only the GAN's own people"
+    assert set(same[same.member_group == "a"].identity.str[0]) == {"a"}, "only identities of the generator's own group"
     is_train = same.image_id.str.contains("train")
     assert (is_train == same.is_member).all() and is_train.any() and not is_train.all()
     with pytest.raises(ValueError, match="is not one of"):
         select_queries(table, members, "photo")
 
 
-def test_the_disjoint_control_uses_gan_c_for_both_halves(photos, members):
+def test_the_negative_control_has_one_generator_for_both_groups(photos, members):
     scores = make_scores(photos, 50.0)
     table = scores[scores.attack == "nearest"]
     control = select_queries(table, members, "identity_membership", "negative_control")
@@ -54,20 +118,20 @@ def test_the_disjoint_control_uses_gan_c_for_both_halves(photos, members):
     for member_group in "ab":
         assert sorted(control[control.member_group == member_group].score) == sorted(expected)
     a, b = (compute_auc(p.score.to_numpy(), p.is_member.to_numpy()) for _, p in control.groupby("member_group"))
-    assert a + b == pytest.approx(1.0), "one generator scores both halves: they mirror each other"
+    assert a + b == pytest.approx(1.0), "the two groups mirror each other"
 
 
-def test_person_level_is_the_mean_or_the_largest(photos, members):
+def test_an_identity_has_the_mean_or_the_largest_score(photos, members):
     scores = make_scores(photos, 0.0)
     scores["score"] += np.arange(len(scores)) * 1e-3
     queries = select_queries(scores[scores.attack == "nearest"], members, "identity_membership")
     for how in ("mean", "largest"):
-        people = aggregate_queries(queries, how)
+        reduced = aggregate_queries(queries, how)
         expected = queries.groupby(["member_group", "identity"]).score.agg({"mean": "mean", "largest": "max"}[how])
-        assert people.set_index(["member_group", "identity"]).score.to_dict() == pytest.approx(expected.to_dict())
+        assert reduced.set_index(["member_group", "identity"]).score.to_dict() == pytest.approx(expected.to_dict())
 
 
-def test_hidden_scores_hold_no_name_and_give_the_same_numbers(photos, members):
+def test_pseudonymised_scores_hold_no_name_and_give_the_same_numbers(photos, members):
     named = photos.replace({"identity": {f"a{i}": f"Name_{i}" for i in range(12)}})
     named["image_id"] = named.identity + "-" + photos.image_id
     scores = make_scores(named, 1.0)
@@ -79,12 +143,11 @@ def test_hidden_scores_hold_no_name_and_give_the_same_numbers(photos, members):
         two = restore_queries(hidden, control)
         columns = ["member_group", "is_member", "score"]
         assert one[columns].sort_values(columns).to_numpy().tolist() == two[columns].sort_values(columns).to_numpy().tolist()
-        photos_each = two.groupby(["member_group", "identity"]).size()
-        assert photos_each.nunique() == 1, "as many rows for everybody: nobody is told by a count"
+        assert two.groupby(["member_group", "identity"]).size().nunique() == 1, "a number of rows identifies nobody"
 
 
-def test_no_pseudonym_links_a_set_without_a_gan_to_one_with(photos, members):
-    """Scores against training photos can be computed by anybody with the photos: they must not carry a GAN's along."""
+def test_no_pseudonym_links_a_set_without_a_generator_to_one_with(photos):
+    """Anybody with the photos can compute the scores against training photos; these must not lead to a generator's scores."""
     scores = make_scores(photos, 1.0)
     scores["score"] += np.random.default_rng(0).random(len(scores))
     hidden = pseudonymise_scores(scores)
@@ -98,45 +161,15 @@ def test_no_pseudonym_links_a_set_without_a_gan_to_one_with(photos, members):
     a, b = (hidden[hidden.face_set == name].groupby("pseudonym").score.mean() for name in "ab")
     linked = truth[truth.face_set.isin(["a", "b"])].groupby(["identity", "face_set"]).score.mean().unstack()
     pairs = sorted(zip(a.round(3), b[a.index].round(3), strict=True))
-    assert np.allclose(pairs, sorted(zip(linked.a, linked.b, strict=True)), atol=2e-3), "a and b stay together for the bootstrap"
+    assert np.allclose(pairs, sorted(zip(linked.a, linked.b, strict=True)), atol=2e-3), "a and b share their pseudonyms"
 
 
-def test_every_attack_scores_every_set(photos):
-    angles = np.linspace(0, 3, len(photos))
-    query = {"query_embeddings": np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)}
-    sets = {
-        "a": {"generated_embeddings": np.array([[1, 0]], np.float32)},
-        "b": {"generated_embeddings": np.array([[0, 1]], np.float32)},
-    }
-    scores = score_photos(photos, query, sets, ["nearest"], "net")
-    np.testing.assert_allclose(scores[scores.face_set == "a"].score, np.cos(angles), atol=1e-6)
-    np.testing.assert_allclose(scores[scores.face_set == "b"].score, np.sin(angles), atol=1e-6)
-    with_faces = {**sets, "c": {"generated_faces": np.zeros((1, 3, 2, 2), np.uint8)}}
-    scores = score_photos(photos, query, with_faces, ["nearest", "pixel"])
-    assert set(scores.face_set) == {"a", "b"}, "no attack is run on a set that lacks what it needs"
-
-
-def test_twins_leave_out_the_photo_itself_and_hold_everybody_against_equally_many(photos):
-    angles = torch.linspace(0, 3, len(photos), dtype=torch.float64)
-    embeddings = torch.stack([angles.cos(), angles.sin()], 1).float()
-    scores = score_held_out(photos, embeddings, "net")
-    a = scores[scores.face_set == "twin-a"].reset_index(drop=True)
-    rows = np.flatnonzero((photos.group == "a") & (photos.role == "query"))
-    step = float(angles[1])
-    for row in rows:  # the nearest other query of half a: the person's second one is the next row
-        assert a.score[row] == pytest.approx(np.cos(step), abs=1e-5)
-    others = np.setdiff1d(np.arange(len(photos)), rows)
-    assert (a.score[others] <= 1).all() and np.isfinite(a.score).all()
-
-
-def test_every_attack_of_one_net_stands_once_with_each_reference(photos):
-    embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
-    generated = {group: torch.nn.functional.normalize(torch.randn(30, 8), dim=1) for group in ("a", "b", "c", "train-a")}
-    constants = {"epsilon": 0.5, "concentration": 8.0, "top_k": 3}
-    scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net")
-    kinds = scores.groupby(["attack", "calibration"]).face_set.unique().map(sorted).to_dict()
-    raw = {(name, ""): ["a", "b", "c"] for name in ("nearest_top_k", "density", "monte_carlo")}
-    names = ("nearest_calibrated", "nearest_top_k_calibrated", "density_ratio")
-    references = {"reference_generator": ["a", "b"], "cohort": ["a", "b", "c"]}  # GAN c is no reference for itself
-    assert kinds == {**raw, **{(name, r): sets for name in names for r, sets in references.items()}}
-    assert not scores.duplicated(["image_id", "face_set", "attack", "calibration"]).any()
+def test_saved_scores_have_the_same_bits_when_they_are_loaded(photos, tmp_path):
+    scores = make_scores(photos, 1.0)
+    rng = np.random.default_rng(0)
+    scores["score"] = rng.normal(size=len(scores)) * 10.0 ** rng.integers(-300, 300, len(scores))
+    scores.loc[:2, "score"] = [0.1 + 0.2, np.nextafter(1.0, 2.0), 5e-324]
+    save_table(scores[SCORE_COLUMNS], tmp_path / "scores.csv", digits=None)
+    loaded = load_table(tmp_path / "scores.csv")
+    assert loaded.score.dtype == np.float64 and loaded.score.to_numpy().tobytes() == scores.score.to_numpy().tobytes()
+    pd.testing.assert_frame_equal(loaded, scores[SCORE_COLUMNS], check_exact=True)

@@ -1,11 +1,11 @@
-"""The constants that are set on auxiliary people, on embeddings whose answer is known."""
+"""Constants that are tuned on auxiliary identities, on embeddings whose answer is known."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from ppe.attacks.tuning import choose_constants, find_radius, tune_attack
+from ppe.attacks.tuning import choose_constants, find_radius, tune_attack, tune_constants
 
 
 def on_circle(*degrees):
@@ -14,46 +14,46 @@ def on_circle(*degrees):
 
 
 def draw_photos(num_identities=20, photos=6, spread=0.5, width=16, seed=0):
-    """Photos around a centre a person, and their names; larger ``spread`` is a weaker net."""
+    """Photos around one centre an identity, and their names; a larger ``spread`` is a weaker embedder."""
     random = torch.Generator().manual_seed(seed)
-    people = torch.randn(num_identities, width, generator=random).repeat_interleave(photos, 0)
-    faces = people + spread * torch.randn(len(people), width, generator=random)
+    centres = torch.randn(num_identities, width, generator=random).repeat_interleave(photos, 0)
+    faces = centres + spread * torch.randn(len(centres), width, generator=random)
     return torch.nn.functional.normalize(faces, dim=1), np.repeat([f"p{i:02}" for i in range(num_identities)], photos)
 
 
-def test_the_radius_holds_its_share_of_the_strangers():
-    embeddings, identity = on_circle(0, 0, 60, 90), ["x", "x", "y", "z"]  # strangers: 60, 60, 90, 90 and 30 degrees
+def test_the_radius_holds_its_share_of_the_pairs_of_different_identities():
+    embeddings, identity = on_circle(0, 0, 60, 90), ["x", "x", "y", "z"]  # pairs of 60, 60, 90, 90 and 30 degrees
     assert find_radius(embeddings, identity, 0.999) == pytest.approx(1.0, abs=1e-2)
     assert find_radius(embeddings, identity, 1e-9) == pytest.approx(1 - np.cos(np.deg2rad(30)), abs=1e-6)
     faces, names = draw_photos()
     distance = (1 - faces @ faces.T).numpy()[names[:, None] != names[None]]
     assert np.mean(distance <= find_radius(faces, names, 0.1)) == pytest.approx(0.1, abs=0.002)
-    with pytest.raises(ValueError, match="all photos are of one person"):
+    with pytest.raises(ValueError, match="all photos are of one identity"):
         find_radius(embeddings, ["x"] * 4, 0.1)
 
 
 GAME = {"concentrations": [8.0, 32.0], "top_shares": [1.0, 0.3], "num_identities": 8, "num_tuning_games": 3}
 
 
-def test_the_shown_halves_people_are_found_and_a_net_that_sees_nothing_finds_nobody():
+def test_a_good_embedder_finds_the_members_and_a_blind_one_does_not():
     tuned = tune_attack(*draw_photos(spread=0.2), **GAME)
     assert list(tuned.constant) == ["concentration", "concentration", "top_share", "top_share"]
-    assert list(tuned.value) == [8, 32, 0.3, 1] and list(tuned.k) == [0, 0, 1, 3], "three photos of a person are shown"
+    assert list(tuned.value) == [8, 32, 0.3, 1]
+    assert list(tuned.k) == [0, 0, 1, 3], "three photos of an identity stand in for generated faces"
     assert (tuned.auc > 0.95).all()
     blind = [tune_attack(*draw_photos(spread=100.0, seed=s), **GAME).auc.mean() for s in range(10)]
-    assert np.mean(blind) == pytest.approx(0.5, abs=0.05), "the photos that are asked about are not those that are shown"
+    assert np.mean(blind) == pytest.approx(0.5, abs=0.05), "query photos are not among those that stand in for generated faces"
 
 
-def test_k_is_a_share_of_a_persons_faces_and_many_strangers_drown_a_person():
-    """With every share but the whole the nearest photo counts; with k as large as the half everybody scores alike."""
+def test_k_is_a_share_of_the_faces_of_an_identity():
     faces, names = draw_photos(num_identities=30, photos=6, spread=1.0)
     one = tune_attack(faces, names, **GAME | {"top_shares": [0.3, 0.4]})
-    assert one.auc[2] == one.auc[3] and one.k[2] == one.k[3] == 1, "candidates of one k are not told apart"
+    assert one.auc[2] == one.auc[3] and one.k[2] == one.k[3] == 1, "candidates of the same k have the same AUC"
     assert tune_attack(faces, names, **GAME).equals(tune_attack(faces, names, **GAME)), "the same seed, the same games"
     assert not tune_attack(faces, names, **GAME, seed=1).auc.equals(tune_attack(faces, names, **GAME).auc)
 
 
-def test_ties_go_to_the_smaller_constant():
+def test_the_smaller_of_two_equally_good_constants_is_chosen():
     rows = [("concentration", 8.0, 0.7), ("concentration", 16.0, 0.9), ("concentration", 32.0, 0.9)]
     rows += [("top_share", 0.2, 0.6), ("top_share", 0.4, 0.6 + 1e-9)]
     tuned = pd.DataFrame(rows, columns=["constant", "value", "auc"])
@@ -61,11 +61,16 @@ def test_ties_go_to_the_smaller_constant():
     assert choose_constants(tuned, 1)["top_k"] == 1
 
 
-def test_people_with_one_photo_are_left_out_and_too_few_people_is_a_sentence():
+def test_identities_with_one_photo_are_left_out_and_too_few_identities_are_refused():
     faces, names = draw_photos(num_identities=5)
-    settings = GAME
-    with_one = np.concatenate([names, ["lonely"]]), torch.cat([faces, faces[:1]])
-    expected = tune_attack(faces, names, **settings)
-    pd.testing.assert_frame_equal(tune_attack(with_one[1], with_one[0], **settings), expected)
-    with pytest.raises(ValueError, match="1 auxiliary people have two photos, but a rehearsal needs at least 2"):
-        tune_attack(faces[:6], names[:6], **settings)
+    more = torch.cat([faces, faces[:1]]), np.concatenate([names, ["one photo"]])
+    pd.testing.assert_frame_equal(tune_attack(*more, **GAME), tune_attack(faces, names, **GAME))
+    with pytest.raises(ValueError, match="1 auxiliary identities have two photos, but tuning needs at least 2"):
+        tune_attack(faces[:6], names[:6], **GAME)
+
+
+def test_all_constants_are_tuned_together():
+    faces, names = draw_photos()
+    tuned, constants = tune_constants(faces, names, false_match_rate=0.1, num_generated=80, **GAME)
+    pd.testing.assert_frame_equal(tuned, tune_attack(faces, names, **GAME))
+    assert constants == {"epsilon": find_radius(faces, names, 0.1), **choose_constants(tuned, 80 / 8)}

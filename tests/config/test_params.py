@@ -1,11 +1,13 @@
 """params.yaml: every mistake is one sentence that says what was got, what is allowed and where to change it."""
 
 import copy
+import itertools
 
 import pytest
 import yaml
 
 from ppe.config import load_params, load_table, require_file, save_array, save_json, save_table
+from ppe.config.params import load_study, merge_study
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def set_run(key, value):
         (set_run("seed", "one"), "runs.synthetic-32-fastgan-10.seed='one': Input should be a valid integer (params.yaml)"),
         (lambda c: c["runs"].update({"a.b": c["runs"]["synthetic-32-fastgan-10"]}), "runs: name 'a.b': allowed are"),
         (lambda c: c["generators"]["fastgan"].update(snapshots=[0.5, 1.0]), "must rise from 0 to 1"),
-        (lambda c: c["attack"].update(num_permutations=100), "cannot reach p < control_p=0.01"),
+        (lambda c: c["attack"].update(num_permutations=100), "cannot reach p < verdicts.control_p=0.01"),
         (lambda c: c["embedders"]["synthetic-arcface"].pop("steps"), "needs either weights"),
         (lambda c: c["datasets"]["synthetic"].pop("num_identities"), "reader synthetic needs num_identities"),
         (lambda c: c["datasets"]["synthetic"].update(num_pairs=21), "num_pairs=21: Input should be a multiple of 2"),
@@ -83,13 +85,13 @@ def test_a_mistake_is_one_sentence(project, change, sentence):
         (lambda s: s["tiny"].update(baseline="tiny"), "experiments.tiny.baseline='tiny' is not one of ['tiny-none']"),
         (lambda s: s["tiny"].update(dataset="nobody"), "experiments.tiny.dataset='nobody' is not one of ['tiny']"),
         (lambda s: s["tiny"].update(kimg=9.0), "experiments.tiny.kimg=9.0 differs from experiments.tiny-none.kimg=0.3"),
-        (lambda s: s["tiny"].update(num_overrepresented=3), "experiments.tiny has up to 3 people at dose 0.15, but the crowds of"),
+        (lambda s: s["tiny"].update(num_overrepresented=3), "experiments.tiny has 3 over-represented identities up to a data share of 0.15, but"),
         (lambda s: s["tiny-none"].update(num_rotations=1), "kind='none' with num_rotations=1"),
         (lambda s: s.update({"a b": s["tiny"]}), "experiments: name 'a b': allowed are"),
     ],
 )
-def test_a_mistake_in_a_square_is_one_sentence(root, tmp_path, change, sentence):
-    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+def test_a_mistake_in_an_experiment_is_one_sentence(root, tmp_path, change, sentence):
+    content = merge_study("smoke", root)
     change(content["experiments"])
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ValueError) as caught:
@@ -97,16 +99,16 @@ def test_a_mistake_in_a_square_is_one_sentence(root, tmp_path, change, sentence)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_squares_need_the_constants_that_judge_them(root, tmp_path):
-    content = yaml.safe_load((root / "studies" / "smoke.yaml").read_text())
+def test_experiments_need_the_constants_that_judge_them(root, tmp_path):
+    content = merge_study("smoke", root)
     del content["overrepresentation"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(ValueError, match="squares need the section overrepresentation"):
+    with pytest.raises(ValueError, match="experiments need the section overrepresentation"):
         load_params(root=tmp_path)
 
 
-def test_gans_of_a_square_are_not_those_of_a_run_of_its_name(root, tmp_path):
-    (tmp_path / "params.yaml").write_text((root / "studies" / "smoke.yaml").read_text())
+def test_generators_of_an_experiment_are_not_those_of_a_run_of_its_name(root, tmp_path):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(merge_study("smoke", root)))
     params = load_params(root=tmp_path)
     assert params.experiment_checkpoints_folder("tiny", "members").parent != params.checkpoints_folder("tiny", "members").parent
     assert params.experiment_rows_file("tiny") != params.rows_file("tiny")
@@ -138,12 +140,55 @@ def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
         project(name="tinny")
 
 
-def test_every_study_loads(root, tmp_path):
-    (tmp_path / "ppe").mkdir()
-    (tmp_path / "dvc.yaml").touch()
-    for file in sorted((root / "studies").glob("*.yaml")):
-        (tmp_path / "params.yaml").write_text(file.read_text())
-        assert load_params(root=tmp_path).study == file.stem
+OVERLAY = """
+study: mine
+run_defaults: {dataset: mine, resolution: 32, generator: fastgan, train_photos: 5, max_train_photos: null, query_photos: 5, kimg: 20,
+  num_generated: 3000, num_effort: null, seed: 1}
+runs:
+  ten: {num_identities: 10}
+  forty: {num_identities: 40, kimg: 30}
+datasets:
+  mine: {reader: folder, root: photos, auxiliary: {photos: [4, 9]}, resolutions: [32], embedders: [synthetic-arcface]}
+attack: {num_untrained: 7}
+"""
+
+
+@pytest.fixture
+def overlay(root, project):
+    """A project, and a function that writes an overlay and loads it."""
+    folder = project().root
+    (folder / "studies").mkdir(exist_ok=True)
+
+    def load(text):
+        (folder / "studies" / "mine.yaml").write_text(text)
+        return load_study("mine", folder)
+
+    return load
+
+
+def test_an_overlay_replaces_runs_merges_sections_and_drops_data_sets_that_nothing_names(overlay, root):
+    params, base = overlay(OVERLAY), load_params(root=root)
+    assert list(params.runs) == ["ten", "forty"] and list(params.datasets) == ["mine"]
+    assert (params.runs["ten"].kimg, params.runs["forty"].kimg) == (20, 30), "a line's own value counts"
+    assert params.attack == base.attack.model_copy(update={"num_untrained": 7})
+    assert params.generators == base.generators and params.verdicts == base.verdicts
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("kimg: 30", "kimgs: 30", "runs.forty.kimgs is not a known key: remove it or check its spelling (studies/mine.yaml)"),
+        ("num_untrained: 7", "num_untrained: many", "attack.num_untrained='many': Input should be a valid integer"),
+        ("attack:", "runs:", "studies/mine.yaml is not YAML: 'runs' stands twice in one section"),
+        ("dataset: mine", "dataset: yours", "runs.ten.dataset='yours' is not one of ['synthetic', 'mine'] (studies/mine.yaml)"),
+        ("attack: {num_untrained: 7}", "nothing: 1", "nothing is not a known key: remove it or check its spelling (studies/mine.yaml)"),
+    ],
+)
+def test_a_mistake_in_an_overlay_is_one_sentence_that_names_its_file(overlay, old, new, sentence):
+    with pytest.raises(ValueError) as caught:
+        overlay(OVERLAY.replace(old, new))
+    assert str(caught.value).startswith(sentence), caught.value
+    assert "\n" not in str(caught.value)
 
 
 def test_checkpoints_of_other_params_or_members_are_another_folder(project):
@@ -187,26 +232,10 @@ def test_shared_weights_are_found_or_none(root, tmp_path, monkeypatch):
     assert params.shared_weights("a.pth") == tmp_path / "weights" / "a.pth"
 
 
-@pytest.mark.parametrize("file", ["params.yaml", "studies/lfw-cpu.yaml"])
-def test_a_study_of_sizes_has_runs_that_differ_in_nothing_else(root, file):
-    from itertools import combinations
-
-    from ppe.evaluation.tables import RUN_COLUMNS
-
-    runs = yaml.safe_load((root / file).read_text())["runs"]
-    same = [name for name in RUN_COLUMNS if name != "num_identities"]
-    pairs = [(a, b) for a, b in combinations(runs.values(), 2) if all(a[name] == b[name] for name in same)]
-    assert any(a["num_identities"] != b["num_identities"] for a, b in pairs)
-
-
-def test_the_readmes_lines_for_a_folder_of_photos_are_valid_params(root, project):
-    """What a reader pastes must load: every key that a run needs, and no other."""
-    import re
-
-    block = re.search(r"```yaml\n(.*?)```", (root / "README.md").read_text(), re.S)[1]
-    added = yaml.safe_load(block)
-    params = project(lambda content: [content[name].update(section) for name, section in added.items()])
-    assert set(added["runs"]) < set(params.runs) and set(added["datasets"]) < set(params.datasets)
+def test_two_runs_of_the_embedded_study_differ_in_the_number_of_identities_alone(root):
+    runs = [run.model_dump(exclude={"num_effort"}) for run in load_params(root=root).runs.values()]
+    differences = [{key for key in one if one[key] != other[key]} for one, other in itertools.combinations(runs, 2)]
+    assert {"num_identities"} in differences
 
 
 def test_a_root_of_a_person_who_is_not_there_is_a_sentence(project):

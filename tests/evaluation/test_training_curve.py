@@ -1,11 +1,11 @@
-"""What is measured of a snapshot, on embeddings whose answer is known."""
+"""The rows of snapshots, on embeddings whose answer is known."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from ppe.evaluation.training_curve import compute_kernel_distance, judge_snapshot, judge_snapshots, measure_quality
+from ppe.evaluation.training_curve import judge_fid, judge_snapshot, judge_snapshots, measure_quality
 
 SETTINGS = {"num_resamples": 50, "num_permutations": 19, "seed": 0}
 
@@ -16,24 +16,9 @@ def draw_unit(count, width, seed, centre=None):
     return torch.nn.functional.normalize(rows, dim=1)
 
 
-def test_the_kernel_distance_on_paper():
-    """Two sets of two: (1, 0) twice against (0, 1) twice. Within: 2^3; across: 1^3; 8 + 8 - 2."""
-    x, y = torch.tensor([[1.0, 0], [1, 0]]), torch.tensor([[0.0, 1], [0, 1]])
-    assert compute_kernel_distance(x, y) == pytest.approx(14.0)
-    assert compute_kernel_distance(x, x) == pytest.approx(0.0)
-    with pytest.raises(ValueError, match="at least two"):
-        compute_kernel_distance(x[:1], y)
-
-
-def test_the_kernel_distance_of_two_samples_of_one_population_is_about_nothing():
-    values = [compute_kernel_distance(draw_unit(30, 8, s), draw_unit(40, 8, s + 100)) for s in range(100)]
-    assert abs(np.mean(values)) < 3 * np.std(values) / 10, "unbiased: of both signs"
-    assert compute_kernel_distance(draw_unit(30, 8, 1), draw_unit(40, 8, 2, torch.ones(8))) > 10 * np.std(values)
-
-
 @pytest.fixture
 def study():
-    """Twelve people a half, each a direction; GAN a gives back its first six people, GAN b nobody."""
+    """Twelve identities a group, one direction each; generator A returns its first six identities, generator B none."""
     rng = np.random.default_rng(0)
     centres = torch.nn.functional.normalize(torch.tensor(rng.standard_normal((24, 16)), dtype=torch.float32), dim=1)
     rows, vectors = [], []
@@ -47,10 +32,11 @@ def study():
     return photos, torch.stack(vectors), members, {"a": own, "b": draw_unit(30, 16, 5)}
 
 
-def test_a_snapshot_that_gives_people_back_is_seen_in_every_measure(study):
+def test_every_measure_shows_a_generator_that_returns_its_identities(study):
     photos, query, members, generated = study
     rows = judge_snapshot(photos, query, generated, members, 1.5, embedder="net", settings=SETTINGS)
-    assert set(rows.slice) == {"kimg: 1.5"} and set(rows.member_group) == {"a", "b", "pooled"} and (rows.num_generated == 30).all()
+    assert set(rows.slice) == {"kimg: 1.5"} and set(rows.member_group) == {"a", "b", "pooled"}
+    assert (rows.num_generated == 30).all()
     value = rows.set_index(["member_group", "metric", "versus"]).value
     assert value["a", "auc", ""] > 0.7 > value["b", "auc", ""]
     assert value["a", "effective_identities", ""] == pytest.approx(6)
@@ -61,21 +47,21 @@ def test_a_snapshot_that_gives_people_back_is_seen_in_every_measure(study):
         assert value["pooled", metric, "other people"] == pytest.approx(pooled)
 
 
-def test_quality_of_a_set_against_itself_is_nothing():
+def test_a_set_has_no_distance_to_itself():
     x = draw_unit(200, 8, 3)
     quality = measure_quality(x, x)
     assert quality["frechet_distance"] == pytest.approx(0, abs=1e-6) and quality["kernel_distance"] < 0
 
 
-def test_every_snapshot_is_judged_in_the_order_of_training_and_moments_are_not_mixed(study, tmp_path):
+def test_snapshots_are_in_the_order_of_training_and_pairs_are_of_one_time(study, tmp_path):
     photos, query, members, _ = study
 
-    class Net(torch.nn.Module):  # an embedder that looks at the first sixteen grey levels
+    class Net(torch.nn.Module):
         weight = torch.nn.Parameter(torch.ones(()))
 
     net = Net()
     net.register_parameter("own", net.weight)
-    paths = {member_group: [tmp_path / member_group / f"snapshot-{n:09d}.safetensors" for n in (0, 1500)] for member_group in "ab"}
+    paths = {group: [tmp_path / group / f"snapshot-{n:09d}.safetensors" for n in (0, 1500)] for group in "ab"}
     seen = []
 
     def fake_sample(generator, seeds):
@@ -97,11 +83,11 @@ def test_every_snapshot_is_judged_in_the_order_of_training_and_moments_are_not_m
         now, then = (distance["a", k, "unseen photos"] - distance["a", k, "train photos"] for k in ("kimg: 1.5", "kimg: 0"))
         assert gap["a", "kimg: 1.5", "photos: unseen minus train"] == pytest.approx(now - then)
         assert seen == [paths["a"][0], paths["b"][0], paths["a"][1], paths["b"][1]]
-        with pytest.raises(ValueError, match="not of one moment"):
+        with pytest.raises(ValueError, match="from different times"):
             judge_snapshots({"a": paths["a"], "b": paths["b"][::-1]}, lambda path: path, net, 20, **known)
 
 
-def test_each_person_counts_alike_where_some_have_more_training_photos(study):
+def test_identities_with_more_training_photos_have_no_more_weight(study):
     photos, query, members, generated = study
     extra = photos[(photos.identity == "p00") & (photos.role == "train")].assign(image_id=lambda t: t.image_id + "-again")
     more = pd.concat([photos, extra], ignore_index=True)
@@ -111,5 +97,12 @@ def test_each_person_counts_alike_where_some_have_more_training_photos(study):
     one = judge_snapshot(photos, query, generated, members, **known)
     two = judge_snapshot(more, vectors, generated, shown, **known)
     quality = one.metric != "auc"
-    assert np.allclose(one[quality].value, two[quality].value), "two photos of everybody, as before"
+    assert np.allclose(one[quality].value, two[quality].value), "two photos of each identity, as before"
     assert (one[quality].num_members == 12).all()
+
+
+def test_fid_has_no_rows_without_weights_and_no_value_for_few_faces(tmp_path):
+    faces = np.zeros((5, 3, 4, 4), np.uint8)
+    assert len(judge_fid({"a": faces, "b": faces}, faces, None)) == 0
+    rows = judge_fid({"a": faces, "b": faces}, faces, tmp_path / "weights.pth")
+    assert rows.member_group.tolist() == ["a", "b"] and set(rows.metric) == {"fid"} and rows.value.isna().all()

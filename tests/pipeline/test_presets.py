@@ -1,6 +1,7 @@
 """A study's copy of the project: what is committed comes along, and a run whose rows are there is not made again."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -9,10 +10,14 @@ import pytest
 import yaml
 
 from ppe.config import load_params
+from ppe.config.paths import LAST_WORDS
 from ppe.pipeline import presets
 from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
 
-FILES = ("dvc.yaml", "params.yaml", "studies/lfw-cpu.yaml", "studies/lfw-overrepresentation-cpu.yaml", "ppe/__init__.py", ".dvc/config")
+FILES = (
+    *("dvc.yaml", "params.yaml", "studies/lfw-cpu.yaml", "studies/lfw-overrepresentation-cpu.yaml", "ppe/__init__.py"),
+    ".dvc/config",
+)
 
 
 @pytest.fixture
@@ -109,6 +114,20 @@ def test_dvc_of_the_same_environment_is_found_though_it_is_not_activated(tmp_pat
     monkeypatch.setattr(presets, "load_params", lambda root: None)
     call = presets._prepare(tmp_path, None)
     call("--version")
+
+
+def test_a_study_that_stops_ends_with_the_last_words_of_its_stage(tmp_path, monkeypatch):
+    words = tmp_path / LAST_WORDS
+    words.parent.mkdir()
+    words.write_text("yesterday's words")
+    os.utime(words, (1, 1))
+    monkeypatch.setattr(presets, "load_params", lambda root: None)
+    call = presets._prepare(tmp_path, None)
+    with pytest.raises(SystemExit, match="the hint"):
+        call("nonsense", hint="the hint")
+    monkeypatch.setattr(presets, "wait_for", lambda process: words.write_text("experiment x: lower num_controls"))
+    with pytest.raises(SystemExit, match="experiment x: lower num_controls"):
+        call("--version", hint="the hint")
 
 
 def test_half_a_lock_that_a_killed_dvc_left_is_removed_and_a_whole_one_stays(tmp_path):
