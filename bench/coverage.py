@@ -1,15 +1,16 @@
-"""Does the 95 % interval hold the truth 95 times in 100? And is two thousand resamples' work done in two seconds?
+"""How often does a 95 % interval hold the truth, and how long do two thousand resamples take?
 
-    python bench/coverage.py                    # 2,000 simulated attacks for each size; some twenty minutes on two cores
+    python bench/coverage.py                    # 2,000 simulated attacks for each size: about twenty minutes on two cores
     python bench/coverage.py --simulations 200 --what tpr share
 
-A simulated attack: two GANs, n people a side, ten photos each. A person's scores share a normal effect, in part the same
-under both GANs; members score higher by a shift, which gives every truth in closed form. For each, is it within the interval?
+A simulated attack has two generators, n identities a group and ten photos of each. The scores of an identity share a normal
+effect, part of which is the same under both generators. Members have scores higher by a shift, which gives every true value in
+closed form. The benchmark counts how often the true value lies in the interval:
 
-- ``auc``: ``bootstrap_identities``; the plain percentile interval of the same resamples stands beside it.
+- ``auc``: ``bootstrap_identities``, compared with the plain percentile interval of the same resamples.
 - ``tpr``: the same for the TPR at an FPR of 10 %.
-- ``attacks``: ``compare_attacks`` of the attack with one whose scores carry more noise, on the same queries.
-- ``sizes``: ``compare_runs`` of two runs on different people, of n and of 2 n a side, at AUC x and 0.5.
+- ``attacks``: ``compare_attacks`` of the attack and one with noisier scores, on the same queries.
+- ``sizes``: ``compare_runs`` of two runs on different identities, n a group at the given AUC and 2 n a group at AUC 0.5.
 - ``share``: ``compare_ceiling`` with a ceiling of AUC 0.97 on the same queries.
 """
 
@@ -23,38 +24,39 @@ from scipy.stats import norm
 from ppe.statistics.intervals import bootstrap_identities, compare_attacks, compare_ceiling, compare_runs
 from ppe.statistics.resampling import resample_identities
 
-PHOTOS, BETWEEN, SHARED = 10, 1.0, 0.5  # photos a person; spread of people over that of photos; its part under both GANs
-NOISE = 1.0  # what the other attack's scores carry beside those of the first
+PHOTOS = 10  # of each identity
+BETWEEN, SHARED = 1.0, 0.5  # spread of identities over that of photos; the part of its variance shared by both generators
+NOISE = 1.0  # standard deviation of the other attack's additional noise
 AUCS, CEILING, FPR = (0.5, 0.7, 0.9), 0.97, 0.1
-SPREAD = np.sqrt(BETWEEN**2 + 1)  # of one photo's score
+SPREAD = np.sqrt(BETWEEN**2 + 1)  # standard deviation of one photo's score
 
 
 def simulate(num_identities, auc, rng):
-    """Queries of both halves, n people of group a and n of b, and the members' shift."""
-    people, shift = 2 * num_identities, find_shift(auc)
+    """Draw the queries of n identities of group A and n of group B under both generators."""
+    total, shift = 2 * num_identities, find_shift(auc)
     group = np.repeat(["a", "b"], num_identities)
-    shared = np.sqrt(SHARED) * rng.normal(size=people)
+    shared = np.sqrt(SHARED) * rng.normal(size=total)
     parts = []
     for member_group in "ab":
-        person = BETWEEN * (shared + np.sqrt(1 - SHARED) * rng.normal(size=people)) + shift * (group == member_group)
-        score = np.repeat(person, PHOTOS) + rng.normal(size=people * PHOTOS)
-        table = {"member_group": member_group, "identity": np.repeat(np.arange(people), PHOTOS), "is_member": np.repeat(group == member_group, PHOTOS)}
-        parts.append(pd.DataFrame({**table, "score": score}))
+        effect = BETWEEN * (shared + np.sqrt(1 - SHARED) * rng.normal(size=total)) + shift * (group == member_group)
+        score = np.repeat(effect, PHOTOS) + rng.normal(size=total * PHOTOS)
+        columns = {"identity": np.repeat(np.arange(total), PHOTOS), "is_member": np.repeat(group == member_group, PHOTOS)}
+        parts.append(pd.DataFrame({"member_group": member_group, **columns, "score": score}))
     return pd.concat(parts, ignore_index=True)
 
 
 def find_shift(auc, spread=SPREAD):
-    """A member's score minus a non-member's is normal, with the root of two times ``spread``: AUC = Phi(shift / that)."""
+    """Find the members' shift: AUC = Phi(shift / (sqrt(2) * ``spread``)), since score differences are normal with that spread."""
     return norm.ppf(auc) * np.sqrt(2) * spread
 
 
 def add_noise(queries, rng, shift=0.0):
-    """The same queries under another attack: members ``shift`` higher, all with noise of their own."""
+    """Return the same queries under another attack: members ``shift`` higher, and independent noise for all photos."""
     return queries.assign(score=queries.score + shift * queries.is_member + NOISE * rng.normal(size=len(queries)))
 
 
-def ask(what, num_identities, auc, rng, settings):
-    """One simulated attack: the row with the interval, and the truth."""
+def simulate_interval(what, num_identities, auc, rng, settings):
+    """Simulate one attack: return the row with the interval, and the true value."""
     queries = simulate(num_identities, auc, rng)
     noisy = np.hypot(SPREAD, NOISE)
     if what == "auc":
@@ -75,21 +77,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--simulations", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=400)
-    parser.add_argument("--people", type=int, nargs="+", default=[10, 20, 40, 100])
+    parser.add_argument("--identities", type=int, nargs="+", default=[10, 20, 40, 100])
     parser.add_argument("--what", nargs="+", default=["auc", "tpr", "attacks", "sizes", "share"])
     options = parser.parse_args()
     queries = simulate(100, 0.7, np.random.default_rng(0))
     started = time.perf_counter()
     resample_identities(queries, num_resamples=2000)
-    print(f"2,000 resamples of 100 + 100 people x {PHOTOS} photos under two GANs: {time.perf_counter() - started:.2f} s")
+    seconds = time.perf_counter() - started
+    print(f"2,000 resamples of 100 + 100 identities x {PHOTOS} photos under two generators: {seconds:.2f} s")
     for what in options.what:
-        for num_identities in options.people:
+        for num_identities in options.identities:
             for auc in AUCS:
                 rng, held, plain, values, truth = np.random.default_rng([num_identities, round(100 * auc)]), 0, 0, [], 0.0
                 for number in range(options.simulations):
                     settings = {"num_resamples": options.resamples, "seed": number}
                     state = rng.bit_generator.state
-                    row, truth = ask(what, num_identities, auc, rng, settings)
+                    row, truth = simulate_interval(what, num_identities, auc, rng, settings)
                     held += row["low"] <= truth <= row["high"]
                     values.append(row["value"])
                     if what == "auc":
@@ -99,8 +102,8 @@ def main():
                         plain += low <= auc <= high
                 count = options.simulations
                 beside = f", the percentile interval {plain / count:.3f}" if what == "auc" else ""
-                print(f"{what}: {num_identities:3d} people a side, AUC {auc}, truth {truth:.3f}, mean {np.mean(values):.3f}: "
-                      f"covers {held / count:.3f}{beside}", flush=True)
+                print(f"{what}: {num_identities:3d} identities a group, AUC {auc}, truth {truth:.3f}, "
+                      f"mean {np.mean(values):.3f}: covers {held / count:.3f}{beside}", flush=True)
 
 
 if __name__ == "__main__":

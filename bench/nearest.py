@@ -1,18 +1,18 @@
-"""How fast the exact nearest neighbour is, beside what others use, in one run on one machine.
+"""How fast is the exact nearest neighbour, compared with other implementations in one run on one machine?
 
     pip install faiss-cpu        # optional, only for this comparison
     python bench/nearest.py                                     # 10,000 queries x 100,000 faces x 512
-    python bench/nearest.py --faces clustered                   # as faces are: people, and photos around each
-    python bench/nearest.py --faces collapsed                   # a generator that draws one face
+    python bench/nearest.py --faces clustered                   # as faces are: photos around identities
+    python bench/nearest.py --faces collapsed                   # a generator with one face
     python bench/nearest.py --mapped --queries 200 --rows 4000000   # files larger than memory, read block by block
     python bench/nearest.py --mapped --rows 1000000             # 10,000 queries x 1,000,000 faces of 32 px in under 2 GB
 
-Compared: the bare matrix product that any exact method needs, scikit-learn's ``NearestNeighbors`` (what GAN-Leaks uses) and
-faiss-cpu's flat index. Each is run twice, and the faster time counts. Peak memory is that of the whole process, with
-the pages of the mapped files, which are given back block by block.
+The comparison is with the matrix product that every exact method needs, with scikit-learn's ``NearestNeighbors`` (used by
+GAN-Leaks) and with faiss-cpu's flat index. Each is run twice, and the shorter time counts. Peak memory is that of the whole
+process, including pages of the mapped files, which are released block by block.
 
-OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, where they are set, tie numpy and scikit-learn to the code of another processor and
-would flatter us: run as ``env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python bench/nearest.py``.
+OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, where they are set, restrict numpy and scikit-learn to another processor's code and make
+them slower: run as ``env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python bench/nearest.py``.
 """
 
 import argparse
@@ -42,24 +42,24 @@ def draw_unit(rows, width, seed):
 
 
 def draw_faces(rows, width, seed, kind):
-    """Unit vectors ``spread`` evenly, ``clustered`` around 40 people (cosine 0.7 within one), or ``collapsed`` to one face."""
+    """Unit vectors ``spread`` evenly, ``clustered`` around 40 identities (cosine 0.7 within), or ``collapsed`` to one face."""
     if kind == "spread":
         return draw_unit(rows, width, seed)
     rng = np.random.default_rng(seed)
-    people = draw_unit(40 if kind == "clustered" else 1, width, 7)  # the same for queries and reference
+    centres = draw_unit(40 if kind == "clustered" else 1, width, 7)  # the same for queries and database
     noise = 0.65 if kind == "clustered" else 1e-4
-    vectors = people[rng.integers(len(people), size=rows)] + noise * draw_unit(rows, width, seed)
+    vectors = centres[rng.integers(len(centres), size=rows)] + noise * draw_unit(rows, width, seed)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def read_memory():
-    """Peak memory of the process and its mapped pages now, GB."""
+    """Peak memory of the process, and its mapped pages at this moment, GB."""
     mapped = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile")]
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, int(mapped[0].split()[1]) / 2**20
 
 
 def measure(name, call, results, repeats=2):
-    """Keep the fastest of a few calls, and what the last one returned."""
+    """Keep the shortest time of a few calls, and the last result."""
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -69,29 +69,29 @@ def measure(name, call, results, repeats=2):
     print(f"{name}: {min(times):.2f} s", flush=True)
 
 
-def multiply(query, reference, block_size=8192):
-    """The product alone, in the same blocks; nothing is looked for."""
-    for start in range(0, len(reference), block_size):
-        query @ reference[start : start + block_size].T
+def multiply(query, database, block_size=8192):
+    """The product alone, in the same blocks, without a search."""
+    for start in range(0, len(database), block_size):
+        query @ database[start : start + block_size].T
 
 
-def search_sklearn(query, reference):
+def search_sklearn(query, database):
     """The nearest row by scikit-learn; on unit vectors the nearest by L2 is the nearest by cosine."""
-    judge = NearestNeighbors(n_neighbors=1, algorithm="brute", metric="euclidean").fit(reference)
-    return judge.kneighbors(query, return_distance=False)[:, 0]
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute", metric="euclidean").fit(database)
+    return search.kneighbors(query, return_distance=False)[:, 0]
 
 
-def search_faiss(query, reference):
+def search_faiss(query, database):
     """The nearest row by faiss's exact index of inner products."""
     import faiss
 
     index = faiss.IndexFlatIP(query.shape[1])
-    index.add(reference)
+    index.add(database)
     return index.search(query, 1)[1][:, 0]
 
 
 class Projection(torch.nn.Module):
-    """In the place of a face net, which would take an hour for a million faces: it has as many numbers to give."""
+    """Stands in for an embedder, which would take an hour for a million faces; its embeddings have the same size."""
 
     def __init__(self, width):
         super().__init__()
@@ -102,7 +102,7 @@ class Projection(torch.nn.Module):
 
 
 def embed_mapped(rows, width, folder):
-    """Embed faces of a mapped file as notebook 5 does: above a bound the embeddings lie in a mapped file, too."""
+    """Embed faces of a mapped file as notebook 5 does: above a limit the embeddings are in a mapped file, too."""
     path = Path(folder) / "faces.npy"
     shape = (rows, 3, FACE_SIDE, FACE_SIDE)
     with open(path, "wb") as file:
@@ -124,26 +124,26 @@ def main():
     print(f"{options.queries} x {options.rows} x {options.width}, {torch.get_num_threads()} threads, {platform.processor()}")
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if name in os.environ:
-            print(f"{name} is set: scikit-learn is slower than it need be (see above)")
+            print(f"{name} is set: scikit-learn is slower than it need be (see the docstring)")
     query, results = draw_faces(options.queries, options.width, 10**6, options.faces), {}
     if options.mapped:
         with tempfile.TemporaryDirectory(dir=".") as folder:
-            tempfile.tempdir = folder  # else a folder for temporary files that is in memory would be counted
+            tempfile.tempdir = folder  # a folder for temporary files may be in memory, which would be counted
             measure("embed_faces, mapped", lambda: embed_mapped(options.rows, options.width, folder), results, repeats=1)
-            reference = results["embed_faces, mapped"][1]
+            database = results["embed_faces, mapped"][1]
             before, _ = read_memory()
-            measure("find_nearest, mapped", lambda: find_nearest(query, reference), results, repeats=1)
+            measure("find_nearest, mapped", lambda: find_nearest(query, database), results, repeats=1)
             after, mapped = read_memory()
-        kept = f"{type(reference).__name__} of {reference.nbytes / 2**30:.1f} GB, {mapped:.2f} GB of it mapped"
+        kept = f"{type(database).__name__} of {database.nbytes / 2**30:.1f} GB, {mapped:.2f} GB of it mapped"
         print(f"{kept}; peak {after:.2f} GB, {before:.2f} before the search")
         return
-    reference = draw_faces(options.rows, options.width, 1, options.faces)
-    tensors = torch.from_numpy(query), torch.from_numpy(reference)
+    database = draw_faces(options.rows, options.width, 1, options.faces)
+    tensors = torch.from_numpy(query), torch.from_numpy(database)
     measure("matrix product", lambda: multiply(*tensors), results)
     measure("find_nearest", lambda: find_nearest(*tensors)[1].numpy(), results)
-    measure("scikit-learn", lambda: search_sklearn(query, reference), results)
+    measure("scikit-learn", lambda: search_sklearn(query, database), results)
     if importlib.util.find_spec("faiss"):
-        measure("faiss-cpu", lambda: search_faiss(query, reference), results)
+        measure("faiss-cpu", lambda: search_faiss(query, database), results)
     ours, answer = results["find_nearest"]
     for name, (seconds, other) in results.items():
         agrees = "" if other is None or name == "find_nearest" else f", {np.mean(other == answer):.4%} of the rows agree"

@@ -87,10 +87,16 @@ def check(name=None):
 
 
 def docs():
-    """Write the site to docs/: the pages, and the executed notebooks of the embedded study."""
+    """Write the site to docs/: the pages and their pictures, and the executed notebooks of the embedded study."""
     from ppe.pipeline.html import write_site
+    from ppe.plots.pipeline import plot_groups, plot_pipeline
+    from ppe.plots.style import save_figure, use_style
 
-    write_site(load_params())
+    loaded = load_params()
+    use_style(loaded.style_file())
+    save_figure(plot_pipeline(), loaded.root / "docs" / "pipeline.png")
+    save_figure(plot_groups(), loaded.root / "docs" / "groups.png")
+    write_site(loaded)
 
 
 def _run_stage(stage, arguments):

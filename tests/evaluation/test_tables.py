@@ -16,7 +16,8 @@ def test_an_embedder_that_is_not_sound_is_shown_and_gives_no_verdict():
 
 def test_rows_with_their_own_number_of_faces_keep_it_and_others_have_the_runs():
     rows = pd.DataFrame({"embedder": "net", "value": [0.5, 0.6], "num_generated": [np.nan, 100]})
-    rows = rows.assign(low=0.0, high=1.0, num_members=9, num_non_members=9, **dict.fromkeys(["member_group", "metric", *KEYS[1:]], ""))
+    rows = rows.assign(**dict.fromkeys(["member_group", "metric", *KEYS[1:]], ""), low=0.0, high=1.0)
+    rows = rows.assign(num_members=9, num_non_members=9)
     assert list(describe_rows(rows, "r", RUN).num_generated) == [9, 100]
 
 

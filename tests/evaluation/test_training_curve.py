@@ -22,10 +22,10 @@ def study():
     rng = np.random.default_rng(0)
     centres = torch.nn.functional.normalize(torch.tensor(rng.standard_normal((24, 16)), dtype=torch.float32), dim=1)
     rows, vectors = [], []
-    for person in range(24):
+    for identity in range(24):
         for number in range(4):
-            rows.append((f"{person}-{number}", f"p{person:02}", "ab"[person >= 12], "train" if number < 2 else "query"))
-            vectors.append(draw_unit(1, 16, person * 10 + number, centres[person])[0])
+            rows.append((f"{identity}-{number}", f"p{identity:02}", "ab"[identity >= 12], "train" if number < 2 else "query"))
+            vectors.append(draw_unit(1, 16, identity * 10 + number, centres[identity])[0])
     photos = pd.DataFrame(rows, columns=["image_id", "identity", "group", "role"])
     members = photos[photos.role == "train"][["group", "image_id", "identity"]]
     own = torch.cat([draw_unit(5, 16, 900 + p, centres[p]) for p in range(6)])
