@@ -15,7 +15,7 @@ from ppe.overrepresentation.placebo_test import compare_with_controls
 
 DATA_SHARES = [0.0, 0.003, 0.01, 0.03, 0.1]
 NUM_CONTROLS = 24
-STUDY, EMBEDDER = "lfw-dose-cpu", "mobilefacenet-casia"
+STUDY, EMBEDDER = "lfw-overrepresentation-cpu", "mobilefacenet-casia"
 
 
 def find_leak(cells, num_identities, leak, random, seed):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from ppe.pipeline.presets import prepare_copy
+from ppe.pipeline.project_copy import prepare_copy
 
 BIN = Path(sys.executable).parent
 OUTPUTS = ("data", "models", "results", "sources")

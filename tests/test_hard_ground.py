@@ -1,11 +1,9 @@
 """Bad input through the doors that a reader uses: each is a row with its reason, or one sentence; tests/README.md lists all."""
 
-import json
 import os
 import re
 import resource
 import struct
-import subprocess
 import sys
 import zlib
 

@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from smoke_study import hash_outputs, run
 
-from ppe.pipeline.presets import prepare_copy
+from ppe.pipeline.project_copy import prepare_copy
 
 NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_evaluate", "7_sensitivity", "8_overrepresentation", "9_claims"]
 BEFORE = {

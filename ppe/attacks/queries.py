@@ -220,7 +220,7 @@ def pseudonymise_scores(scores):
 
 
 def restore_queries(hidden, control="none"):
-    """``select_queries`` of ``identity_membership`` for a table of ``pseudonymise_scores``; its column ``group`` marks members."""
+    """``select_queries`` of identity membership for a table of ``pseudonymise_scores``, whose ``group`` marks the members."""
     parts = []
     for member_group in MEMBER_GROUPS:
         rows = hidden[hidden.face_set == CONTROLS[control].format(member_group=member_group)]

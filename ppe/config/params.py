@@ -74,13 +74,13 @@ class Params(Paths):
         for key in SAME_AS_BASELINE:
             own, other = getattr(experiment, key), getattr(baseline, key)
             if own != other:
-                raise ValueError(f"{where}.{key}={own!r} differs from {below}.{key}={other!r}, which sets its thresholds: make them "
-                                 "equal")
+                raise ValueError(f"{where}.{key}={own!r} differs from {below}.{key}={other!r}, which sets its thresholds: make "
+                                 "them equal")
         largest, other = experiment.data_shares[-1], baseline.data_shares[-1]
         if largest != other or experiment.num_overrepresented > baseline.num_overrepresented:
             raise ValueError(f"{where} has {experiment.num_overrepresented} over-represented identities up to a data share of "
-                             f"{largest}, but {below} leaves out {baseline.num_overrepresented} with photos for {other}: give both "
-                             "one largest data share, and no more identities to the first")
+                             f"{largest}, but {below} leaves out {baseline.num_overrepresented} with photos for {other}: give "
+                             "both one largest data share, and no more identities to the first")
 
 
 def load_params(name=None, root=None):

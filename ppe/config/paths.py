@@ -1,4 +1,4 @@
-"""Every path of the study, named once: ``ppe.config.params.Params`` knows where its inputs and outputs lie."""
+"""Every path of the study, named once."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ from ppe.config.schema import Section
 SCRATCH_STUDY = "smoke"
 """The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
 LAST_WORDS = ".checkpoints/last-words.txt"
-"""Where a stage without a notebook leaves its sentence, since dvc says something below it."""
+"""Where a stage that fails leaves its sentence, since dvc prints something below it."""
 
 
 class Paths(Section):
-    """The paths of a study, as methods; ``ppe.config.params`` adds the sections that they are made of."""
+    """The paths of a study, as methods; ``ppe.config.params.Params`` adds the sections that they are made of."""
 
     _file: str = "params.yaml"
     _root: Path = Path(".")
@@ -34,11 +34,11 @@ class Paths(Section):
         return self._base / "data" / "faces" / self._dataset(dataset)
 
     def embedders_folder(self, dataset):
-        """Trained nets and their verification on people that they never saw."""
+        """Trained embedders and their verification on identities that they never saw."""
         return self._base / "models" / "embedders" / self._dataset(dataset)
 
     def generators_folder(self, run):
-        """``split.csv``, ``members.csv``, ``losses.csv`` and the snapshots of GANs a, b and c."""
+        """``split.csv``, ``members.csv``, ``losses.csv`` and the snapshots of the generators of groups a, b and c."""
         return self._base / "models" / "generators" / self._run(run)
 
     def generated_folder(self, run):
@@ -46,7 +46,7 @@ class Paths(Section):
         return self._base / "data" / "generated" / self._run(run)
 
     def attack_folder(self, run):
-        """What the attack keeps, with names, never committed: ``photos.csv``, ``scores.csv``, ``constants.csv`` and embeddings."""
+        """Scores, photos, constants and embeddings of the attack: with names, so never committed."""
         return self._base / "data" / "attacks" / self._run(run)
 
     def rows_file(self, run):
@@ -58,23 +58,23 @@ class Paths(Section):
         return self.results_folder() / "rows" / "sensitivity" / f"{self._run(run)}.csv"
 
     def scores_file(self, run):
-        """The run's scores, one row a photo and set, with numbers in the place of names."""
+        """The run's scores, one row a photo and set of faces, with pseudonyms in place of names."""
         return self.results_folder() / "scores" / f"{self._run(run)}.csv"
 
     def experiment_models_folder(self, experiment):
-        """``split.csv``, ``members.csv``, ``doses.csv`` and the snapshots of a square's GANs."""
+        """``split.csv``, ``members.csv``, ``data_shares.csv`` and the snapshots of an experiment's generators."""
         return self._base / "models" / "experiments" / self._experiment(experiment)
 
     def experiment_faces_folder(self, experiment):
-        """``<group>.npy`` for each GAN of a square: uint8 [M, 3, H, W]."""
+        """``<group>.npy`` for each generator of an experiment: uint8 [M, 3, H, W]."""
         return self._base / "data" / "experiments" / self._experiment(experiment)
 
     def experiment_embeddings_folder(self, experiment):
-        """``<embedder>.npy``: float32 [GANs, M, D], what a net sees in the faces of a square's GANs, sorted by group."""
+        """``<embedder>.npy``: float32 [generators, M, D], embeddings of an experiment's faces, sorted by group."""
         return self._base / "data" / "experiment_embeddings" / self._experiment(experiment)
 
     def experiment_rows_file(self, experiment):
-        """The square's numbers, one row a number; beside the runs' rows, since that folder exists in every study."""
+        """The experiment's numbers, one row a number; beside the runs' rows, since that folder exists in every study."""
         return self.results_folder() / "rows" / "experiments" / f"{self._experiment(experiment)}.csv"
 
     def style_file(self):
@@ -92,7 +92,7 @@ class Paths(Section):
         return self._base / "results" / self.study
 
     def claims_files(self):
-        """The verdicts of every study that has some, study -> path; what a try-out says means nothing, and is left out."""
+        """The verdicts of every study, study -> path; those of the try-out study mean nothing and are left out."""
         files = sorted((self._root / "results").glob("*/claims.csv"))
         return {file.parent.name: file for file in files if file.parent.name != SCRATCH_STUDY}
 
@@ -104,7 +104,7 @@ class Paths(Section):
         return self._base / ".checkpoints" / f"{run}-{self._digest_training(self.runs[self._run(run)], members)}"
 
     def experiment_checkpoints_folder(self, experiment, members):
-        """The same for the GANs of a square."""
+        """The same for the generators of an experiment."""
         digest = self._digest_training(self.experiments[self._experiment(experiment)], members)
         return self._base / ".checkpoints" / "experiments" / f"{experiment}-{digest}"
 
@@ -120,7 +120,7 @@ class Paths(Section):
         return sorted((self._base / ".checkpoints").glob(f"{self._run(run)}-{'[0-9a-f]' * 16}"))
 
     def list_experiment_checkpoints(self, experiment):
-        """The same for the GANs of a square."""
+        """The same for the generators of an experiment."""
         return sorted((self._base / ".checkpoints" / "experiments").glob(f"{self._experiment(experiment)}-{'[0-9a-f]' * 16}"))
 
     def runtime_file(self):
@@ -132,14 +132,14 @@ class Paths(Section):
         return self._root / "executed"
 
     def executed_file(self, book, name):
-        """A notebook with its outputs; there is one of the study's last notebook, and one a data set, run or experiment of others."""
+        """An executed notebook: one a data set, run or experiment; of the last notebook, one a study."""
         return self.executed_folder() / (f"{book}.ipynb" if book == "9_claims" else f"{book}-{name}.ipynb")
 
     def dataset_root(self, dataset):
         """Folder of a data set's photos, or None where its reader draws or downloads them.
 
-        ``$PPE_SHARED`` and ``~`` are expanded; a relative path is relative to the repository. LFW and Olivetti without
-        a root are looked for in ``$PPE_SHARED/data`` first.
+        ``$PPE_SHARED`` and ``~`` are expanded; a relative path starts at the project's folder. LFW and Olivetti without a root
+        are looked for in ``$PPE_SHARED/data`` first.
         """
         settings = self.datasets[self._dataset(dataset)]
         if settings.root is not None:
@@ -152,14 +152,14 @@ class Paths(Section):
         return self._root / "downloads"
 
     def weights_file(self, embedder, dataset):
-        """Path of an embedder's weights: a file, what the study trained on the data set, or a name that is fetched."""
+        """Path of an embedder's weights: a file, the one that the study trained, or the name of weights that are downloaded."""
         weights = self.embedders[embedder].weights
         if weights is None:
             return self.embedders_folder(dataset) / f"{embedder}.safetensors"
         return weights if weights in ("vggface2", "casia-webface") else self._expand(weights)
 
     def shared_weights(self, name):
-        """Path of a net's weights in ``$PPE_SHARED/weights``, or None where there is no such file."""
+        """Path of weights in ``$PPE_SHARED/weights``, or None where there is no such file."""
         found = find_shared(self._root) / "weights" / name
         return found if found.is_file() else None
 
@@ -168,7 +168,7 @@ class Paths(Section):
         return self._describe({"run": run}, self.runs[self._run(run)])
 
     def describe_experiment(self, experiment):
-        """The same for a square."""
+        """The same for an experiment."""
         return self._describe({"experiment": experiment}, self.experiments[self._experiment(experiment)])
 
     def _describe(self, name, settings):
@@ -180,7 +180,7 @@ class Paths(Section):
         try:
             return self._root / Path(os.path.expandvars(path)).expanduser()
         except RuntimeError:
-            raise ValueError(f"{path} names a person whom this machine does not know: write the folder in full "
+            raise ValueError(f"{path} names a user whom this machine does not know: write the folder in full "
                              f"({self._file})") from None
 
     def _dataset(self, name):

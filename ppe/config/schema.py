@@ -1,4 +1,4 @@
-"""The sections of ``params.yaml``, typed: what each may hold. ``ppe.config.params`` loads them; nothing of ppe is imported here."""
+"""The sections of ``params.yaml``, typed: what each may hold. Nothing of ppe is imported here."""
 
 from typing import Annotated, Literal
 
@@ -16,20 +16,23 @@ Resolution = Literal[32, 64, 128, 256]
 
 
 class Section(pydantic.BaseModel):
-    """A part of params.yaml: unknown keys and wrong types are errors, and nothing changes after loading."""
+    """A section of params.yaml: unknown keys and wrong types are errors, and nothing changes after loading."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Auxiliary(Section):
-    """Who is auxiliary, as a function of the data set alone: people with ``photos`` [low, high] photos, or the ``last`` ones."""
+    """Who is auxiliary, by the data set alone: identities with ``photos`` [low, high] photos, or the ``last`` ones by name."""
 
     photos: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     last: Count | None = None
 
 
 class Dataset(Section):
-    """One data set: how it is read, who of it is auxiliary, which nets judge it and at which resolutions."""
+    """One data set: how it is read, who is auxiliary, which embedders judge it and at which resolutions.
+
+    ``exploratory`` lists the claims on which a rule was chosen with these data: a verdict on them says so.
+    """
 
     reader: Literal[READERS]
     root: str | None = None
@@ -50,7 +53,7 @@ class Dataset(Section):
 
 
 class Run(Section):
-    """One line of ``runs``: a split, three GANs, and the attack on them."""
+    """One line of ``runs``: a split, three generators, and the attack on them."""
 
     dataset: str
     resolution: Resolution
@@ -75,7 +78,7 @@ class Run(Section):
 
 
 class Generator(Section):
-    """How a GAN is built and trained; the same for all runs that name it."""
+    """How a generator is built and trained; the same for all runs that name it."""
 
     latent_dim: Count
     channel_base: Count
@@ -113,13 +116,13 @@ class Generator(Section):
 
 
 class FastGan(Generator):
-    """What only FastGAN has."""
+    """Settings that only FastGAN has."""
 
     redraw_weight: Annotated[float, Field(ge=0)]
 
 
 class StyleGan2(Generator):
-    """What only StyleGAN2 has."""
+    """Settings that only StyleGAN2 has."""
 
     style_dim: Count
     mapping_layers: Count
@@ -133,7 +136,7 @@ class StyleGan2(Generator):
 
 
 class Generators(Section):
-    """The section of each GAN that the study trains, by the GAN's name."""
+    """The section of each generator, by its name."""
 
     fastgan: FastGan | None = None
     stylegan2: StyleGan2 | None = None
@@ -146,7 +149,7 @@ class Generators(Section):
 
 
 class Embedder(Section):
-    """A face recognition net: a weights file, or settings to train it on auxiliary people."""
+    """A face recognition model: a weights file, or settings to train it on auxiliary identities."""
 
     net: Literal[NETS]
     weights: str | None = None
@@ -164,7 +167,7 @@ class Embedder(Section):
     def _has_weights_or_is_trained(self):
         if (self.weights is None) == (self.steps is None):
             raise ValueError(
-                "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary people)"
+                "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary identities)"
             )
         return self
 
@@ -198,7 +201,7 @@ class Verdicts(Section):
 
 
 class Experiment(Section):
-    """One line of ``experiments``: GANs that are shown a crowd and, but for the kind ``none``, some people too often."""
+    """One line of ``experiments``: generators trained on background identities and, except for kind ``none``, on targets."""
 
     dataset: str
     resolution: Resolution
@@ -219,18 +222,18 @@ class Experiment(Section):
     @pydantic.model_validator(mode="after")
     def _rotates(self):
         if self.data_shares != sorted(set(self.data_shares)) or self.data_shares[0] != 0:
-            raise ValueError(f"data_shares={self.data_shares} must rise from 0: at a data share of 0 a person is in no photo")
+            raise ValueError(f"data_shares={self.data_shares} must rise from 0: at 0 a target is in no training photo")
         if self.kind == "none" and self.num_rotations < 2:
-            raise ValueError("kind='none' with num_rotations=1: some of the crowds set thresholds, others are judged, so at "
+            raise ValueError("kind='none' with num_rotations=1: some of its generators set thresholds, others are judged, so at "
                              "least 2 are needed")
         if self.kind != "none" and self.num_rotations != len(self.data_shares):
-            raise ValueError(f"num_rotations={self.num_rotations} is not the number of data_shares, {len(self.data_shares)}: each person "
-                             "passes through each dose once")
+            raise ValueError(f"num_rotations={self.num_rotations} is not the number of data_shares, {len(self.data_shares)}: "
+                             "each target passes through each data share once")
         return self
 
 
 class Overrepresentation(Section):
-    """Constants of how an over-represented person is looked for."""
+    """Constants of how an over-represented identity is looked for."""
 
     match_rate: Annotated[float, Field(gt=0, lt=1)]
     top_k: Count

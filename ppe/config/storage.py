@@ -12,16 +12,16 @@ import pandas as pd
 
 TEXT_COLUMNS = (
     *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "pseudonym", "face_set"),
-    *("run", "dataset", "generator", "member_group", "embedder", "attack", "membership", "level", "aggregate", "control", "slice"),
-    *("metric", "versus", "calibration", "experiment", "kind", "baseline", "measure"),
+    *("run", "dataset", "generator", "member_group", "embedder", "attack", "membership", "level", "aggregate", "control"),
+    *("slice", "metric", "versus", "calibration", "experiment", "kind", "baseline", "measure"),
 )
-"""Columns of the study's tables that hold text, also where all of it is empty."""
+"""Columns of the study's tables that hold text, also where every cell is empty."""
 
 MAKERS = {
     "data/faces": "1_faces", "models/embedders": "2_embed", "models/generators": "3_train", "data/generated": "4_generate",
     "data/attacks": "5_attack", "models/experiments": "train-experiment", "data/experiments": "train-experiment",
-    "data/experiment_embeddings": "embed-experiment", "rows/experiments": "8_overrepresentation", "rows/sensitivity": "7_sensitivity",
-    "rows": "6_evaluate", "scores": "6_evaluate", "results": "collect",
+    "data/experiment_embeddings": "embed-experiment", "rows/experiments": "8_overrepresentation",
+    "rows/sensitivity": "7_sensitivity", "rows": "6_evaluate", "scores": "6_evaluate", "results": "collect",
 }  # fmt: skip
 """Folder -> what makes its files: a notebook, or a command of ``python -m ppe``; the first that is in a path counts."""
 
@@ -33,7 +33,7 @@ def write_whole(path):
     Raises
     ------
     OSError
-        If writing fails, where there is no room for one: what stood at ``path`` is untouched, and no half is left.
+        If writing fails, for instance on a full disk. The file at ``path`` is then as it was, and no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -64,7 +64,7 @@ def save_table(table, path, digits=6):
 
 
 def load_table(path):
-    """Read a table of the study. Text stays text (a person may be called NA) and empty text is ""; other gaps are NaN."""
+    """Read a table of the study. Text stays text (an identity may be called NA), and empty text is ""; other gaps are NaN."""
     try:
         table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""],
                             float_precision="round_trip")
@@ -82,10 +82,10 @@ def save_array(array, path):
 
 
 def load_array(path):
-    """Map a .npy array of the study into memory, read-only; nothing is read before it is used."""
+    """Map a .npy array of the study into memory, read-only: bytes are read when they are used."""
     try:
         return np.load(require_file(path), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):  # numpy's own words for half a file name neither the file nor what to do
+    except (ValueError, EOFError):  # numpy's own message names neither the file nor what to do
         raise ValueError(f"{path} is not a whole .npy array: delete it and make it again with `make study`") from None
 
 

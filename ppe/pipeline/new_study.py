@@ -103,9 +103,9 @@ def plan_study(index):
     if not plans:
         few = {n: int((counts >= n).sum()) for n in (2, 2 * PHOTOS[-1], 2 * PHOTOS[0])}
         raise ValueError(
-            f"of {len(counts)} identities {few[2]} have at least 2 photos, {few[4]} at least 4 and {few[10]} at least 10, but a "
-            f"study needs 3 groups of at least {MIN_GROUP} identities with 2 + 2 photos each, and {MIN_AUXILIARY} others with 2 or "
-            "more"
+            f"of {len(counts)} identities {few[2]} have at least 2 photos, {few[4]} at least 4 and {few[10]} at least 10, but "
+            f"a study needs 3 groups of at least {MIN_GROUP} identities with 2 + 2 photos each, and {MIN_AUXILIARY} others "
+            "with 2 or more"
         )
     return max(plans, key=lambda plan: plan.rank)
 
@@ -128,10 +128,10 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
     models = "two face recognition models" if two else "a face recognition model"
     weak = "" if two else f"; below {WANTED_AUXILIARY} of them it will hardly be sound"
     said = [
-        f"{plan.photos} training and {plan.photos} query photos of each attacked identity: the most that leaves enough identities",
+        f"{plan.photos} training and {plan.photos} query photos of each attacked identity: the most that leaves enough of them",
         f"groups of {' and '.join(map(str, sizes))} identities{few}",
-        f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check {models}"
-        f"{weak}",
+        f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check "
+        f"{models}{weak}",
         f"{resolution} px; 64 px takes three to four times as long" if resolution == 32 else "64 px, since there is a GPU",
     ]
     common = {"dataset": name, "resolution": resolution, "generator": "fastgan", "train_photos": plan.photos,

@@ -49,8 +49,8 @@ def check_dataset(index, dataset, settings, runs, embedders):
     other = int(count.sum() * (count.sum() - 1) // 2) - same
     if settings.num_pairs > 2 * min(same, other):
         raise ValueError(
-            f"datasets.{dataset}.num_pairs={settings.num_pairs} pairs of photos check the embedders, half of them of one identity, "
-            f"but auxiliary identities have {same} pairs of one identity and {other} of two: set it to at most "
+            f"datasets.{dataset}.num_pairs={settings.num_pairs} pairs of photos check the embedders, half of them of one "
+            f"identity, but auxiliary identities have {same} pairs of one identity and {other} of two: set it to at most "
             f"{2 * min(same, other)}, or make more identities auxiliary (params.yaml)"
         )
 

@@ -179,8 +179,9 @@ def plot_sizes(rows):
         num_seeds = max((table.groupby("num_identities").size().max() for _, table in lines), default=1)
         for k, ((generator, embedder, attack), table) in enumerate(lines):
             table = table.sort_values(["num_identities", "seed"])
-            first = (k - (len(lines) - 1) / 2) * (num_seeds + 1) - (num_seeds - 1) / 2  # bars of lines and seeds side by side
-            x = table.num_identities * 1.02 ** (first + table.groupby("num_identities").cumcount())
+            seeds = table.groupby("num_identities").seed
+            step = (k - (len(lines) - 1) / 2) * (num_seeds + 1) + seeds.cumcount() - (seeds.transform("size") - 1) / 2
+            x = table.num_identities * 1.02**step  # bars of lines and seeds are side by side
             label = f"{generator}, {attack}" + (f" ({embedder})" if embedder else "")
             reach = np.stack([table.value - table.low, table.high - table.value]).clip(0)
             points = axis.errorbar(x, table.value, yerr=reach, fmt="o", capsize=3, label=label)

@@ -40,8 +40,8 @@ def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0):
     Raises
     ------
     ValueError
-        If a column is missing or of the wrong kind, a score is not finite, the metric is unknown, or the identities have more
-        than two different sets of roles (for example where one identity is scored by one generator only).
+        If a column is missing or of the wrong kind, a score is not finite, or the metric is unknown; if the identities have more
+        than two different sets of roles, for example where one of them is scored by one generator only.
     """
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is not one of {list(METRICS)}")

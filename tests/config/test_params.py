@@ -238,7 +238,7 @@ def test_two_runs_of_the_embedded_study_differ_in_the_number_of_identities_alone
     assert {"num_identities"} in differences
 
 
-def test_a_root_of_a_person_who_is_not_there_is_a_sentence(project):
+def test_a_root_of_a_user_who_is_not_there_is_a_sentence(project):
     params = project(lambda content: content["datasets"]["synthetic"].update(root="~nosuchperson/photos"))
-    with pytest.raises(ValueError, match="names a person whom this machine does not know: write the folder"):
+    with pytest.raises(ValueError, match="names a user whom this machine does not know: write the folder"):
         params.dataset_root("synthetic")

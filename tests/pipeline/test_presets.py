@@ -12,7 +12,8 @@ import yaml
 from ppe.config import load_params
 from ppe.config.paths import LAST_WORDS
 from ppe.pipeline import presets
-from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, prepare_copy, run_study
+from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, run_study
+from ppe.pipeline.project_copy import prepare_copy
 
 FILES = (
     *("dvc.yaml", "params.yaml", "studies/lfw-cpu.yaml", "studies/lfw-overrepresentation-cpu.yaml", "ppe/__init__.py"),

@@ -17,7 +17,7 @@ from ppe.config.params import load_study, merge_study
 from ppe.datasets.splits import split_identities
 from ppe.datasets.synthetic import draw_photos, sample_identities
 from ppe.evaluation.collection import name_sweep
-from ppe.pipeline.presets import prepare_copy
+from ppe.pipeline.project_copy import prepare_copy
 
 SWEEPS = {"lfw-sizes-cpu": "equal kimg", "lfw-epochs-cpu": "equal epochs", "lfw-photos-cpu": "photos"}
 

@@ -1,0 +1,210 @@
+"""Executed notebooks and Markdown pages as HTML fragments: prose of today, outputs of the last run, code behind a click."""
+
+import ast
+import base64
+import io
+import posixpath
+import re
+from collections import Counter
+from html import escape
+from pathlib import Path
+
+import mistune
+import nbformat
+from nbconvert import HTMLExporter
+from nbconvert.filters.highlight import Highlight2HTML
+from PIL import Image
+
+TEMPLATES = Path(__file__).parent / "templates"
+PICTURE_QUALITY = 85  # of WebP, where lossless is larger
+CAPTION_WORDS = 70  # a longer paragraph below a picture is text
+WIDE = 2.6  # width / height from which on a picture scrolls sideways on a phone, as it would be too small to see
+SETTINGS = re.compile(r"^(import|from) |\b(load_params|tabulate_params)\(", re.M)
+"""What makes a code cell one of settings: its tables are folded with its code."""
+RUN_IN = re.compile(r"(?:^|(?<=\n\n))\*\*(?!Question|Next)([^*\n]+?)(?:\.|(?<=\?))\*\*[ \n]")
+"""A paragraph that begins with a bold sentence has a heading in it."""
+
+
+def merge_notebook(path, executed):
+    """A notebook with the outputs of its executed copy, matched by cell id; its prose may have been mended since.
+
+    Raises
+    ------
+    ValueError
+        If a cell's code differs, a cell is missing, or one ended in an error.
+    """
+    book, done = (nbformat.read(file, as_version=4) for file in (path, executed))
+    known = {cell["id"]: cell for cell in done.cells if cell.cell_type == "code"}
+    injected = [cell for cell in done.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    allowed = {cell["id"] for cell in [*book.cells, *injected]}
+    cells = []
+    for cell in book.cells:
+        cells.append(cell)
+        if cell.cell_type == "code":
+            made = known.get(cell["id"])
+            if made is None or made.source != cell.source or set(known) - allowed:
+                raise ValueError(f"{executed.name} was made by other code than {path.name} has (cell {cell['id']}): "
+                                 "run `dvc repro` first")
+            if any(output.output_type == "error" for output in made.outputs):
+                raise ValueError(f"{executed.name} ended in an error (cell {cell['id']}): run `dvc repro` first")
+            cell.outputs = [output for output in made.outputs if _is_shown(output)]
+            cells += injected if "parameters" in cell.metadata.get("tags", []) else []
+    book.cells = cells
+    return book
+
+
+def arrange_notebook(book):
+    """Change a notebook's cells for a reader: settings in one fold, captions below pictures, bold beginnings as headings."""
+    has_sections = any(re.search("^## ", cell.source, re.M) for cell in book.cells if cell.cell_type == "markdown")
+    cells = []
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            is_settings = bool(cell.metadata.get("tags") or SETTINGS.search(cell.source))
+            if cells and is_settings and cells[-1].metadata.get("summary") == "Settings and imports":
+                cells[-1].source += "\n\n" + cell.source
+            else:
+                cells.append(nbformat.v4.new_code_cell(cell.source, id=cell["id"]))
+                cells[-1].metadata |= {"summary": "Settings and imports" if is_settings else "Code", "folded": []}
+            _place_outputs(cells, cell.outputs, is_settings)
+        elif cell.cell_type == "markdown":
+            text = cell.source
+            if cells and cells[-1].cell_type == "code":
+                text = _take_caption(cells[-1].outputs, text)
+            cell.source = RUN_IN.sub(r"##\1\n\n".replace("##", "### " if has_sections else "## "), text)
+            cells.append(cell)
+    book.cells = cells
+    return book
+
+
+def render_notebook(book, folder, link):
+    """A notebook's cells as an HTML fragment.
+
+    book : NotebookNode, as ``arrange_notebook`` leaves it; folder : path, where its pictures are; link : function, from a path
+    that is written in the notebook to an address.
+    """
+    markdown = mistune.create_markdown(renderer=Markdown(folder, link), plugins=["table", "strikethrough", "url"])
+    exporter = HTMLExporter(template_name="site", extra_template_basedirs=[str(TEMPLATES)], filters={"prose": markdown})
+    exporter.exclude_output_prompt = exporter.exclude_input_prompt = True
+    return exporter.from_notebook_node(book)[0]
+
+
+def render_markdown(text, folder, link):
+    """A Markdown page as an HTML fragment, by the same means."""
+    return render_notebook(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text, id="text")]), folder, link)
+
+
+class Markdown(mistune.HTMLRenderer):
+    """GitHub's Markdown as HTML: links that lead to pages of the site, pictures in the page, headings with names."""
+
+    def __init__(self, folder, link):
+        super().__init__(escape=False)
+        self._folder, self._link, self._anchors = Path(folder), link, Counter()
+
+    def heading(self, text, level, **attrs):
+        anchor = re.sub(r"[^\w\- ]", "", strip_tags(text).lower()).strip().replace(" ", "-")
+        self._anchors[anchor] += 1
+        anchor += f"-{self._anchors[anchor] - 1}" if self._anchors[anchor] > 1 else ""
+        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+
+    def paragraph(self, text):
+        question = text.removeprefix("<strong>Question.</strong>")
+        return f'<p class="question">{question.strip()}</p>\n' if question != text else f"<p>{text}</p>\n"
+
+    def link(self, text, url, title=None):
+        return super().link(text, self._link(url) or url, title)
+
+    def codespan(self, text):
+        page = self._link(text) if text.endswith((".ipynb", ".md")) else None
+        return f'<a href="{page}">{super().codespan(text)}</a>' if page else super().codespan(text)
+
+    def image(self, text, url, title=None):
+        file = self._folder / url
+        return write_picture(file.read_bytes(), strip_tags(text)) if file.is_file() else ""
+
+    def block_code(self, code, info=None):
+        steps = [word.strip() for word in code.split("→")]
+        if len(steps) > 2:  # the pipeline in words: a way through the notebooks
+            links = [(step.strip("[]"), self._link(f"{step.strip('[]')}.ipynb")) for step in steps]
+            links = [f'<a href="{page}">{step}</a>' if page else step for step, page in links]
+            marked = [f"<strong>{step}</strong>" if own[:1] == "[" else step for own, step in zip(steps, links, strict=True)]
+            return f'<p class="strip">{" → ".join(marked)}</p>\n'
+        return Highlight2HTML(pygments_lexer="text")(code, info) if info else f"<pre><code>{escape(code)}</code></pre>\n"
+
+    def table(self, text):
+        table = f'<div class="box" tabindex="0"><table>\n{text}</table></div>\n'
+        is_files = strip_tags(text).split()[:1] == ["in"]
+        return f'<details class="files"><summary>Files: input and output</summary>{table}</details>\n' if is_files else table
+
+
+def strip_tags(text):
+    """HTML as words."""
+    return re.sub("<[^>]+>", "", text)
+
+
+def write_picture(content, alt):
+    """A picture (bytes) as an ``<img>`` that holds it, as WebP, lossless or not, whichever is smaller."""
+    image = Image.open(io.BytesIO(content))
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    sizes = []
+    for options in ({"lossless": True}, {"quality": PICTURE_QUALITY}):
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", method=6, **options)
+        sizes.append(buffer.getvalue())
+    text = base64.b64encode(min(sizes, key=len)).decode()
+    wide = ' class="wide"' if image.width > WIDE * image.height else ""
+    alt = escape(" ".join(alt.split()))
+    return f'<img{wide} alt="{alt}" width="{image.width}" height="{image.height}" src="data:image/webp;base64,{text}">'
+
+
+def _is_shown(output):
+    """Not progress bars and warnings, and not what only a running kernel can draw."""
+    is_widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return not is_widget and not (output.output_type == "stream" and output.name == "stderr")
+
+
+def _place_outputs(cells, outputs, is_settings):
+    """Add outputs to the last cell: pictures and results below it, tables of settings into its fold."""
+    cell = cells[-1]
+    for output in outputs:
+        data = output.get("data", {})
+        html = data.get("text/html", "")
+        if "<script" in html:
+            html = data.pop("text/html") and ""
+        if "image/png" in data:
+            alt = _describe(cells)
+            data["text/html"] = write_picture(base64.b64decode(data.pop("image/png")), alt)
+            output.metadata["is_picture"] = True
+        elif html:
+            html = re.sub(r"<style scoped>.*?</style>\s*", "", html, flags=re.S).replace(' border="1"', "")
+            data["text/html"] = html
+        elif re.fullmatch(r"(['\"]).*\1", data.get("text/plain", ""), re.S):
+            data["text/plain"] = ast.literal_eval(data["text/plain"])
+            output.metadata["is_sentence"] = True
+        if is_settings and html:
+            cell.metadata.folded.append(html)
+        else:
+            cell.outputs.append(output)
+
+
+def _describe(cells):
+    """What the last cell's picture shows, in words: the title that the code gives it, else the sentence before it."""
+    title = re.findall(r'title="([^"{]+)"', cells[-1].source) or re.findall(r'"([A-Z][^"{}]* [^"{}]*)"', cells[-1].source)
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"][-1:]
+    sentence = re.split(r"(?<=[.?]) ", " ".join(prose).split("\n\n")[-1].strip())[-1]
+    return title[-1] if title else strip_tags(mistune.html(sentence)).strip().rstrip(":") or "Figure"
+
+
+def _take_caption(outputs, text):
+    """Give the paragraph below a picture to the picture; return the rest."""
+    first, _, rest = text.partition("\n\n")
+    is_caption = not re.match(r"[#*|`-]", first) and not first.endswith(":") and len(first.split()) <= CAPTION_WORDS
+    if not outputs or not outputs[-1].get("metadata", {}).get("is_picture") or not is_caption:
+        return text
+    outputs[-1].metadata["caption"] = first
+    return rest
+
+
+def resolve(url, folder):
+    """A relative address in a file of ``folder`` (both POSIX, from the project's root), from the root; "" if it is none."""
+    is_relative = not re.match(r"[a-z]+:|#|/", url)
+    return posixpath.normpath(posixpath.join(folder, url)) if is_relative else ""
