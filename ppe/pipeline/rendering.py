@@ -76,29 +76,34 @@ def arrange_notebook(book):
     return book
 
 
-def render_notebook(book, folder, link):
+def render_notebook(book, root, folder="notebooks", files=None):
     """A notebook's cells as an HTML fragment.
 
-    book : NotebookNode, as ``arrange_notebook`` leaves it; folder : path, where its pictures are; link : function, from a path
-    that is written in the notebook to an address.
+    Parameters
+    ----------
+    book : NotebookNode, as ``arrange_notebook`` leaves it.
+    root : path. The project.
+    folder : str. Where the notebook lies in it: its links and pictures are named from there.
+    files : dict. File of the project -> page of the site, for links.
     """
-    markdown = mistune.create_markdown(renderer=Markdown(folder, link), plugins=["table", "strikethrough", "url"])
+    markdown = mistune.create_markdown(renderer=Markdown(root, folder, files or {}), plugins=["table", "strikethrough"])
     exporter = HTMLExporter(template_name="site", extra_template_basedirs=[str(TEMPLATES)], filters={"prose": markdown})
     exporter.exclude_output_prompt = exporter.exclude_input_prompt = True
     return exporter.from_notebook_node(book)[0]
 
 
-def render_markdown(text, folder, link):
+def render_markdown(text, root, folder, files):
     """A Markdown page as an HTML fragment, by the same means."""
-    return render_notebook(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text, id="text")]), folder, link)
+    cell = nbformat.v4.new_markdown_cell(re.sub(r"<!--.*?-->\n?", "", text, flags=re.S), id="text")
+    return render_notebook(nbformat.v4.new_notebook(cells=[cell]), root, folder, files)
 
 
 class Markdown(mistune.HTMLRenderer):
     """GitHub's Markdown as HTML: links that lead to pages of the site, pictures in the page, headings with names."""
 
-    def __init__(self, folder, link):
+    def __init__(self, root, folder, files):
         super().__init__(escape=False)
-        self._folder, self._link, self._anchors = Path(folder), link, Counter()
+        self._root, self._folder, self._files, self._anchors = Path(root), folder, files, Counter()
 
     def heading(self, text, level, **attrs):
         anchor = re.sub(r"[^\w\- ]", "", strip_tags(text).lower()).strip().replace(" ", "-")
@@ -107,33 +112,45 @@ class Markdown(mistune.HTMLRenderer):
         return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
     def paragraph(self, text):
+        if text.startswith("<img") and text.endswith(">"):
+            return f'<figure><div class="box" tabindex="0">{text}</div></figure>\n'
         question = text.removeprefix("<strong>Question.</strong>")
-        return f'<p class="question">{question.strip()}</p>\n' if question != text else f"<p>{text}</p>\n"
+        kind = "question" if question != text else "caption" if re.fullmatch("<em>[^<]*(?!</em>).*</em>", text, re.S) else ""
+        return f'<p class="{kind}">{question.strip()}</p>\n' if kind else f"<p>{text}</p>\n"
 
     def link(self, text, url, title=None):
-        return super().link(text, self._link(url) or url, title)
+        path, mark, anchor = url.partition("#")
+        if path and not re.match("[a-z]+:|/", path):  # of a file: its page, or where it lies as seen from docs/
+            file = posixpath.normpath(posixpath.join(self._folder, path))
+            url = (self._files.get(file) or posixpath.relpath(file, "docs")) + mark + anchor
+        return super().link(text, url, title)
 
     def codespan(self, text):
-        page = self._link(text) if text.endswith((".ipynb", ".md")) else None
+        page = self._find_page(text)
         return f'<a href="{page}">{super().codespan(text)}</a>' if page else super().codespan(text)
 
     def image(self, text, url, title=None):
-        file = self._folder / url
+        file = self._root / self._folder / url
         return write_picture(file.read_bytes(), strip_tags(text)) if file.is_file() else ""
 
     def block_code(self, code, info=None):
         steps = [word.strip() for word in code.split("→")]
         if len(steps) > 2:  # the pipeline in words: a way through the notebooks
-            links = [(step.strip("[]"), self._link(f"{step.strip('[]')}.ipynb")) for step in steps]
-            links = [f'<a href="{page}">{step}</a>' if page else step for step, page in links]
-            marked = [f"<strong>{step}</strong>" if own[:1] == "[" else step for own, step in zip(steps, links, strict=True)]
-            return f'<p class="strip">{" → ".join(marked)}</p>\n'
+            return f'<p class="strip">{" → ".join(map(self._link_step, steps))}</p>\n'
         return Highlight2HTML(pygments_lexer="text")(code, info) if info else f"<pre><code>{escape(code)}</code></pre>\n"
 
     def table(self, text):
         table = f'<div class="box" tabindex="0"><table>\n{text}</table></div>\n'
         is_files = strip_tags(text).split()[:1] == ["in"]
         return f'<details class="files"><summary>Files: input and output</summary>{table}</details>\n' if is_files else table
+
+    def _find_page(self, name):
+        return self._files.get(name) or self._files.get(f"notebooks/{name}")
+
+    def _link_step(self, step):
+        name = step.strip("[]")
+        pages = [page for file, page in self._files.items() if re.fullmatch(rf"notebooks/\d+_{re.escape(name)}\.ipynb", file)]
+        return f"<strong>{name}</strong>" if name != step else f'<a href="{pages[0]}">{name}</a>' if pages else name
 
 
 def strip_tags(text):
@@ -203,8 +220,3 @@ def _take_caption(outputs, text):
     outputs[-1].metadata["caption"] = first
     return rest
 
-
-def resolve(url, folder):
-    """A relative address in a file of ``folder`` (both POSIX, from the project's root), from the root; "" if it is none."""
-    is_relative = not re.match(r"[a-z]+:|#|/", url)
-    return posixpath.normpath(posixpath.join(folder, url)) if is_relative else ""
