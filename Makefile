@@ -10,7 +10,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PPE_SHARED ?= $(abspath ../shared)
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
-.PHONY: study smoke claims check docs test test-hard lint lab clean
+NAME ?=
+ROOT ?=
+
+.PHONY: study new smoke claims check docs test test-hard lint lab clean
 .DEFAULT_GOAL := study
 
 # Made anew when the dependencies change; the marker is touched last, so that a broken install is not taken for a whole one.
@@ -23,10 +26,14 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 study: $(BIN)/.installed
 	python -m ppe study $(STUDY) $(RUN)
 
+# Writes studies/NAME.yaml for a folder of photos: make new NAME=mine ROOT=/path/to/photos
+new: $(BIN)/.installed
+	python -m ppe new $(NAME) --root "$(ROOT)"
+
 smoke: $(BIN)/.installed
 	python -m ppe study smoke
 
-# Writes the README's table from results/*/claims.csv.
+# Writes the tables of README.md and docs/results.md from results/*/claims.csv.
 claims: $(BIN)/.installed
 	python -m ppe claims
 

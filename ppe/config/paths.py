@@ -1,4 +1,4 @@
-"""Every path of the study, named once."""
+"""All paths of a study, in one place."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from pathlib import Path
 from ppe.config.schema import Section
 
 SCRATCH_STUDY = "smoke"
-"""The study that the notebooks' default parameters (``tiny``) belong to when a person runs them by hand."""
+"""The study of the notebooks' default parameters (``tiny``), which are used if a notebook is run by hand."""
 LAST_WORDS = ".checkpoints/last-words.txt"
-"""Where a stage that fails leaves its sentence, since dvc prints something below it."""
+"""File to which a failing stage writes its error message, so that the message can be shown again below the output of dvc."""
 
 
 class Paths(Section):
-    """The paths of a study, as methods; ``ppe.config.params.Params`` adds the sections that they are made of."""
+    """The paths of a study, as methods. ``ppe.config.params.Params`` adds the sections of ``params.yaml`` that they depend on."""
 
     _file: str = "params.yaml"
     _root: Path = Path(".")
@@ -22,43 +22,43 @@ class Paths(Section):
 
     @property
     def root(self):
-        """Folder of the repository (or of a study's copy of it)."""
+        """Folder of the project, or of a study's copy of it."""
         return self._root
 
     def index_file(self, dataset):
-        """Table of a data set's photos, one row a photo."""
+        """Table of a data set's photos, one row per photo."""
         return self._base / "data" / "index" / f"{self._dataset(dataset)}.csv"
 
     def faces_folder(self, dataset):
-        """``faces.npy`` uint8 [N, 3, 112, 112] and ``faces.csv``, N rows each."""
+        """Aligned faces, ``faces.npy`` uint8 [N, 3, 112, 112], and ``faces.csv``: one row per photo, in the same order."""
         return self._base / "data" / "faces" / self._dataset(dataset)
 
     def embedders_folder(self, dataset):
-        """Trained embedders and their verification on identities that they never saw."""
+        """Trained embedders, and their verification on identities that were not used to train them."""
         return self._base / "models" / "embedders" / self._dataset(dataset)
 
     def generators_folder(self, run):
-        """``split.csv``, ``members.csv``, ``losses.csv`` and the snapshots of the generators of groups a, b and c."""
+        """``split.csv``, ``members.csv``, ``losses.csv`` and the snapshots of the generators of groups a, b and c (reference)."""
         return self._base / "models" / "generators" / self._run(run)
 
     def generated_folder(self, run):
-        """``a.npy``, ``b.npy``, ``c.npy``: uint8 [M, 3, H, W]."""
+        """Generated faces of each group, ``a.npy``, ``b.npy`` and ``c.npy``: uint8 [M, 3, H, W]."""
         return self._base / "data" / "generated" / self._run(run)
 
     def attack_folder(self, run):
-        """Scores, photos, constants and embeddings of the attack: with names, so never committed."""
+        """Scores, photos, constants and embeddings of the attack. They hold names of identities, so they are never committed."""
         return self._base / "data" / "attacks" / self._run(run)
 
     def rows_file(self, run):
-        """The run's numbers, one row a number."""
+        """The run's results, one row per number."""
         return self.results_folder() / "rows" / f"{self._run(run)}.csv"
 
     def sensitivity_rows_file(self, run):
-        """The numbers of the run's sensitivity analysis, one row a number."""
+        """The results of the run's sensitivity analysis, one row per number."""
         return self.results_folder() / "rows" / "sensitivity" / f"{self._run(run)}.csv"
 
     def scores_file(self, run):
-        """The run's scores, one row a photo and set of faces, with pseudonyms in place of names."""
+        """The run's scores, one row per photo and set of faces, with pseudonyms in place of names."""
         return self.results_folder() / "scores" / f"{self._run(run)}.csv"
 
     def experiment_models_folder(self, experiment):
@@ -66,45 +66,46 @@ class Paths(Section):
         return self._base / "models" / "experiments" / self._experiment(experiment)
 
     def experiment_faces_folder(self, experiment):
-        """``<group>.npy`` for each generator of an experiment: uint8 [M, 3, H, W]."""
+        """Generated faces of each generator of an experiment, ``<group>.npy``: uint8 [M, 3, H, W]."""
         return self._base / "data" / "experiments" / self._experiment(experiment)
 
     def experiment_embeddings_folder(self, experiment):
-        """``<embedder>.npy``: float32 [generators, M, D], embeddings of an experiment's faces, sorted by group."""
+        """Embeddings of an experiment's generated faces, ``<embedder>.npy``: float32 [generators, M, D], sorted by group."""
         return self._base / "data" / "experiment_embeddings" / self._experiment(experiment)
 
     def experiment_rows_file(self, experiment):
-        """The experiment's numbers, one row a number; beside the runs' rows, since that folder exists in every study."""
+        """The experiment's results, one row per number. They lie in the folder of the runs' rows, which every study has."""
         return self.results_folder() / "rows" / "experiments" / f"{self._experiment(experiment)}.csv"
 
     def style_file(self):
-        """The look of every figure."""
+        """Matplotlib style sheet of all figures."""
         return self._root / "ppe.mplstyle"
 
     def index_settings(self, dataset):
-        """What ``ppe.datasets.read_index`` needs besides reader, root and seed."""
+        """The settings of a data set that ``ppe.datasets.index.read_index`` takes besides reader, root and seed: a dict."""
         names = {"min_photos", "max_photos", "num_identities", "num_auxiliary", "photos_per_identity", "num_prominent",
                  "photos_per_prominent"}
         return self.datasets[self._dataset(dataset)].model_dump(include=names)
 
     def results_folder(self):
-        """The study's tables and figures."""
+        """Tables and figures of the study."""
         return self._base / "results" / self.study
 
     def claims_files(self):
-        """The verdicts of every study, study -> path; those of the try-out study mean nothing and are left out."""
+        """Files of verdicts, study -> path. The study ``smoke`` is left out, since its numbers mean nothing."""
         files = sorted((self._root / "results").glob("*/claims.csv"))
         return {file.parent.name: file for file in files if file.parent.name != SCRATCH_STUDY}
 
     def checkpoints_folder(self, run, members):
-        """Where a training keeps what it needs to go on: named by its params, photos and code, so that nothing mixes.
+        """Folder of the checkpoints of a run's trainings. Other params, photos or code give another folder.
 
-        members : str, anything that changes when the training photos do.
+        members : str
+            Any text that changes if the training photos change.
         """
         return self._base / ".checkpoints" / f"{run}-{self._digest_training(self.runs[self._run(run)], members)}"
 
     def experiment_checkpoints_folder(self, experiment, members):
-        """The same for the generators of an experiment."""
+        """The same as ``checkpoints_folder``, for the generators of an experiment."""
         digest = self._digest_training(self.experiments[self._experiment(experiment)], members)
         return self._base / ".checkpoints" / "experiments" / f"{experiment}-{digest}"
 
@@ -116,15 +117,15 @@ class Paths(Section):
         return hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
 
     def list_checkpoints(self, run):
-        """Folders in which the run was trained, of any recipe."""
+        """All checkpoint folders of a run, whatever the params, photos and code."""
         return sorted((self._base / ".checkpoints").glob(f"{self._run(run)}-{'[0-9a-f]' * 16}"))
 
     def list_experiment_checkpoints(self, experiment):
-        """The same for the generators of an experiment."""
+        """The same as ``list_checkpoints``, for the generators of an experiment."""
         return sorted((self._base / ".checkpoints" / "experiments").glob(f"{self._experiment(experiment)}-{'[0-9a-f]' * 16}"))
 
     def runtime_file(self):
-        """What each stage took on this machine; ignored by git."""
+        """Run time of each stage on this machine. The file is ignored by git."""
         return self._base / "executed" / "runtime.csv"
 
     def executed_folder(self):
@@ -132,14 +133,14 @@ class Paths(Section):
         return self._root / "executed"
 
     def executed_file(self, book, name):
-        """An executed notebook: one a data set, run or experiment; of the last notebook, one a study."""
+        """An executed notebook. There is one per data set, run or experiment, and one per study of the last notebook."""
         return self.executed_folder() / (f"{book}.ipynb" if book == "9_claims" else f"{book}-{name}.ipynb")
 
     def dataset_root(self, dataset):
-        """Folder of a data set's photos, or None where its reader draws or downloads them.
+        """Folder of a data set's photos: a path, or None if its reader generates or downloads them.
 
-        ``$PPE_SHARED`` and ``~`` are expanded; a relative path starts at the project's folder. LFW and Olivetti without a root
-        are looked for in ``$PPE_SHARED/data`` first.
+        ``$PPE_SHARED`` and ``~`` are expanded, and a relative path starts at the project's folder. Without a root, LFW and
+        Olivetti are taken from ``$PPE_SHARED/data`` if they are there. Raises ValueError if this machine has no user ``~name``.
         """
         settings = self.datasets[self._dataset(dataset)]
         if settings.root is not None:
@@ -148,27 +149,27 @@ class Paths(Section):
         return found if settings.reader in ("lfw", "olivetti") and found.is_dir() else None
 
     def download_folder(self):
-        """Where readers put what they download."""
+        """Folder for the data sets that readers download."""
         return self._root / "downloads"
 
     def weights_file(self, embedder, dataset):
-        """Path of an embedder's weights: a file, the one that the study trained, or the name of weights that are downloaded."""
+        """An embedder's weights: the path of a given or trained file, or the name of weights that are downloaded."""
         weights = self.embedders[embedder].weights
         if weights is None:
             return self.embedders_folder(dataset) / f"{embedder}.safetensors"
         return weights if weights in ("vggface2", "casia-webface") else self._expand(weights)
 
     def shared_weights(self, name):
-        """Path of weights in ``$PPE_SHARED/weights``, or None where there is no such file."""
+        """Path of a file in ``$PPE_SHARED/weights``, or None if it does not exist."""
         found = find_shared(self._root) / "weights" / name
         return found if found.is_file() else None
 
     def describe(self, run):
-        """The params that make a run, as JSON text: every artefact of the run carries it."""
+        """The params of a run and of its generator, as JSON text. Every artefact of the run carries this text."""
         return self._describe({"run": run}, self.runs[self._run(run)])
 
     def describe_experiment(self, experiment):
-        """The same for an experiment."""
+        """The same as ``describe``, for an experiment."""
         return self._describe({"experiment": experiment}, self.experiments[self._experiment(experiment)])
 
     def _describe(self, name, settings):
@@ -197,13 +198,16 @@ class Paths(Section):
 
 
 def check_member(where, got, allowed, file=None):
-    """Raise ValueError, a sentence, if ``got`` is not among ``allowed``."""
+    """Raise ValueError if ``got`` is not in ``allowed``. ``where`` and ``file`` say what to change, and in which file."""
     if got not in allowed:
         raise ValueError(f"{where}={got!r} is not one of {list(allowed)}" + (f" ({file})" if file else ""))
 
 
 def find_root(start=None):
-    """The nearest folder at or above ``start`` (default: the working folder) that holds params.yaml, dvc.yaml and ppe/."""
+    """Find the project: the nearest folder at or above ``start`` that holds params.yaml, dvc.yaml and ppe/.
+
+    start : path or None (the working folder). Returns a path. Raises FileNotFoundError if there is no such folder.
+    """
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file() and (folder / "ppe").is_dir():
@@ -214,5 +218,5 @@ def find_root(start=None):
 
 
 def find_shared(root):
-    """Folder of data and weights that the repository does not hold: ``$PPE_SHARED``, or ``../shared`` beside the root."""
+    """Folder of data and weights that are not part of the repository: ``$PPE_SHARED``, or ``shared`` beside the project."""
     return Path(os.environ.get("PPE_SHARED", Path(root).parent / "shared"))

@@ -1,4 +1,8 @@
-"""The sections of ``params.yaml``, typed: what each may hold. Nothing of ppe is imported here."""
+"""The sections of ``params.yaml`` as typed classes, which say what each section may hold.
+
+Units and sources are in the comments of ``params.yaml``; the docstrings here explain the other keys. This module imports nothing
+from ppe.
+"""
 
 from typing import Annotated, Literal
 
@@ -16,22 +20,43 @@ Resolution = Literal[32, 64, 128, 256]
 
 
 class Section(pydantic.BaseModel):
-    """A section of params.yaml: unknown keys and wrong types are errors, and nothing changes after loading."""
+    """A section of ``params.yaml``. Unknown keys and wrong types are errors, and a loaded section cannot be changed."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Auxiliary(Section):
-    """Who is auxiliary, by the data set alone: identities with ``photos`` [low, high] photos, or the ``last`` ones by name."""
+    """Which identities of a data set are auxiliary. Exactly one of the two keys is given.
+
+    photos : [low, high]
+        Identities with ``low`` to ``high`` usable photos are auxiliary. Those with more can be attacked, those with fewer are
+        background.
+    last : int
+        So many identities, the last by name, are auxiliary. All others can be attacked.
+    """
 
     photos: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     last: Count | None = None
 
 
 class Dataset(Section):
-    """One data set: how it is read, who is auxiliary, which embedders judge it and at which resolutions.
+    """A data set: its reader, its auxiliary identities, and its embedders with the resolutions at which they are checked.
 
-    ``exploratory`` lists the claims on which a rule was chosen with these data: a verdict on them says so.
+    root : str or None
+        Folder of the photos: absolute, relative to the project, or beginning with ``~`` or ``$PPE_SHARED``. None: the reader
+        generates the photos, or finds or downloads them.
+    min_photos : int
+        Identities with fewer photos are left out.
+    max_photos : int or None
+        Most photos of an identity; the others are left out at random. None: all photos are used.
+    num_identities, num_auxiliary, photos_per_identity, photo_size : int
+        Reader ``synthetic`` only.
+    num_prominent, photos_per_prominent : int
+        Reader ``synthetic`` only. The first ``num_prominent`` identities have ``photos_per_prominent`` photos each, since the
+        targets of an experiment need many.
+    exploratory : list of str
+        Claims of which a rule was chosen after results on this data set had been seen. A verdict on them says that it is
+        exploratory.
     """
 
     reader: Literal[READERS]
@@ -53,18 +78,18 @@ class Dataset(Section):
 
 
 class Run(Section):
-    """One line of ``runs``: a split, three generators, and the attack on them."""
+    """A line of ``runs``: a split into three groups, a generator of each, and the attack on two of them."""
 
     dataset: str
     resolution: Resolution
     generator: Literal[GENERATORS]
     num_identities: Count
     train_photos: Count
-    max_train_photos: Count | None  # no default: dvc tracks it, and stops where a line lacks it
+    max_train_photos: Count | None  # no default: dvc tracks this key, and stops if a line lacks it
     query_photos: Count
     kimg: Positive
     num_generated: Count
-    num_effort: Count | None  # likewise no default
+    num_effort: Count | None  # no default, for the same reason
     seed: Annotated[int, Field(ge=0)]
 
     @pydantic.model_validator(mode="after")
@@ -78,7 +103,7 @@ class Run(Section):
 
 
 class Generator(Section):
-    """How a generator is built and trained; the same for all runs that name it."""
+    """How a generator is built and trained. All runs that name a generator share its settings."""
 
     latent_dim: Count
     channel_base: Count
@@ -116,13 +141,13 @@ class Generator(Section):
 
 
 class FastGan(Generator):
-    """Settings that only FastGAN has."""
+    """The settings of FastGAN, with those that only FastGAN has."""
 
     redraw_weight: Annotated[float, Field(ge=0)]
 
 
 class StyleGan2(Generator):
-    """Settings that only StyleGAN2 has."""
+    """The settings of StyleGAN2, with those that only StyleGAN2 has."""
 
     style_dim: Count
     mapping_layers: Count
@@ -136,7 +161,7 @@ class StyleGan2(Generator):
 
 
 class Generators(Section):
-    """The section of each generator, by its name."""
+    """The settings of each generator, by its name. A generator without settings is not listed."""
 
     fastgan: FastGan | None = None
     stylegan2: StyleGan2 | None = None
@@ -149,7 +174,13 @@ class Generators(Section):
 
 
 class Embedder(Section):
-    """A face recognition model: a weights file, or settings to train it on auxiliary identities."""
+    """A face recognition model. Either ``weights`` or ``steps`` is given: the model exists, or the study trains it.
+
+    weights : str or None
+        A file, or the name of weights that are downloaded: ``vggface2`` or ``casia-webface``.
+    overlap : str or int
+        Attacked identities that the model was trained on: ``none``, ``unknown`` or a number.
+    """
 
     net: Literal[NETS]
     weights: str | None = None
@@ -173,7 +204,7 @@ class Embedder(Section):
 
 
 class Attack(Section):
-    """Constants of the attack and of its statistics."""
+    """Constants of the attacks and of their statistics."""
 
     num_resamples: Count
     num_permutations: Count
@@ -189,7 +220,7 @@ class Attack(Section):
 
 
 class Verdicts(Section):
-    """Thresholds that decide a verdict; the same for every study, and docs/statistics.md explains each."""
+    """Thresholds that decide a verdict, the same in every study. ``docs/statistics.md`` explains each."""
 
     control_p: Annotated[float, Field(gt=0, lt=1)]
     min_verification_auc: Fraction
@@ -201,7 +232,11 @@ class Verdicts(Section):
 
 
 class Experiment(Section):
-    """One line of ``experiments``: generators trained on background identities and, except for kind ``none``, on targets."""
+    """A line of ``experiments``: generators trained on background identities and on targets, which are over-represented.
+
+    An experiment of kind ``none`` has no target, and is the ``baseline`` of others: half of its generators set their thresholds,
+    the other half count false alarms.
+    """
 
     dataset: str
     resolution: Resolution
@@ -233,7 +268,7 @@ class Experiment(Section):
 
 
 class Overrepresentation(Section):
-    """Constants of how an over-represented identity is looked for."""
+    """Constants of the search for over-represented identities."""
 
     match_rate: Annotated[float, Field(gt=0, lt=1)]
     top_k: Count

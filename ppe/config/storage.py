@@ -1,4 +1,4 @@
-"""Tables, arrays and JSON of the study on disk: written whole or not at all, and read without running code."""
+"""Read and write tables, arrays and JSON. A file is written whole or not at all, and reading one never runs code."""
 
 import json
 import mmap
@@ -15,7 +15,7 @@ TEXT_COLUMNS = (
     *("run", "dataset", "generator", "member_group", "embedder", "attack", "membership", "level", "aggregate", "control"),
     *("slice", "metric", "versus", "calibration", "experiment", "kind", "baseline", "measure"),
 )
-"""Columns of the study's tables that hold text, also where every cell is empty."""
+"""Columns of the study's tables that are read as text, even if every cell is empty."""
 
 MAKERS = {
     "data/faces": "1_faces", "models/embedders": "2_embed", "models/generators": "3_train", "data/generated": "4_generate",
@@ -23,17 +23,17 @@ MAKERS = {
     "data/experiment_embeddings": "embed-experiment", "rows/experiments": "8_overrepresentation",
     "rows/sensitivity": "7_sensitivity", "rows": "6_evaluate", "scores": "6_evaluate", "results": "collect",
 }  # fmt: skip
-"""Folder -> what makes its files: a notebook, or a command of ``python -m ppe``; the first that is in a path counts."""
+"""Folder -> the notebook, or the command of ``python -m ppe``, that makes its files. The first folder found in a path counts."""
 
 
 @contextmanager
 def write_whole(path):
-    """Give a temporary name to write to, which takes the place of ``path`` once all is written.
+    """Yield a temporary path to write to. It replaces ``path`` when the ``with`` block ends without an error.
 
     Raises
     ------
     OSError
-        If writing fails, for instance on a full disk. The file at ``path`` is then as it was, and no partial file is left.
+        If writing fails, for instance on a full disk. The file at ``path`` is then unchanged, and no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -50,25 +50,31 @@ def write_whole(path):
 
 
 def copy_whole(source, path):
-    """Copy a file by a temporary name."""
+    """Copy a file, whole or not at all (``write_whole``)."""
     with write_whole(path) as partial:
         shutil.copyfile(source, partial)
 
 
 def save_table(table, path, digits=6):
-    """Write a DataFrame as CSV without its index; floats to so many significant digits, or, with None, so that reading gives
-    back the same float64 numbers.
+    """Write a DataFrame as CSV without its index.
+
+    digits : int or None
+        Significant digits of floats. None: enough for ``load_table`` to return the same float64 numbers.
     """
     with write_whole(path) as partial:
         table.to_csv(partial, index=False, float_format=digits and f"%.{digits}g", lineterminator="\n")
 
 
 def load_table(path):
-    """Read a table of the study. Text stays text (an identity may be called NA), and empty text is ""; other gaps are NaN."""
+    """Read a table of the study: a DataFrame.
+
+    Text stays text, since an identity may be called NA. Empty cells are "" in the columns ``TEXT_COLUMNS`` and NaN in all others.
+    Raises ValueError if the file is not a whole table, FileNotFoundError if it is missing.
+    """
     try:
         table = pd.read_csv(require_file(path), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""],
                             float_precision="round_trip")
-    except ValueError as error:  # of pandas, whose words name no file
+    except ValueError as error:  # the message of pandas does not name the file
         raise ValueError(f"{path} is not a whole table ({' '.join(str(error).split())}): delete it and make it again with "
                          "`make study`") from None
     text = [name for name in TEXT_COLUMNS if name in table]
@@ -76,13 +82,16 @@ def load_table(path):
 
 
 def save_array(array, path):
-    """Write an array as .npy by a temporary name."""
+    """Write an array as .npy, whole or not at all (``write_whole``)."""
     with write_whole(path) as partial, open(partial, "wb") as file:
         np.save(file, array)
 
 
 def load_array(path):
-    """Map a .npy array of the study into memory, read-only: bytes are read when they are used."""
+    """Open a .npy array of the study as a read-only memory map: its bytes are read when they are used.
+
+    Raises ValueError if the file is not a whole array, FileNotFoundError if it is missing.
+    """
     try:
         return np.load(require_file(path), mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError):  # numpy's own message names neither the file nor what to do
@@ -90,7 +99,7 @@ def load_array(path):
 
 
 def require_file(path):
-    """The path, if it is there; a sentence that says what makes it if not."""
+    """Return ``path`` if it exists. Otherwise raise FileNotFoundError, whose message says what makes the file."""
     if not Path(path).exists():
         text = Path(path).as_posix()
         maker = next((maker for folder, maker in MAKERS.items() if f"/{folder}/" in text), "")
@@ -106,23 +115,23 @@ def require_file(path):
 
 
 def save_json(content, path):
-    """Write JSON with sorted keys, by a temporary name."""
+    """Write JSON with sorted keys, whole or not at all (``write_whole``)."""
     with write_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def to_tensor(rows):
-    """Rows as a Tensor: a copy of an array, since torch cannot share one that is read-only."""
+    """Return rows as a Tensor. An array is copied, since torch cannot share a read-only one."""
     import torch  # here, because commands that only read tables start without it
 
     return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows
 
 
 def read_block(rows, start, block_size):
-    """Copy ``block_size`` rows from ``start`` on into a Tensor.
+    """Copy ``block_size`` rows, from row ``start`` on, into a Tensor.
 
-    The pages of a file that is mapped read-only are given back at once: they count as the process's memory, and a set of a
-    million faces would fill two gigabytes.
+    If the rows are a read-only memory map, the pages that were read are released at once. Otherwise they would count as memory
+    of the process, and a set of a million faces would fill two gigabytes.
     """
     block = to_tensor(rows[start : start + block_size])
     if isinstance(rows, np.memmap) and rows.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):

@@ -18,10 +18,10 @@ from PIL import Image
 TEMPLATES = Path(__file__).parent / "templates"
 PICTURE_QUALITY = 85  # of WebP, where lossless is larger
 CAPTION_WORDS = 70  # a longer paragraph below a picture is text
-WIDE = 2.6  # width / height from which on a picture scrolls sideways on a phone, as it would be too small to see
+WIDE = {"pixels": 700, "aspect": 2.4}  # a picture of at least this width, and width / height, scrolls on a phone, else it shrinks
 SETTINGS = re.compile(r"^(import|from) |\b(load_params|tabulate_params)\(", re.M)
 """What makes a code cell one of settings: its tables are folded with its code."""
-RUN_IN = re.compile(r"(?:^|(?<=\n\n))\*\*(?!Question|Next)([^*\n]+?)(?:\.|(?<=\?))\*\*[ \n]")
+RUN_IN = re.compile(r"(?:^|(?<=\n\n))\*\*(?!Question|Next)([^*\n]+?)(?:\.|(?<=\?))\*\*[ \n](?=\S)")
 """A paragraph that begins with a bold sentence has a heading in it."""
 
 
@@ -53,35 +53,12 @@ def merge_notebook(path, executed):
     return book
 
 
-def arrange_notebook(book):
-    """Change a notebook's cells for a reader: settings in one fold, captions below pictures, bold beginnings as headings."""
-    has_sections = any(re.search("^## ", cell.source, re.M) for cell in book.cells if cell.cell_type == "markdown")
-    cells = []
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            is_settings = bool(cell.metadata.get("tags") or SETTINGS.search(cell.source))
-            if cells and is_settings and cells[-1].metadata.get("summary") == "Settings and imports":
-                cells[-1].source += "\n\n" + cell.source
-            else:
-                cells.append(nbformat.v4.new_code_cell(cell.source, id=cell["id"]))
-                cells[-1].metadata |= {"summary": "Settings and imports" if is_settings else "Code", "folded": []}
-            _place_outputs(cells, cell.outputs, is_settings)
-        elif cell.cell_type == "markdown":
-            text = cell.source
-            if cells and cells[-1].cell_type == "code":
-                text = _take_caption(cells[-1].outputs, text)
-            cell.source = RUN_IN.sub(r"##\1\n\n".replace("##", "### " if has_sections else "## "), text)
-            cells.append(cell)
-    book.cells = cells
-    return book
-
-
 def render_notebook(book, root, folder="notebooks", files=None):
     """A notebook's cells as an HTML fragment.
 
     Parameters
     ----------
-    book : NotebookNode, as ``arrange_notebook`` leaves it.
+    book : NotebookNode, as ``merge_notebook`` makes it; it is changed.
     root : path. The project.
     folder : str. Where the notebook lies in it: its links and pictures are named from there.
     files : dict. File of the project -> page of the site, for links.
@@ -89,7 +66,7 @@ def render_notebook(book, root, folder="notebooks", files=None):
     markdown = mistune.create_markdown(renderer=Markdown(root, folder, files or {}), plugins=["table", "strikethrough"])
     exporter = HTMLExporter(template_name="site", extra_template_basedirs=[str(TEMPLATES)], filters={"prose": markdown})
     exporter.exclude_output_prompt = exporter.exclude_input_prompt = True
-    return exporter.from_notebook_node(book)[0]
+    return exporter.from_notebook_node(_arrange(book))[0]
 
 
 def render_markdown(text, root, folder, files):
@@ -114,6 +91,8 @@ class Markdown(mistune.HTMLRenderer):
     def paragraph(self, text):
         if text.startswith("<img") and text.endswith(">"):
             return f'<figure><div class="box" tabindex="0">{text}</div></figure>\n'
+        if not text:  # of a picture that is not there
+            return ""
         question = text.removeprefix("<strong>Question.</strong>")
         kind = "question" if question != text else "caption" if re.fullmatch("<em>[^<]*(?!</em>).*</em>", text, re.S) else ""
         return f'<p class="{kind}">{question.strip()}</p>\n' if kind else f"<p>{text}</p>\n"
@@ -123,6 +102,7 @@ class Markdown(mistune.HTMLRenderer):
         if path and not re.match("[a-z]+:|/", path):  # of a file: its page, or where it lies as seen from docs/
             file = posixpath.normpath(posixpath.join(self._folder, path))
             url = (self._files.get(file) or posixpath.relpath(file, "docs")) + mark + anchor
+            text = Path(text).stem.replace("-", " ") if text.endswith(".md") and file in self._files else text
         return super().link(text, url, title)
 
     def codespan(self, text):
@@ -145,7 +125,8 @@ class Markdown(mistune.HTMLRenderer):
         return f'<details class="files"><summary>Files: input and output</summary>{table}</details>\n' if is_files else table
 
     def _find_page(self, name):
-        return self._files.get(name) or self._files.get(f"notebooks/{name}")
+        files = [name, f"notebooks/{name}", f"notebooks/{name}.ipynb"]
+        return next((self._files[file] for file in files if file in self._files), None)
 
     def _link_step(self, step):
         name = step.strip("[]")
@@ -168,7 +149,8 @@ def write_picture(content, alt):
         image.save(buffer, "WEBP", method=6, **options)
         sizes.append(buffer.getvalue())
     text = base64.b64encode(min(sizes, key=len)).decode()
-    wide = ' class="wide"' if image.width > WIDE * image.height else ""
+    is_wide = image.width >= WIDE["pixels"] and image.width >= WIDE["aspect"] * image.height
+    wide = ' class="wide"' if is_wide else ""
     alt = escape(" ".join(alt.split()))
     return f'<img{wide} alt="{alt}" width="{image.width}" height="{image.height}" src="data:image/webp;base64,{text}">'
 
@@ -177,6 +159,29 @@ def _is_shown(output):
     """Not progress bars and warnings, and not what only a running kernel can draw."""
     is_widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
     return not is_widget and not (output.output_type == "stream" and output.name == "stderr")
+
+
+def _arrange(book):
+    """Change a notebook's cells for a reader: settings in one fold, captions below pictures, bold beginnings as headings."""
+    has_sections = any(re.search("^## ", cell.source, re.M) for cell in book.cells if cell.cell_type == "markdown")
+    cells = []
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            is_settings = bool(cell.metadata.get("tags") or SETTINGS.search(cell.source))
+            if cells and is_settings and cells[-1].metadata.get("summary") == "Settings: table and code":
+                cells[-1].source += "\n\n" + cell.source
+            else:
+                cells.append(nbformat.v4.new_code_cell(cell.source, id=cell["id"]))
+                cells[-1].metadata |= {"summary": "Settings: table and code" if is_settings else "Code", "folded": []}
+            _place_outputs(cells, cell.outputs, is_settings)
+        elif cell.cell_type == "markdown":
+            text = cell.source
+            if cells and cells[-1].cell_type == "code":
+                text = _take_caption(cells[-1].outputs, text)
+            cell.source = RUN_IN.sub(r"##\1\n\n".replace("##", "### " if has_sections else "## "), text)
+            cells.append(cell)
+    book.cells = cells
+    return book
 
 
 def _place_outputs(cells, outputs, is_settings):
@@ -188,12 +193,12 @@ def _place_outputs(cells, outputs, is_settings):
         if "<script" in html:
             html = data.pop("text/html") and ""
         if "image/png" in data:
-            alt = _describe(cells)
+            alt = _describe(cells, sum(shown.metadata.get("is_picture", False) for shown in cell.outputs))
             data["text/html"] = write_picture(base64.b64decode(data.pop("image/png")), alt)
             output.metadata["is_picture"] = True
         elif html:
             html = re.sub(r"<style scoped>.*?</style>\s*", "", html, flags=re.S).replace(' border="1"', "")
-            data["text/html"] = html
+            data["text/html"] = html = re.sub(r"<td>([^<]{40,})</td>", r'<td class="long">\1</td>', html)
         elif re.fullmatch(r"(['\"]).*\1", data.get("text/plain", ""), re.S):
             data["text/plain"] = ast.literal_eval(data["text/plain"])
             output.metadata["is_sentence"] = True
@@ -203,12 +208,15 @@ def _place_outputs(cells, outputs, is_settings):
             cell.outputs.append(output)
 
 
-def _describe(cells):
-    """What the last cell's picture shows, in words: the title that the code gives it, else the sentence before it."""
-    title = re.findall(r'title="([^"{]+)"', cells[-1].source) or re.findall(r'"([A-Z][^"{}]* [^"{}]*)"', cells[-1].source)
+def _describe(cells, number):
+    """What a picture of the last cell shows, in words: its title, as the code has it, else its plot and the sentence before."""
+    code = cells[-1].source
+    titles = re.findall(r'plot_.*?"(?:\{[\w.]+\}: )?([A-Za-z][^"{}]* [^"{}]*)"', code)
+    plots = re.findall(r"plot_(\w+)\(", code) or ["figure"]
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"][-1:]
     sentence = re.split(r"(?<=[.?]) ", " ".join(prose).split("\n\n")[-1].strip())[-1]
-    return title[-1] if title else strip_tags(mistune.html(sentence)).strip().rstrip(":") or "Figure"
+    sentence = strip_tags(mistune.html(sentence)).strip().rstrip(":")
+    return titles[number] if number < len(titles) else f"{plots[min(number, len(plots) - 1)]}: {sentence}".replace("_", " ")
 
 
 def _take_caption(outputs, text):

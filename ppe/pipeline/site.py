@@ -17,10 +17,9 @@ from ppe.config.params import load_study
 from ppe.config.paths import SCRATCH_STUDY
 from ppe.config.storage import write_whole
 from ppe.pipeline.execution import BOOKS
-from ppe.pipeline.rendering import (
-    TEMPLATES, arrange_notebook, merge_notebook, render_markdown, render_notebook, strip_tags, write_picture,
-)  # fmt: skip
+from ppe.pipeline.rendering import TEMPLATES, merge_notebook, render_markdown, render_notebook, strip_tags, write_picture
 
+NAME = "This Person Probably Exists"
 MAX_BYTES = 10_000_000  # of all pages
 REMOTE = re.compile(
     r"<script|<link|<iframe|@import|(?:src|srcset|poster)\s*=\s*[\"']?(?:https?:)?//|url\(\s*[\"']?(?:https?:)?//", re.IGNORECASE
@@ -31,19 +30,32 @@ FRONT_FIGURES = ("sizes", "memberships", "rocs", "scores")
 ORDER = ("results", "statistics", "limits", "glossary", "responsible-use", "own-photos", "extending", "pipeline")
 """Pages of docs/ as the site lists them; others follow by name."""
 WORDS_PER_MINUTE, MINUTES_PER_FIGURE = 200, 0.3
+HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)</h\1>')
 
 
 @dataclass
 class Page:
-    """A page of the site; ``body`` is its HTML, "" where the page of an earlier call is kept, None where there is none."""
+    """A page of the site, made of ``source`` (POSIX, from the project's root)."""
 
-    file: str
-    title: str
+    source: str
+    title: str = ""
     summary: str = ""
     about: str = ""
-    minutes: int = 0
-    body: str | None = ""
+    executed: Path | None = None
     code_hash: str = ""
+    body: str = ""
+    """HTML between the head and the foot."""
+    kept: str = ""
+    """The whole page of an earlier call, where it stays."""
+    minutes: int = 0
+
+    @property
+    def file(self):
+        return "index.html" if self.source == "README.md" else f"{Path(self.source).stem}.html"
+
+    @property
+    def is_left_out(self):
+        return self.source.endswith(".ipynb") and not self.executed and not self.kept
 
 
 def write_site(params, docs=None):
@@ -70,32 +82,50 @@ def write_site(params, docs=None):
     real = [name for name, settings in params.datasets.items() if settings.reader != "synthetic"]
     if real:
         raise ValueError(f"datasets {real} are not synthetic: their faces are not published (params.yaml: datasets, reader)")
-    docs, root = Path(docs or params.root / "docs"), params.root
-    executed = {book: _find_executed(params, book, kind) for book, kind in BOOKS.items()}
-    known = {f"notebooks/{book}.ipynb": f"{book}.html" for book in BOOKS if executed[book][0] or (docs / f"{book}.html").is_file()}
-    known |= {f"docs/{path.stem}.md": f"{path.stem}.html" for path in (root / "docs").glob("*.md")} | {"README.md": "index.html"}
-    books = [_make_book(root, book, *executed[book], known, docs / f"{book}.html") for book in BOOKS]
-    names = sorted({path.stem for path in (root / "docs").glob("*.md")} - set(ORDER))
-    texts = [_make_text(root, name, known) for name in (*ORDER, *names) if (root / "docs" / f"{name}.md").is_file()]
-    front = Page("index.html", "Contents")
-    way = [None, front, *(page for page in (*books, *texts) if page.body is not None), None]
-    pages = {front.file: _fill_front(params, known, {"Notebooks": books, "Pages": texts}, way[2])}
-    for previous, page, following in zip(way[1:], way[2:], way[3:], strict=False):
-        if page.body:
-            pages[page.file] = _fill(page=page, previous=previous, next=following, after=page.body)
-    _check_pages(pages, str(root.resolve()))
-    for old in {path.name for path in docs.glob("*.html")} - {page.file for page in way[1:-1]}:
+    docs = Path(docs or params.root / "docs")
+    books = [_read_book(params, book, kind, docs / f"{book}.html") for book, kind in BOOKS.items()]
+    names = {path.stem for path in (params.root / "docs").glob("*.md")}
+    texts = [Page(f"docs/{name}.md") for name in (*(name for name in ORDER if name in names), *sorted(names - {*ORDER}))]
+    front = Page("README.md", "Contents")
+    way = [front, *(page for page in (*books, *texts) if not page.is_left_out)]
+    files = {page.source: page.file for page in way}
+    for page in way:
+        _render(page, params.root, files)
+    _add_figure(front, params.results_folder() / "figures")
+    pages = {}
+    for previous, page, following in zip([None, *way], way, [*way[1:], None], strict=False):
+        contents = {"Notebooks": books, "Pages": texts} if page is front else {}
+        pages[page.file] = page.kept or _fill(page, contents, previous=previous, next=following)
+    _check_pages(pages, str(params.root.resolve()))
+    for old in {path.name for path in docs.glob("*.html")} - set(pages):
         (docs / old).unlink()
     for name, text in pages.items():
         with write_whole(docs / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    sizes = {path.name: path.stat().st_size for path in sorted(docs.glob("*.html"))}
+    sizes = {name: len(text.encode()) for name, text in pages.items()}
     print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
     return sizes
 
 
+def _read_book(params, book, kind, old):
+    """A notebook's page, not yet rendered: what it asks, its executed copy, or else its page of an earlier call (``old``)."""
+    cells = nbformat.read(params.root / "notebooks" / f"{book}.ipynb", as_version=4).cells
+    question = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\n|\Z)", cells[0].source, re.S)
+    page = Page(f"notebooks/{book}.ipynb", cells[0].source.splitlines()[0].lstrip("# "))
+    page.summary = " ".join(question.group(1).split()) if question else ""
+    page.minutes = _count_minutes("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+    page.executed, page.about = _find_executed(params, book, kind)
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    page.code_hash = hashlib.sha256(code.encode()).hexdigest()[:16]
+    text = old.read_text(encoding="utf-8") if old.is_file() and not page.executed else ""
+    page.kept = text if f'content="{page.code_hash}"' in text else ""
+    if page.is_left_out:
+        page.summary += " (Not part of this site: its study was not run where the site was made.)"
+    return page
+
+
 def _find_executed(params, book, kind):
-    """A notebook's executed copy, of the first run (data set, experiment), and what it is about; None and "" where there is none."""
+    """A notebook's executed copy, of the first run or data set, and what it is about; None and "" where there is none."""
     if kind != "experiment":
         run, settings = next(iter(params.runs.items()))
         name = {"run": run, "dataset": settings.dataset, "study": params.study}[kind]
@@ -113,61 +143,49 @@ def _find_executed(params, book, kind):
     return None, ""
 
 
-def _make_book(root, book, executed, about, known, old):
-    """The page of a notebook, made of its executed copy, or kept (``old``), or left out."""
-    path = root / "notebooks" / f"{book}.ipynb"
-    done = merge_notebook(path, executed) if executed else nbformat.read(path, as_version=4)
-    prose = [cell.source for cell in done.cells if cell.cell_type == "markdown"]
-    question = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\n|\Z)", prose[0], re.S)
-    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
-    page = Page(f"{book}.html", prose[0].splitlines()[0].lstrip("# "), " ".join(question.group(1).split()) if question else "")
-    page.code_hash = hashlib.sha256(code.encode()).hexdigest()[:16]
-    body = old.read_text(encoding="utf-8") if old.is_file() else ""
-    if executed:
-        page.body = body = render_notebook(arrange_notebook(done), root, "notebooks", known)
-    elif f'content="{page.code_hash}"' not in body:
-        page.body, page.summary = None, page.summary + " (Not part of this site: its study was not run where the site was made.)"
-    page.minutes = _count_minutes(" ".join(prose), body)
-    page.about = f"{about} · {page.minutes} minutes to read"
-    return page
+def _render(page, root, files):
+    """Fill in a page's body, and what the front page says of it."""
+    file = root / page.source
+    if page.executed:
+        page.body = render_notebook(merge_notebook(file, page.executed), root, "notebooks", files)
+    elif not page.kept:
+        page.body = render_markdown(file.read_text(encoding="utf-8"), root, file.parent.relative_to(root).as_posix(), files)
+        top = page.body.partition("<h2 ")[0]
+        title, summary = (re.search(f"<{tag}[^>]*>(.*?)</{tag}>", top, re.S) for tag in ("h1", "p"))
+        page.title = page.title or (strip_tags(title.group(1)) if title else file.stem)
+        page.summary = re.split(r"(?<=[.?])\s+(?=[A-Z])", strip_tags(summary.group(1)))[0].rstrip(":") if summary else ""
+        page.minutes = _count_minutes(strip_tags(page.body))
+    figures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.body or page.kept).count("<img")
+    page.minutes = math.ceil(page.minutes + figures * MINUTES_PER_FIGURE)
+    page.about = page.about and f"{page.about} · {page.minutes} minutes to read"
 
 
-def _make_text(root, name, known):
-    """The page of a Markdown file of docs/."""
-    body = render_markdown((root / "docs" / f"{name}.md").read_text(encoding="utf-8"), root, "docs", known)
-    title, summary = (re.search(f"<{tag}[^>]*>(.*?)</{tag}>", body, re.S) for tag in ("h1", "p"))
-    summary = re.split(r"(?<=[.?])\s", strip_tags(summary.group(1)))[0] if summary else ""
-    minutes = _count_minutes(strip_tags(body), body)
-    return Page(f"{name}.html", strip_tags(title.group(1)) if title else name, html.unescape(summary), "", minutes, body)
+def _count_minutes(words):
+    return len(words.split()) / WORDS_PER_MINUTE
 
 
-def _count_minutes(words, body):
-    figures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", body).count("<img")
-    return math.ceil(len(words.split()) / WORDS_PER_MINUTE + figures * MINUTES_PER_FIGURE)
+def _add_figure(front, folder):
+    """Show the study's result below the first sentence, where the README shows no figure there."""
+    first = front.body.partition("<h2 ")[0]
+    for file in (folder / f"{name}.png" for name in FRONT_FIGURES):
+        if "<img" not in first and file.is_file():
+            picture = f"<figure>{write_picture(file.read_bytes(), f'Result of the study: {file.stem}')}</figure>"
+            front.body = front.body.replace("</p>", f"</p>\n{picture}", 1)
+            return
 
 
-def _fill_front(params, known, contents, following):
-    """The README as front page: what stands before its first section, the contents, the ways in, all other sections."""
-    body = render_markdown((params.root / "README.md").read_text(encoding="utf-8"), params.root, ".", known)
-    first, *sections = re.split(r"(?=<h2 )", body)
-    figures = [params.results_folder() / "figures" / f"{name}.png" for name in FRONT_FIGURES]
-    figures = [] if "<img" in first else [file for file in figures if file.is_file()]
-    for file in figures[:1]:
-        picture = write_picture(file.read_bytes(), f"The study's result: {file.stem}")
-        first = first.replace("</p>", f"</p>\n<figure>{picture}</figure>", 1)
-    sections.sort(key=lambda section: 'id="five-ways-in"' not in section)
-    page = Page("index.html", strip_tags(re.search("<h1[^>]*>(.*?)</h1>", body).group(1)))
-    return _fill(page=page, previous=None, next=following, before=first, contents=contents, after="".join(sections))
-
-
-def _fill(**parts):
-    """A whole page from its parts."""
+def _fill(page, contents, **neighbours):
+    """A whole page; the front page has the contents of the site, and the ways in, before all other sections."""
+    lead = r".*?(?=<h2 |\Z)" if contents else r'.*?</h1>\s*(?:<p class="question">.*?</p>)?'
+    first = re.match(lead, page.body, re.S).group()
+    sections = re.split("(?=<h2 )", page.body[len(first):])
+    rest = "".join(sorted(sections, key=lambda section: bool(contents) and 'id="five-ways-in"' not in section))
+    headings = [(level, anchor, html.unescape(strip_tags(words))) for level, anchor, words in HEADING.findall(rest)]
+    title = f"{page.title} – {NAME}" if not contents else NAME
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
-    text = parts.get("before", "") + parts["after"]
-    headings = re.findall(r'<h([23]) id="([^"]+)">(.*?)</h\1>', text)
-    headings = [(level, anchor, html.unescape(strip_tags(words))) for level, anchor, words in headings]
+    parts = {"page": page, "contents": contents, "first": first, "rest": rest, "headings": headings, "title": title, "name": NAME}
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html.j2").render(**parts, headings=headings, style=style)
+    return environment.get_template("page.html.j2").render(style=style, **parts, **neighbours)
 
 
 def _check_pages(pages, root):
