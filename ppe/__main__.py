@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 from ppe.config import find_root, load_params
+from ppe.config.params import load_study
 from ppe.pipeline import stages
 from ppe.pipeline.execution import explain_full_disk, hold_stage, leave_last_words, run_notebook
 from ppe.pipeline.runtime import note_runtime
@@ -20,10 +21,11 @@ STAGES = {
 """Stage without a notebook -> (its function, its argument, what it does)."""
 
 
-def params():
-    """Check params.yaml."""
-    loaded = load_params()
-    print(f"params.yaml: study {loaded.study!r}, {len(loaded.runs)} runs, {len(loaded.datasets)} data sets")
+def params(name=None):
+    """Check params.yaml, or ``studies/<name>.yaml`` laid over it."""
+    loaded = load_study(name, find_root()) if name else load_params()
+    counts = f"{len(loaded.runs)} runs, {len(loaded.experiments)} experiments, {len(loaded.datasets)} data sets"
+    print(f"study {loaded.study!r}: {counts}")
 
 
 def new(name, root, reader="folder"):
@@ -126,9 +128,10 @@ def _read_arguments():
             command.add_argument(argument, **options)
 
     optional = {"nargs": "?"}
-    add("new", "write studies/<name>.yaml for a folder of photos", ("name", {}), ("--root", {"required": True}),
-        ("--reader", {"default": "folder"}))  # fmt: skip
-    add("params", "check params.yaml")
+    add("new", "write studies/<name>.yaml for a folder of photos", ("name", {"help": "of the study: letters, digits, hyphens"}),
+        ("--root", {"required": True, "help": "folder of photos: <root>/<identity>/<photo>"}),
+        ("--reader", {"default": "folder", "help": "as in datasets of params.yaml (folder)"}))  # fmt: skip
+    add("params", "check params.yaml, or a study", ("name", optional))
     add("study", "run the study of params.yaml, or studies/<name>.yaml", ("name", optional),
         ("run", {**optional, "help": "one run or experiment of it, to be made anew"}))  # fmt: skip
     add("report", "say what the study found")

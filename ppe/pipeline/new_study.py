@@ -1,5 +1,6 @@
 """Write a study for somebody's own photos: count identities and photos, propose what fits, and say why."""
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,19 @@ from PIL import Image
 from ppe.config import find_shared, load_params, write_whole
 from ppe.config.params import load_study
 from ppe.datasets.index import read_index
+from ppe.datasets.readers import NO_IDENTITY
 from ppe.datasets.splits import mark_auxiliary, split_auxiliary
 from ppe.pipeline.preflight import check_dataset
 
 PHOTOS = (5, 4, 3, 2)
 """Training photos of an identity, and as many query photos: the most that leaves enough identities is proposed."""
-MIN_GROUP, WANTED_GROUP, LARGE_GROUP = 2, 10, 40
-"""Identities a group: the fewest that make a study, the fewest that have an interval, and the most that are proposed."""
+MIN_GROUP, WANTED_GROUP, LARGE_GROUP = 4, 10, 40
+"""Identities a group: the fewest for which a permutation test can support a claim, the fewest that have an interval, and the most
+that are proposed."""
+SPARE = 0.95
+"""Share of the identities that groups may use: in some photos no face will be found."""
+RUN_MINUTES = 8
+"""Minutes of two cores that a run takes (FastGAN at 32 px, 32 kimg)."""
 WANTED_AUXILIARY, MIN_AUXILIARY = 40, 6
 """Auxiliary identities that train and check a face recognition model: wanted, and at least."""
 MAX_PAIRS = 2000
@@ -64,8 +71,12 @@ def write_study(*, name, root, reader="folder", project):
     file, root = project / "studies" / f"{name}.yaml", Path(root).expanduser().resolve()
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name {name!r}: allowed are lower-case letters, digits and single hyphens")
-    if file.exists() or name in load_params(root=project).datasets:
-        raise ValueError(f"{name!r} is taken (studies/, params.yaml: datasets): choose another name, or edit studies/{name}.yaml")
+    params = load_params(root=project)
+    taken = {params.study, *params.datasets, *params.runs, "tiny"}
+    if file.exists() or name in taken or (project / "results" / name).exists():
+        raise ValueError(f"{name!r} is taken (studies/, results/, params.yaml): choose another name, or edit studies/{name}.yaml")
+    if "$" in str(root):
+        raise ValueError(f"the folder {root} has a $ in its name, which params.yaml would take for a variable: rename it")
     index = read_index(reader, root=root)
     plan = plan_study(index)
     found = {"has_weights": _has_weights(project), "resolution": choose_resolution(index, root)}
@@ -78,7 +89,9 @@ def write_study(*, name, root, reader="folder", project):
     except ValueError:
         file.unlink()
         raise
-    print(f"{root}: {index.readable.sum()} readable photos of {index.identity.nunique()} identities")
+    known = index[index.identity != NO_IDENTITY]
+    counts = f"{known.readable.sum()} photos of {known.identity.nunique()} identities"
+    print(f"{root}: {counts}, {(~index.readable).sum()} files that cannot be read")
     print("\n".join(f"- {line}" for line in said))
     print(f"Wrote studies/{name}.yaml. Next: make study STUDY={name} (or python -m ppe study {name})")
     return file
@@ -89,7 +102,7 @@ def plan_study(index):
 
     index : DataFrame of ``read_index``. Raises ValueError if no plan makes a study.
     """
-    usable = index[index.readable]
+    usable = index[index.readable]  # a file without an identity is never readable
     counts = usable.identity.value_counts()
     plans, share = [], round(SHARE_AUXILIARY * len(counts))
     for photos in PHOTOS:
@@ -97,8 +110,9 @@ def plan_study(index):
             role = mark_auxiliary(index, **auxiliary)[usable.index]
             able = int((counts[usable.identity[role == "attacked"].unique()] >= 2 * photos).sum())
             others = usable.identity[role == "auxiliary"]
-            if able // 3 >= MIN_GROUP and others.nunique() >= MIN_AUXILIARY:
-                plans.append(Plan(photos, auxiliary, able // 3, others.nunique(), _count_pairs(others)))
+            group = int(SPARE * able / 3)
+            if group >= MIN_GROUP and others.nunique() >= MIN_AUXILIARY:
+                plans.append(Plan(photos, auxiliary, group, others.nunique(), _count_pairs(others)))
     plans = [plan for plan in plans if plan.num_pairs >= 20]
     if not plans:
         few = {n: int((counts >= n).sum()) for n in (2, 2 * PHOTOS[-1], 2 * PHOTOS[0])}
@@ -123,33 +137,37 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
     """The text of an overlay, and what it says in a few lines: (str, list of str)."""
     two = plan.num_auxiliary >= WANTED_AUXILIARY
     embedders = ["mobilefacenet-casia"] * has_weights + [f"{name}-arcface"] + [f"{name}-triplet"] * two
-    sizes = sorted({min(plan.group, WANTED_GROUP), min(plan.group, LARGE_GROUP)})
+    sizes = [min(plan.group, WANTED_GROUP), *([min(plan.group, LARGE_GROUP)] if plan.group >= 2 * WANTED_GROUP else [])]
     few = "" if sizes[0] >= WANTED_GROUP else f": below {WANTED_GROUP} there is no interval, only a permutation test"
     models = "two face recognition models" if two else "a face recognition model"
-    weak = "" if two else f"; below {WANTED_AUXILIARY} of them it will hardly be sound"
+    weak = "" if has_weights else (". Models trained on so few are seldom sound (AUC of 0.90): without published weights there "
+                                   "will probably be no verdict (docs/own-photos.md)")  # fmt: skip
     said = [
         f"{plan.photos} training and {plan.photos} query photos of each attacked identity: the most that leaves enough of them",
         f"groups of {' and '.join(map(str, sizes))} identities{few}",
         f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check "
         f"{models}{weak}",
         f"{resolution} px; 64 px takes three to four times as long" if resolution == 32 else "64 px, since there is a GPU",
+        f"about {RUN_MINUTES * len(sizes) + 5} minutes on two cores. Executed notebooks in .studies/{name}/ will show faces: "
+        "keep them to yourself",
     ]
     common = {"dataset": name, "resolution": resolution, "generator": "fastgan", "train_photos": plan.photos,
               "max_train_photos": "null", "query_photos": plan.photos, "kimg": 32, "num_generated": 3000, "num_effort": "null",
               "seed": 1}  # fmt: skip
-    trained = "net: mobilefacenet, input_size: 48, width: 0.5, steps: 400, batch_size: 64, learning_rate: 0.004, overlap: none"
+    trained = "net: mobilefacenet, input_size: 48, width: 0.5, steps: 400, learning_rate: 0.004, overlap: none"
     parts = {"arcface": "first half", "triplet": "second half"} if two else {"arcface": "all"}
     lines = [
-        f"# Photos in {root}, {said[0].split(':')[0]}.",
+        f"# {said[0]}.",
         f"study: {name}",
-        f"run_defaults: {{{', '.join(f'{key}: {value}' for key, value in common.items())}}}",
+        "# kimg and num_generated are those of the study on LFW (studies/lfw-cpu.yaml).",
+        "run_defaults: {" + ", ".join(f"{key}: {value}" for key, value in common.items()).replace(", query", ",\n  query") + "}",
         f"runs:   # {said[1]}",
         *(f"  {name}-{resolution}-fastgan-{size}: {{num_identities: {size}}}" for size in sizes),
         f"datasets:   # {_say_auxiliary(plan.auxiliary)} are auxiliary: never attacked",
-        f"  {name}: {{reader: {reader}, root: {root.as_posix()!r}, auxiliary: {_flow(plan.auxiliary)},",
+        f"  {name}: {{reader: {reader}, root: {json.dumps(root.as_posix())}, auxiliary: {_flow(plan.auxiliary)},",
         f"    resolutions: [{resolution}], embedders: [{', '.join(embedders)}], num_pairs: {plan.num_pairs}}}",
         "embedders:   # trained on the auxiliary identities",
-        *(f"  {name}-{loss}: {{{trained}, loss: {loss}, identities: {part}, seed: {seed}}}"
+        *(f"  {name}-{loss}: {{{trained},\n    loss: {loss}, identities: {part}, seed: {seed}}}"
           for seed, (loss, part) in enumerate(parts.items(), 1)),
     ]  # fmt: skip
     return "\n".join(lines) + "\n", said

@@ -21,7 +21,8 @@ def make_executed(seconds, identifier):
     log = new_output("stream", name="stderr", text=f"{seconds} images/s")
     bar = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": identifier}})
     result = new_output("execute_result", {"text/plain": "0.89"}, execution_count=2)
-    cell = new_code_cell("f()", metadata={"papermill": timing, "execution": {"iopub.status.busy": str(seconds)}}, outputs=[log, bar, result], id="one")
+    metadata = {"papermill": timing, "execution": {"iopub.status.busy": str(seconds)}}
+    cell = new_code_cell("f()", metadata=metadata, outputs=[log, bar, result], id="one")
     book = new_notebook(cells=[new_markdown_cell("# Title", id="zero"), parameters, cell])
     book.metadata["papermill"] = {"start_time": seconds}
     return nbformat.writes(book)
