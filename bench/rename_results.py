@@ -56,7 +56,7 @@ def rename(table, calibrations):
     if "metric" in table:
         few = table[["num_members", "num_non_members"]].replace("", "0").astype(float).min(axis=1) < MIN_SLICE
         sliced = table.slice.str.match("attribute_|train_photos")
-        table = table[(table.metric != "permuted_misses") & (table.aggregate != "majority") & ~(sliced & few)]
+        table = table[(table.metric != "permuted_misses") & (table["aggregate"] != "majority") & ~(sliced & few)]
     return table
 
 

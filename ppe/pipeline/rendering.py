@@ -20,7 +20,8 @@ PICTURE_QUALITY = 85  # of WebP, where lossless is larger
 CAPTION_WORDS = 70  # a longer paragraph below a picture is text
 WIDE = {"pixels": 700, "aspect": 2.4}  # a picture of at least this width, and width / height, scrolls on a phone, else it shrinks
 SETTINGS = re.compile(r"^(import|from) |\b(load_params|tabulate_params)\(", re.M)
-"""What makes a code cell one of settings: its tables are folded with its code."""
+"""What makes a code cell one of settings, as any tag does: its tables are folded with its code."""
+SETTINGS_FOLD = "Settings: table and code"
 RUN_IN = re.compile(r"(?:^|(?<=\n\n))\*\*(?!Question|Next)([^*\n]+?)(?:\.|(?<=\?))\*\*[ \n](?=\S)")
 """A paragraph that begins with a bold sentence has a heading in it."""
 
@@ -164,21 +165,22 @@ def _is_shown(output):
 def _arrange(book):
     """Change a notebook's cells for a reader: settings in one fold, captions below pictures, bold beginnings as headings."""
     has_sections = any(re.search("^## ", cell.source, re.M) for cell in book.cells if cell.cell_type == "markdown")
+    heading = ("### " if has_sections else "## ") + r"\1\n\n"
     cells = []
     for cell in book.cells:
         if cell.cell_type == "code":
             is_settings = bool(cell.metadata.get("tags") or SETTINGS.search(cell.source))
-            if cells and is_settings and cells[-1].metadata.get("summary") == "Settings: table and code":
+            if cells and is_settings and cells[-1].metadata.get("summary") == SETTINGS_FOLD:
                 cells[-1].source += "\n\n" + cell.source
             else:
                 cells.append(nbformat.v4.new_code_cell(cell.source, id=cell["id"]))
-                cells[-1].metadata |= {"summary": "Settings: table and code" if is_settings else "Code", "folded": []}
+                cells[-1].metadata |= {"summary": SETTINGS_FOLD if is_settings else "Code", "folded": []}
             _place_outputs(cells, cell.outputs, is_settings)
         elif cell.cell_type == "markdown":
             text = cell.source
             if cells and cells[-1].cell_type == "code":
                 text = _take_caption(cells[-1].outputs, text)
-            cell.source = RUN_IN.sub(r"##\1\n\n".replace("##", "### " if has_sections else "## "), text)
+            cell.source = RUN_IN.sub(heading, text)
             cells.append(cell)
     book.cells = cells
     return book
@@ -189,9 +191,9 @@ def _place_outputs(cells, outputs, is_settings):
     cell = cells[-1]
     for output in outputs:
         data = output.get("data", {})
+        if "<script" in data.get("text/html", ""):
+            del data["text/html"]
         html = data.get("text/html", "")
-        if "<script" in html:
-            html = data.pop("text/html") and ""
         if "image/png" in data:
             alt = _describe(cells, sum(shown.metadata.get("is_picture", False) for shown in cell.outputs))
             data["text/html"] = write_picture(base64.b64decode(data.pop("image/png")), alt)
