@@ -90,7 +90,7 @@ def check(name=None):
 
 def docs():
     """Write the site to docs/: the pages and their pictures, and the executed notebooks of the embedded study."""
-    from ppe.pipeline.html import write_site
+    from ppe.pipeline.site import write_site
     from ppe.plots.pipeline import plot_groups, plot_pipeline
     from ppe.plots.style import save_figure, use_style
 
