@@ -18,7 +18,7 @@ from PIL import Image
 TEMPLATES = Path(__file__).parent / "templates"
 PICTURE_QUALITY = 85  # of WebP, where lossless is larger
 CAPTION_WORDS = 70  # a longer paragraph below a picture is text
-WIDE = {"pixels": 700, "aspect": 2.4}  # a picture of at least this width, and width / height, scrolls on a phone, else it shrinks
+WIDE = {"pixels": 700, "aspect": 1.5}  # a picture of at least this width, and width / height, scrolls on a phone, else it shrinks
 SETTINGS = re.compile(r"^(import|from) |\b(load_params|tabulate_params)\(", re.M)
 """What makes a code cell one of settings, as any tag does: its tables are folded with its code."""
 SETTINGS_FOLD = "Settings: table and code"
