@@ -1,6 +1,6 @@
-# make study · make test · make test-hard · make lab · make smoke · make claims · make check · make docs: each sets up .venv first
-# if it is missing.
-# The raw commands behind each target stand in the README, for machines without make.
+# make study · make new · make test · make test-hard · make lab · make smoke · make claims · make check · make docs · make lint:
+# each sets up .venv first if it is missing.
+# docs/pipeline.md lists the command behind each target, for machines without make.
 SHELL := bash
 PYTHON ?= python3
 STUDY ?=

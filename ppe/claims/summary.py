@@ -206,8 +206,8 @@ def _describe_scans(claims, earlier):
         found = rows[(rows.study == row.study) & (rows.measure == f"detected, calibrated on {calibration}")]
         detected = [f"{round(r.value * float(r.identities))} of {r.identities} ({r.runs.split()[0]})" for r in found.itertuples()]
         interval = f" [{row.low:.0%}, {row.high:.0%}]" if np.isfinite(row.low) else ""
-        lines.append(f"- {row.study}, density scan calibrated on {SCANS[calibration]}: detected at the largest data share: "
-                     f"{', '.join(detected)}; false alarms in {row.reason}: {row.value:.0%}{interval}{_mark(row, earlier)}.")
+        lines.append(f"- {row.study}, density scan calibrated on {SCANS[calibration]}. Detected at the largest data share: "
+                     f"{', '.join(detected)}. False alarms in {row.reason}: {row.value:.0%}{interval}{_mark(row, earlier)}.")
     return lines
 
 

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from ppe.config.overlay import merge_overlay
 from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
-from ppe.config.schema import Attack, Dataset, Embedder, Experiment, Generators, Overrepresentation, Run, Verdicts
+from ppe.config.schema import Attack, Dataset, Embedder, Generators, Run, Verdicts
+from ppe.config.schema_experiments import Experiment, Overrepresentation
 
 SAME_AS_BASELINE = (
     *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg"),

@@ -137,8 +137,8 @@ def test_density_scans_stand_below_the_full_table(claims):
     found = make_experiment().query("statistic == 'mean'").assign(measure="detected", calibration="cohort", value=[0.0, 0.6])
     experiments = pd.concat([none, make_experiment(), found])
     last = write_claims(claims(make_run("ten", (0.7, 0.6, 0.8)), experiments=experiments)).splitlines()[-1]
-    assert last == ("- mine, density scan calibrated on photos of auxiliary identities: detected at the largest data share: 3 of "
-                    "5 (many); false alarms in 2 of 8 generators without an over-represented identity: 25% [3%, 65%].")
+    assert last == ("- mine, density scan calibrated on photos of auxiliary identities. Detected at the largest data share: 3 of "
+                    "5 (many). False alarms in 2 of 8 generators without an over-represented identity: 25% [3%, 65%].")
 
 
 @pytest.mark.parametrize("markers", [RESULTS_MARKERS, CLAIMS_MARKERS])
