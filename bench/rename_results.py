@@ -1,10 +1,10 @@
 """Results of version 0.1 under the names of today: rename the columns and values of committed rows, or compare two results.
 
-``python bench/rename_results.py rename results/lfw-cpu``: rewrites a study's rows and scores in place, splits rows of the sensitivity
-analysis off, drops what version 0.2 no longer measures, and lists the runs in ``earlier.json``, so that `make study` makes them
+``python bench/rename_results.py rename results/lfw-cpu``: rewrites a study's rows and scores in place, splits off rows of the
+sensitivity analysis, drops what is no longer measured, and lists the runs in ``earlier.json``, so that `make study` makes them
 anew. Numbers are kept as the text that they are.
 
-``python bench/rename_results.py compare OLD NEW``: compares two results folders, OLD with the old names, number by number, as text.
+``python bench/rename_results.py compare OLD NEW``: compares two results folders number by number, as text; OLD has the old names.
 """
 
 import argparse
@@ -80,7 +80,8 @@ def rename_study(folder):
         rename(read(file), SCANS).to_csv(folder / "rows" / "experiments" / file.name, index=False, lineterminator="\n")
     shutil.rmtree(folder / "rows" / "doses", ignore_errors=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)
-    for name in ("attacks.csv", "doses.csv", "claims.csv", "cost.csv", "dvc.lock", "metrics.json", "headline.csv", "roc.csv", "params.yaml"):
+    made_anew = ("attacks.csv", "doses.csv", "claims.csv", "cost.csv", "metrics.json", "headline.csv", "roc.csv")
+    for name in (*made_anew, "dvc.lock", "params.yaml"):
         (folder / name).unlink(missing_ok=True)
     names = [file.stem for file in (*runs, *experiments)]
     (folder / "earlier.json").write_text(json.dumps(names, indent=2) + "\n")
@@ -94,7 +95,8 @@ def compare(old, new):
         first, second = rename(read(old / before), calibrations), read(new / after)
         if not len(first) and not len(second):
             continue
-        numbers = [name for name in ("value", "low", "high", "p_value", "num_members", "num_non_members", "embedder_auc") if name in first]
+        wanted = ("value", "low", "high", "p_value", "num_members", "num_non_members", "embedder_auc")
+        numbers = [name for name in wanted if name in first]
         keys = [name for name in first if name not in numbers]
         joined = first.merge(second, on=keys, how="outer", indicator=True, suffixes=("_old", "_new"))
         both = joined[joined._merge == "both"]
@@ -103,7 +105,8 @@ def compare(old, new):
             differ = both[both[f"{name}_old"] != both[f"{name}_new"]]
             print(f"  {name}: {len(differ)} of {len(both)} differ")
             for row in differ.head(20).to_dict("records"):
-                label = " ".join(str(row[key]) for key in ("run", "embedder", "attack", "metric", "versus", "slice") if key in row)
+                names = ("run", "embedder", "attack", "metric", "versus", "slice")
+                label = " ".join(str(row[key]) for key in names if key in row)
                 print(f"    {label}: {row[f'{name}_old']} -> {row[f'{name}_new']}")
         for side, words in (("left_only", "only before"), ("right_only", "only now")):
             for row in joined[joined._merge == side].head(10).to_dict("records"):

@@ -70,7 +70,8 @@ def test_a_generators_params_make_its_own_runs_stale_and_no_other(study):
     change(study, "params.yaml", (path_weight, "path_length_weight: 3.5"))
     assert list_stale(study) == before, "StyleGAN2's params are not in FastGAN's runs"
     change(study, "params.yaml", ("r1_gamma: 0.2", "r1_gamma: 0.3"))
-    own = {f"{stage}@tiny" for stage in ("train", "generate", "attack", "sensitivity", "train-experiment")} | {"train-experiment@tiny-none"}
+    own = {f"{stage}@tiny" for stage in ("train", "generate", "attack", "sensitivity", "train-experiment")}
+    own |= {"train-experiment@tiny-none"}
     assert list_stale(study) == before | own
     # The other way round, dvc's words on a run that was never made do not tell: what it looks at does.
     tracked = {stage.name: {name for dep in stage.deps for name in getattr(dep, "params", ())}

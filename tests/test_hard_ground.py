@@ -339,7 +339,8 @@ def test_rows_of_other_params_are_refused(root):
     rows = load_table(params.rows_file(run))
     params = params.model_copy(update={"runs": {run: settings}})
     stages._check_rows(rows, params.runs)
-    with pytest.raises(ValueError, match=rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro evaluate"):
+    sentence = rf"the rows of {run} were made with kimg=7, but params.yaml says 20.*dvc repro evaluate"
+    with pytest.raises(ValueError, match=sentence):
         stages._check_rows(rows.assign(kimg=7), params.runs)
     with pytest.raises(ValueError, match="max_train_photos=9"):
         stages._check_rows(rows.assign(max_train_photos=9), params.runs)

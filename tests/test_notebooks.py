@@ -31,7 +31,8 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert set(pooled.embedder) == {"", "synthetic-arcface", "synthetic-triplet"}
     assert set(pooled[pooled.attack == "density_ratio"].calibration) == {"reference_generator", "cohort"}
     assert set(auc.control) == set(CONTROLS)
-    ceiling = auc[(auc.control == "memorisation_ceiling") & (auc.embedder == "synthetic-arcface") & (auc.member_group == "pooled")]
+    ceiling = auc[(auc.control == "memorisation_ceiling") & (auc.member_group == "pooled")]
+    ceiling = ceiling[ceiling.embedder == "synthetic-arcface"]
     assert (ceiling.value.astype(float) > 0.5).all(), "training photos in the place of generated faces must be recognised"
     assert (pooled.low == "").all(), "below ten identities a side there is no interval"
     assert {"leak_share", "permuted_share", "auc_difference", "cohen_kappa"} <= set(rows.metric)
@@ -48,8 +49,8 @@ def test_the_graph_runs_from_photos_to_figures(study):
     assert "supported" not in set(claims.verdict), "so little says nothing"
     times = pd.read_csv(folder / "executed" / "runtime.csv")
     assert set(times.stage) == {
-        "index", "faces", "embed", "train", "generate", "attack", "evaluate", "sensitivity", "train-experiment", "embed-experiment",
-        "overrepresentation", "collect", "claims",
+        *("index", "faces", "embed", "train", "generate", "attack", "evaluate", "sensitivity", "train-experiment"),
+        *("embed-experiment", "overrepresentation", "collect", "claims"),
     }  # fmt: skip
     assert len(times) == 13 + 3 and (times.seconds >= 0).all(), "two experiments"
 

@@ -10,7 +10,10 @@ from smoke_study import hash_outputs, run
 
 from ppe.pipeline.project_copy import prepare_copy
 
-NOTEBOOKS = ["1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_evaluate", "7_sensitivity", "8_overrepresentation", "9_claims"]
+NOTEBOOKS = [
+    *("1_faces", "2_embed", "3_train", "4_generate", "5_attack", "6_evaluate", "7_sensitivity", "8_overrepresentation"),
+    "9_claims",
+]
 BEFORE = {
     "8_overrepresentation": [
         (command, experiment) for experiment in ("tiny-none", "tiny") for command in ("train-experiment", "embed-experiment")
