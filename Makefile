@@ -9,11 +9,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PPE_SHARED ?= $(abspath ../shared)
 export PYTHONWARNINGS ?= ignore::FutureWarning
+# Threads that wait do not spin: beside other work a spinning wait costs several times the time.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 NAME ?=
 ROOT ?=
 
-.PHONY: study new smoke claims check docs test test-hard lint lab clean
+.PHONY: study new smoke claims check docs test test-hard lint lab
 .DEFAULT_GOAL := study
 
 # Made anew when the dependencies change; the marker is touched last, so that a broken install is not taken for a whole one.

@@ -99,7 +99,7 @@ def plot_groups(num_identities=None, train_photos=None, query_photos=None):
 def _draw_group(axis, x, name, num_identities, train_photos, query_photos):
     """A column: a group's people, their photos, and the generator that they train."""
     is_reference = name not in ("A", "B")
-    _write(axis, (x, 3.68), "Other people" if is_reference else f"Group {name}", size=11, weight="bold")
+    _write(axis, (x, 3.68), "Group C" if is_reference else f"Group {name}", size=11, weight="bold")
     for offset in (-0.3, 0, 0.3):
         _draw_person(axis, (x + offset, 3.3))
     _write(axis, (x, 2.98), _count(num_identities, "identities"))

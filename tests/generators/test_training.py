@@ -18,15 +18,16 @@ from ppe.generators.training.loop import LOSSES, train_gan
 
 @pytest.mark.parametrize("family", list(GENERATORS))
 def test_training_learns_the_mean_colour_and_logs_its_losses(family, small, photos, tmp_path):
-    losses = train_gan(photos, family=family, settings=small[family], kimg=3.2, seed=3, folder=tmp_path)
-    assert [row["images"] for row in losses][-1] == 3200
+    settings = small[family] | {"ada_kimg": 20.0}  # slow: the colours of a strong augmentation leak into the faces
+    losses = train_gan(photos, family=family, settings=settings, kimg=2.4, seed=3, folder=tmp_path)
+    assert [row["images"] for row in losses][-1] == 2400
     assert set(losses[-1]) == {"images", *LOSSES}
     if family == "fastgan":
         assert losses[-1]["loss_redraw"] < losses[0]["loss_redraw"] and losses[-1]["p"] == 0
     else:
         assert losses[-1]["path_length"] > 0 and 0 < losses[-1]["p"] <= 1
     names = sorted(p.name for p in tmp_path.glob("snapshot-*"))
-    assert names == ["snapshot-000000000.safetensors", "snapshot-000001600.safetensors", "snapshot-000003200.safetensors"]
+    assert names == ["snapshot-000000000.safetensors", "snapshot-000001200.safetensors", "snapshot-000002400.safetensors"]
     mean = photos.float().mean(dim=(0, 2, 3))
     error = []
     for name in (names[0], names[-1]):
