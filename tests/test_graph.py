@@ -8,6 +8,7 @@ import time
 
 import nbformat
 import pytest
+import yaml
 from dvc.repo import Repo
 from smoke_study import copy_study, hash_outputs, kill, list_survivors, run, start, wait_for
 
@@ -60,9 +61,10 @@ def test_mending_prose_trains_nothing(study):
 
 def test_a_generators_params_make_its_own_runs_stale_and_no_other(study):
     """Two runs in the graph, as dvc sees them: the second is not computed, so only its own missing outputs are told."""
-    line = next(line for line in (study[0] / "params.yaml").read_text().splitlines() if line.startswith("  tiny: "))
-    other = line.replace("  tiny: ", "  other: ").replace("generator: fastgan", "generator: stylegan2")
-    change(study, "params.yaml", (line, f"{line}\n{other}"))
+    file = study[0] / "params.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["runs"]["other"] = content["runs"]["tiny"] | {"generator": "stylegan2"}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     before = list_stale(study)
     new = {f"{stage}@other" for stage in ("train", "generate", "attack", "evaluate", "sensitivity")}
     assert before == new | {"collect", "claims"}, "a new run, and what sums up"
@@ -106,11 +108,11 @@ def test_a_training_that_was_killed_ends_as_one_that_never_was(study, finished):
 
 
 def test_a_study_that_cannot_go_on_ends_with_one_sentence(study):
-    change(study, "params.yaml", ("num_identities: 4,", "num_identities: 400,"))
+    change(study, "params.yaml", ("    num_identities: 4\n", "    num_identities: 400\n"))
     said = run(["python", "-m", "ppe", "study"], study, wanted=1).splitlines()
     assert "tiny has 15 identities to attack with at least 3 + 3 photos, but 3 x 400 are asked for" in said[-1]
     assert not any("Traceback" in line for line in said)
-    change(study, "params.yaml", ("num_identities: 400,", "num_identities: many,"))
+    change(study, "params.yaml", ("    num_identities: 400\n", "    num_identities: many\n"))
     assert run(["python", "-m", "ppe", "study"], study, wanted=1).splitlines() == [
         "runs.tiny.num_identities='many': Input should be a valid integer (params.yaml)"
     ]

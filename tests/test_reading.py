@@ -29,7 +29,6 @@ EVERYTHING = ("data", "models", "results", "sources", "executed", "notebooks", "
 def fresh(root, tmp_path):
     """A clone in which nothing was run, with the committed results of a study: folder."""
     prepare_copy(root, tmp_path / "clone", None)
-    (tmp_path / "clone" / "results" / "embedded").mkdir(parents=True)
     (tmp_path / "clone" / "results" / "embedded" / "attacks.csv").write_text("committed\n")
     return tmp_path / "clone"
 
