@@ -1,0 +1,1 @@
+"""The four claims of Webster et al. (arXiv 2107.06018): evidence, verdicts and the tables of all studies."""

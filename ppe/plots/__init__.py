@@ -1,0 +1,1 @@
+"""Every figure; nothing is computed here but layout."""
