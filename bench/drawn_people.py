@@ -4,7 +4,7 @@
 
 Measured on people of a population that no study uses: the share of photos in which MTCNN finds a face; how well the
 MobileFaceNet tells two photos of one person from two of different people, at 112 px and after going through 32 px; how
-alike different people are; whether anything about the person can be read off the background; photos a second.
+alike different people are; whether anything about the person can be read off the scenery; photos a second.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 
 from ppe.datasets.synthetic import PARAMETERS, draw_photos, sample_identities
 from ppe.embedders import load
-from ppe.embedders.realism import measure_likeness, read_background, tabulate_promises
+from ppe.embedders.realism import measure_likeness, read_scenery, tabulate_promises
 from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces
 
 POPULATION = 777  # seed of the people
@@ -54,9 +54,9 @@ def main():
     net = load("mobilefacenet", os.path.expanduser(options.weights))
     likeness = measure_likeness(faces, person[found], net)
     print(likeness.round(4).to_string())
-    shares = read_background(photos, vectors, person)
+    shares = read_scenery(photos, vectors, person)
     best = sorted(zip(shares, PARAMETERS, strict=True), reverse=True)[:3]
-    print("read off the background, share of variance (0 or less: nothing):", ", ".join(f"{n} {v:.3f}" for v, n in best))
+    print("read off the scenery, share of variance (0 or less: nothing):", ", ".join(f"{n} {v:.3f}" for v, n in best))
     print(tabulate_promises(found.mean(), likeness, shares).round(4).to_string())
     for workers in (1, 2):
         print(f"{measure_speed(workers):.1f} photos a second in {workers} process(es) of one thread")

@@ -24,9 +24,10 @@ from pathlib import Path
 import torch
 
 from ppe.config import load_params
-from ppe.generators import steps, training
+from ppe.generators.training import loop, steps
 from ppe.generators.training.groups import list_jobs, train_groups
-from ppe.generators.training.loop import start_training, train_gan, train_step
+from ppe.generators.training.loop import start_training, train_gan
+from ppe.generators.training.steps import train_step
 
 PUBLISHED = """Published by others (images a second of training): StyleGAN2 128 px 80 (V100), 147 (A100); 256 px 48 and 80
 (stylegan3, docs/configs.md); lightweight-gan 256 px about 15 (Colab, its issues 21 and 89)."""
@@ -142,20 +143,20 @@ def main():
             settings |= {"channel_base": options.channel_base, "channel_base_discriminator": options.channel_base}
             settings |= {"channel_max": 512}
         if variant == "plain":
-            steps.MEMORY_FORMAT = training.MEMORY_FORMAT = torch.contiguous_format
-            training.TF32 = "highest"
+            steps.MEMORY_FORMAT = loop.MEMORY_FORMAT = torch.contiguous_format
+            loop.TF32 = "highest"
             torch.backends.cudnn.allow_tf32 = False
         settings["precision"] = "bfloat16" if variant == "bfloat16" else "float32"
         print(json.dumps(measure(gan, settings, int(resolution), device)))
         return
     if options.side_by_side:
-        for gan in options.generators:
+        for gan in options.gans:
             together, alone = measure_groups(gan, params.generators[gan].model_dump())
             print(f"{gan}: three at once {together:.0f} s (with 3 starts of a process), one after another {alone:.0f} s, "
                   f"{alone / together:.2f} x as fast", flush=True)
         return
     if options.compile:
-        for gan in options.generators:
+        for gan in options.gans:
             row = measure_compiled(gan, params.generators[gan].model_dump(), device)
             print(f"{gan}: {row['eager']:.0f} images/s, compiled {row['compiled']:.0f}; the first three steps take "
                   f"{row['eager_start']:.1f} s, compiled {row['compiled_start']:.0f} s", flush=True)
@@ -163,7 +164,7 @@ def main():
     name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor()} {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {name}")
     for resolution in options.resolutions:
-        for gan in options.generators:
+        for gan in options.gans:
             variants = {v: run_alone(gan, resolution, v, options.channel_base) for v in ("plain", "float32", "bfloat16")}
             plain = variants["plain"].get("speed")
             for variant, row in variants.items():

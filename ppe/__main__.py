@@ -96,8 +96,8 @@ def docs():
 
     loaded = load_params()
     use_style(loaded.style_file())
-    save_figure(plot_pipeline(), loaded.root / "docs" / "pipeline.png")
-    save_figure(plot_groups(), loaded.root / "docs" / "groups.png")
+    save_figure(plot_pipeline(), loaded.docs_folder() / "pipeline.png")
+    save_figure(plot_groups(), loaded.docs_folder() / "groups.png")
     write_site(loaded)
 
 

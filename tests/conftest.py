@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from smoke_study import make_study, run
 
 from ppe.generators.training import loop as training
 
 ROOT = Path(__file__).resolve().parents[1]
+STUDY = ("test_notebooks", "test_graph")
+LONGEST = (*STUDY,)
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +30,30 @@ def shared():
 
 @pytest.fixture(scope="session")
 def finished(root, tmp_path_factory):
-    """The smallest study (``make smoke``), run once for all tests: (folder, environment). A test that changes it copies it."""
-    study = make_study(root, tmp_path_factory.mktemp("copies") / "smoke")
-    run(["dvc", "repro"], study)
+    """The smallest study (``make smoke``), run once for all tests: (folder, environment). A test that changes it copies it.
+
+    Processes of pytest-xdist share one, which lies beside their own folders.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished" / "smoke"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(folder.parent / "lock", timeout=1500):
+        study = make_study(root, folder)
+        if not (folder.parent / "done").exists():
+            run(["dvc", "repro"], study)
+            (folder.parent / "done").touch()
     return study
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let pytest-xdist give each process whole files, since tests of a file share what they made, and the longest files first.
+
+    Files that run dvc in the finished study count as one: it refuses a second dvc at once.
+    """
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("study" if item.path.stem in STUDY else item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from ppe.pipeline.presets import drop_broken_lock
 pytestmark = [pytest.mark.hard, pytest.mark.timeout(2400)]
 
 STAGES = [
-    *("code@3_train", "index@tiny", "faces@tiny", "embed@tiny", "train@tiny", "generate@tiny", "attack@tiny", "evaluate@tiny"),
+    *("code", "index@tiny", "faces@tiny", "embed@tiny", "train@tiny", "generate@tiny", "attack@tiny", "evaluate@tiny"),
     *("sensitivity@tiny", "train-experiment@tiny", "embed-experiment@tiny", "overrepresentation@tiny", "collect", "claims"),
 ]
 KILLS = [(0.15, False), (0.5, False), (0.85, False), (0.5, True)]

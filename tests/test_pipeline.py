@@ -1,5 +1,6 @@
 """Contracts between the notebooks and the lists of dependencies and of tests."""
 
+import importlib.util
 import re
 import tomllib
 
@@ -65,3 +66,12 @@ def test_every_test_that_the_table_names_exists(root):
         assert found, f"{file}::{name}"
         is_hard = "mark.hard" in found[1] or re.search(r"^pytestmark = .*mark\.hard", code, re.M)
         assert bool(is_hard) == bool(hard), f"{file}::{name}: hard or not?"
+
+
+@pytest.mark.parametrize("name", ["coverage", "data_share_power", "drawn_people", "lfw_pairs", "nearest", "pipeline", "train"])
+def test_a_bench_finds_what_it_measures(root, name):
+    """Nothing else runs the benches, so that a moved function would be noticed by whoever needs the number."""
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", root / "bench" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert callable(module.main)

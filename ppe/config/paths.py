@@ -9,6 +9,10 @@ from ppe.config.schema import Section
 
 SCRATCH_STUDY = "smoke"
 """The study of the notebooks' default parameters (``tiny``), which are used if a notebook is run by hand."""
+COPIES = ".studies"
+"""Folder of the copies of the project in which the studies of ``studies/*.yaml`` run."""
+STAGE_LOCK = ".checkpoints/stage.lock"
+"""File that a stage holds while it is at work, so that two never work in one folder."""
 LAST_WORDS = ".checkpoints/last-words.txt"
 """File to which a failing stage writes its error message, so that the message can be shown again below the output of dvc."""
 
@@ -83,9 +87,13 @@ class Paths(Section):
 
     def index_settings(self, dataset):
         """The settings of a data set that ``ppe.datasets.index.read_index`` takes besides reader, root and seed: a dict."""
-        names = {"min_photos", "max_photos", "num_identities", "num_auxiliary", "photos_per_identity", "num_prominent",
-                 "photos_per_prominent"}
+        names = {"min_photos", "max_photos", "num_identities", "num_auxiliary", "photos_per_identity",
+                 "photos_per_auxiliary", "num_prominent", "photos_per_prominent"}
         return self.datasets[self._dataset(dataset)].model_dump(include=names)
+
+    def docs_folder(self):
+        """The pages behind README.md, and the site."""
+        return self._root / "docs"
 
     def results_folder(self):
         """Tables and figures of the study."""

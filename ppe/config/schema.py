@@ -51,6 +51,8 @@ class Dataset(Section):
         Most photos of an identity; the others are left out at random. None: all photos are used.
     num_identities, num_auxiliary, photos_per_identity, photo_size : int
         Reader ``synthetic`` only.
+    photos_per_auxiliary : int or None
+        Reader ``synthetic`` only. Photos of an auxiliary identity; None: ``photos_per_identity``.
     num_prominent, photos_per_prominent : int
         Reader ``synthetic`` only. The first ``num_prominent`` identities have ``photos_per_prominent`` photos each, since the
         targets of an experiment need many.
@@ -66,6 +68,7 @@ class Dataset(Section):
     num_identities: Count | None = None
     num_auxiliary: Annotated[int, Field(ge=0)] = 0
     photos_per_identity: Count | None = None
+    photos_per_auxiliary: Count | None = None
     num_prominent: Annotated[int, Field(ge=0)] = 0
     photos_per_prominent: Count | None = None
     photo_size: Annotated[int, Field(ge=32, le=1024)] = 128

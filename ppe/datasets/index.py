@@ -18,7 +18,8 @@ from ppe.datasets.synthetic_reader import describe_synthetic, draw_batches
 
 
 def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_identities=None, num_auxiliary=0,
-               photos_per_identity=None, num_prominent=0, photos_per_prominent=None, download_dir=None):
+               photos_per_identity=None, photos_per_auxiliary=None, num_prominent=0, photos_per_prominent=None,
+               download_dir=None):
     """List a data set's photos, each with a hash of its bytes and, if it is unusable, the reason.
 
     The table depends on the arguments and on the names and bytes of the files alone: not on times, absolute paths or the
@@ -38,6 +39,8 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
         Seed of that shuffle; for ``synthetic`` also of the identities and their photos.
     num_identities, num_auxiliary, photos_per_identity : int
         ``synthetic`` only: identities to attack, auxiliary identities after them, photos of each.
+    photos_per_auxiliary : int or None
+        ``synthetic`` only: photos of each auxiliary identity; None: ``photos_per_identity``.
     num_prominent, photos_per_prominent : int
         ``synthetic`` only: number of first identities with another number of photos, and that number.
     download_dir : path or None
@@ -66,7 +69,7 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
                          "(params.yaml: datasets)")
     files = READERS[reader](root, num_identities=num_identities, num_auxiliary=num_auxiliary,
                             photos_per_identity=photos_per_identity, num_prominent=num_prominent,
-                            photos_per_prominent=photos_per_prominent)
+                            photos_per_prominent=photos_per_prominent, photos_per_auxiliary=photos_per_auxiliary)
     files = choose_photos(files, min_photos, max_photos, seed)
     if reader == "synthetic":
         return describe_synthetic(files, seed)

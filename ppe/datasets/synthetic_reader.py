@@ -16,11 +16,12 @@ MANY_PHOTOS = 256
 """Number of photos from which on several processes are faster than one."""
 
 
-def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity, num_prominent=0, photos_per_prominent=None):
+def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity, photos_per_auxiliary=None,
+                   num_prominent=0, photos_per_prominent=None):
     """List synthetic photos, person-0001/0001 and so on: (identity, image_id, "", "").
 
-    Identities to attack come first, then the auxiliary identities. The first ``num_prominent`` identities have
-    ``photos_per_prominent`` photos each.
+    Identities to attack come first, then the auxiliary identities, with ``photos_per_auxiliary`` photos each (None:
+    ``photos_per_identity``). The first ``num_prominent`` identities have ``photos_per_prominent`` photos each.
     """
     if not num_identities or num_identities < 1 or num_auxiliary < 0 or not photos_per_identity \
             or photos_per_identity < 1:
@@ -31,7 +32,8 @@ def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity, 
                          f"num_identities={num_identities} identities, and their number of photos (params.yaml: datasets)")
     # All numbers have the same width, so that sorting by name sorts by number.
     total = num_identities + num_auxiliary
-    photos = [photos_per_prominent] * num_prominent + [photos_per_identity] * (total - num_prominent)
+    photos = [photos_per_prominent] * num_prominent + [photos_per_identity] * (num_identities - num_prominent)
+    photos += [photos_per_auxiliary or photos_per_identity] * num_auxiliary
     width, photo_width = max(4, len(str(total))), max(4, len(str(max(photos))))
     return [(f"person-{i:0{width}d}", f"person-{i:0{width}d}/{p:0{photo_width}d}", "", "")
             for i, count in enumerate(photos, start=1) for p in range(1, count + 1)]

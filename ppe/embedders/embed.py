@@ -4,6 +4,7 @@ The verification protocol is that of Huang et al. 2007, "Labeled Faces in the Wi
 """
 
 import tempfile
+from collections import deque
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,15 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from ppe.config.storage import read_block
 from ppe.faces import resize_faces
+from ppe.faces.workers import MAX_WORKERS, open_workers
 
+BATCH_PIXELS = {"cpu": 2**17, "cuda": 2**22}
+"""Input pixels of a batch: on a CPU 56 faces of 48 px or 10 of 112 px, whose feature maps fit its cache."""
 MAX_IN_MEMORY = 2**28
 """Largest array of embeddings kept in memory, in bytes (131,072 rows of 512 numbers); a larger one is written to a file."""
 
 
-def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"):
+def embed_faces(faces, embedder, *, resolution=None, batch_size=None, device="cpu"):
     """Embed faces in batches.
 
     Parameters
@@ -26,9 +30,8 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
     embedder : ppe.embedders.Embedder
     resolution : int or None, pixels
         Side to which the faces are first reduced by area averaging, as a generator's training faces are; None: no reduction.
-    batch_size : int
-        Memory grows with it, the result does not depend on it. 16 faces of 112 px fit a CPU's cache (64 take 1.6 times as
-        long per face); a GPU needs more.
+    batch_size : int or None
+        Memory grows with it, the result does not depend on it. None: ``BATCH_PIXELS`` pixels of the embedder's input.
     device : str or torch.device
         Device to which the embedder is moved and on which it computes.
 
@@ -44,18 +47,14 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
     """
     if len(faces.shape) != 4 or faces.shape[1] != 3 or str(faces.dtype).removeprefix("torch.") != "uint8":
         raise ValueError(f"faces are {faces.dtype} {list(faces.shape)}, but must be uint8 [N, 3, H, W]")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size} is not at least 1")
     embedder = embedder.to(device)
+    if batch_size is None:
+        batch_size = max(1, BATCH_PIXELS[torch.device(device).type] // embedder.input_size**2)
 
     kept, num_bytes, file = [], 0, None
-    # Without faces, one empty batch gives the result its D columns.
-    for start in range(0, max(len(faces), 1), batch_size):
-        batch = read_block(faces, start, batch_size)
-        if resolution is not None:
-            batch = resize_faces(batch, resolution)
-        with torch.inference_mode():
-            vectors = embedder(batch.to(device)).cpu()
+    for start, vectors in _iter_embeddings(faces, embedder, resolution, batch_size, device):
         if not vectors.isfinite().all():
             row = start + int((~vectors.isfinite()).any(1).nonzero()[0])
             raise ValueError(f"the embedding of face {row} is not finite: the embedder's weights are damaged, train or download "
@@ -71,6 +70,26 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=16, device="cpu"
     with file:  # the mapping outlives the file object
         file.flush()
         return np.memmap(file, np.float32, "r", shape=(len(faces), vectors.shape[1]))
+
+
+def _iter_embeddings(faces, embedder, resolution, batch_size, device):
+    """Yield (first row, Tensor [<= batch_size, D]) of each batch, in order; on a CPU several batches are at work at a time."""
+
+    def embed_batch(batch):
+        with torch.inference_mode():
+            batch = batch if resolution is None else resize_faces(batch, resolution)
+            return embedder(batch.to(device)).cpu()
+
+    waiting = deque()
+    with open_workers(device) as pool:
+        # Without faces, one empty batch gives the result its D columns.
+        for start in range(0, max(len(faces), 1), batch_size):
+            waiting.append((start, pool.submit(embed_batch, read_block(faces, start, batch_size))))
+            if len(waiting) > MAX_WORKERS:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
 
 
 def verify_pairs(embeddings, identity, *, num_pairs, seed):

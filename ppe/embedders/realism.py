@@ -15,14 +15,14 @@ from torch.nn import functional
 
 from ppe.embedders.embed import embed_faces
 
-CORNER = 8  # the square in each upper corner that counts as background has 1 / CORNER of the photo's width
+CORNER = 8  # the square in each upper corner that counts as scenery has 1 / CORNER of the photo's width
 PENALTIES = np.logspace(0, 5, 11)
 PROMISES = {
     "share of photos with a detected face": ("at least", 0.98),
     "verification AUC at 112 px": ("at least", 0.97),
     "verification AUC at 32 px": ("at least", 0.90),
     "mean cosine of different identities": ("at most", 0.35),
-    "largest share of a parameter explained by the background": ("at most", 0.05),  # a maximum over parameters, about 0
+    "largest share of a parameter explained by the scenery": ("at most", 0.05),  # a maximum over parameters, about 0
 }
 """Requirements on the data set: bounds of what ``tabulate_promises`` compares."""
 
@@ -64,7 +64,7 @@ def measure_likeness(faces, identity, embedder, *, resolutions=(112, 32), device
     return pd.DataFrame(rows, columns=columns, index=pd.Index(resolutions, name="resolution"))
 
 
-def read_background(photos, vectors, identity):
+def read_scenery(photos, vectors, identity):
     """Predict each identity parameter from a photo's upper corners, by ridge regression cross-validated over identities.
 
     Parameters
@@ -86,14 +86,14 @@ def read_background(photos, vectors, identity):
     return 1 - ((vectors - predicted) ** 2).mean(0) / vectors.var(0)
 
 
-def tabulate_promises(found, likeness, background):
+def tabulate_promises(found, likeness, scenery):
     """Compare the measurements with the requirements on synthetic identities (``PROMISES``).
 
     Parameters
     ----------
     found : float in [0, 1]. Share of the photos with a detected face.
     likeness : DataFrame of `measure_likeness` at 112 and 32 px, or None without a face recognition model.
-    background : array [K] of `read_background`.
+    scenery : array [K] of `read_scenery`.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def tabulate_promises(found, likeness, background):
     verification = [np.nan] * 3
     if likeness is not None:
         verification = [likeness.auc[112], likeness.auc[32], likeness.cosine_other[112]]
-    table = pd.DataFrame({"measured": [found, *verification, np.max(background)]}, index=list(PROMISES))
+    table = pd.DataFrame({"measured": [found, *verification, np.max(scenery)]}, index=list(PROMISES))
     table["promised"] = [f"{word} {bound}" for word, bound in PROMISES.values()]
     table["kept"] = [
         None if np.isnan(value) else bool(value >= bound if word == "at least" else value <= bound)

@@ -4,12 +4,12 @@ import numpy as np
 
 from ppe.datasets.index import iter_photos, read_index
 from ppe.embedders import load
-from ppe.embedders.realism import measure_likeness, read_background, tabulate_promises
+from ppe.embedders.realism import measure_likeness, read_scenery, tabulate_promises
 
 FACES_PER_IDENTITY, MAX_FACES = 5, 500
 """Faces that the face recognition model compares; 500 have 124,750 pairs."""
 PHOTOS_PER_IDENTITY, MAX_PHOTOS = 2, 200
-"""Photos whose background is examined."""
+"""Photos whose scenery is examined."""
 
 
 def check_realism(faces, table, settings, index_settings, weights=None, device="cpu"):
@@ -41,5 +41,5 @@ def check_realism(faces, table, settings, index_settings, weights=None, device="
     sample = index.groupby("identity").head(PHOTOS_PER_IDENTITY).iloc[:MAX_PHOTOS]
     reading = iter_photos(sample, settings.reader, seed=settings.seed, size=settings.photo_size)
     photos = np.stack([photo for _, block in reading for photo in block]).transpose(0, 3, 1, 2)
-    background = read_background(photos, sample.filter(like="vector_"), sample.identity)
-    return tabulate_promises(table.detected.mean(), likeness, background)
+    scenery = read_scenery(photos, sample.filter(like="vector_"), sample.identity)
+    return tabulate_promises(table.detected.mean(), likeness, scenery)

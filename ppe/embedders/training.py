@@ -5,6 +5,7 @@ Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recogniti
 """
 
 import math
+from threading import Lock
 
 import torch
 from pytorch_metric_learning import losses, miners
@@ -16,6 +17,8 @@ PHOTOS_PER_IDENTITY = 4  # in a batch; a triplet needs at least two
 # Deng et al. use 0.5 and 64 with millions of photos; with a few hundred identities and steps, weaker values train better.
 ARCFACE_MARGIN = 0.3  # radians
 ARCFACE_SCALE = 16
+GLOBAL_RANDOM = Lock()
+"""Held while torch's global random state is that of one embedder: several may be built at a time."""
 
 
 def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", resolutions=(32,), steps, batch_size,
@@ -61,7 +64,9 @@ def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", r
     parameters = [*net.parameters(), *criterion.parameters()]
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, steps))
-    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=is_bfloat16_faster(device))
+    # Not on a CPU: even one with instructions for bfloat16 may be slower with it, and float32 agrees better between machines.
+    is_gpu = torch.device(device).type == "cuda"
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=is_gpu and torch.cuda.is_bf16_supported())
 
     history = []
     batches = draw_batches(labels, batch_size, generator)
@@ -86,17 +91,10 @@ def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", r
 
 def _build_networks(input_size, width, loss, num_identities, seed, device):
     """Untrained embedder and loss, whose weights follow the seed; torch's global random state is left unchanged."""
-    with torch.random.fork_rng():
+    with GLOBAL_RANDOM, torch.random.fork_rng():
         torch.manual_seed(seed)
         net = MobileFaceNet(input_size, width).to(device, memory_format=torch.channels_last).train()
         return net, _make_loss(loss, num_identities).to(device)
-
-
-def is_bfloat16_faster(device):
-    """Whether the device computes bfloat16 natively: bool. Other CPUs emulate it, more slowly than float32."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def draw_batches(labels, batch_size, generator):

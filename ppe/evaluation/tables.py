@@ -76,6 +76,15 @@ def describe_rows(rows, run, settings, verification=None):
     return table[[*order, "num_members", "num_non_members", "embedder_auc"]]
 
 
+def select_verification(table, embedders, resolution):
+    """Select each embedder's AUC on identities that it never saw, at one resolution.
+
+    table : DataFrame, ``verification.csv`` of a data set; embedders : list of str; resolution : int, pixels.
+    Returns a dict, embedder -> AUC, in the order of ``embedders``; NaN where an embedder was not checked.
+    """
+    return table[table.resolution == resolution].set_index("embedder").auc.reindex(embedders).to_dict()
+
+
 def choose_embedder(verification, min_auc):
     """Choose the embedder that gives the verdict: the first that is sound, else the first of all.
 

@@ -33,7 +33,7 @@ def measure_quality(generated, real):
     return {"frechet_distance": frechet, "kernel_distance": compute_kernel_distance(generated, real)}
 
 
-def judge_snapshots(snapshots, load, net, count, **known):
+def judge_snapshots(snapshots, load, net, count, last=None, **known):
     """List the rows of every snapshot of generators A and B, in the order of training, and the change since the first.
 
     Parameters
@@ -43,6 +43,8 @@ def judge_snapshots(snapshots, load, net, count, **known):
     load : callable, path -> generator.
     net : nn.Module. The embedder.
     count : int. Generated faces of each snapshot.
+    last : dict, group -> Tensor [M, D], float32, or None
+        Embeddings of the last snapshot's faces, where they are known: the attack embedded them. The first ``count`` are taken.
     known : the other parameters of ``judge_snapshot``.
 
     Returns
@@ -54,18 +56,24 @@ def judge_snapshots(snapshots, load, net, count, **known):
     ValueError
         If two snapshots of a pair are from different times of training.
     """
-    parts = []
-    for pair in zip(*(snapshots[group] for group in MEMBER_GROUPS), strict=True):
+    pairs, parts = list(zip(*(snapshots[group] for group in MEMBER_GROUPS), strict=True)), []
+    for pair in pairs:
         images = {int(path.stem.split("-")[1]) for path in pair}
         if len(images) > 1:
             raise ValueError(f"snapshots {[path.name for path in pair]} are from different times: train both generators again")
-        generated = {}
-        for group, path in zip(MEMBER_GROUPS, pair, strict=True):
-            faces = torch.cat(list(sample_faces(load(path), range(count))))
-            generated[group] = embed_faces(faces, net, device=next(net.parameters()).device)
+        if pair is pairs[-1] and last and min(map(len, last.values())) >= count:
+            generated = {group: vectors[:count] for group, vectors in last.items()}
+        else:
+            generated = {group: _embed_snapshot(load(path), net, count) for group, path in zip(MEMBER_GROUPS, pair, strict=True)}
         parts.append(judge_snapshot(generated=generated, kimg=images.pop() / 1000, **known))
     rows = pd.concat(parts, ignore_index=True)
     return pd.concat([rows, _measure_memory(rows)], ignore_index=True)
+
+
+def _embed_snapshot(generator, net, count):
+    """Embed the first ``count`` faces of a generator: Tensor [count, D]."""
+    faces = torch.cat(list(sample_faces(generator, range(count))))
+    return embed_faces(faces, net, device=next(net.parameters()).device)
 
 
 def judge_snapshot(photos, query, generated, members, kimg, *, embedder, settings):

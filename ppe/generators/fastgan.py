@@ -31,6 +31,27 @@ def count_channels(resolution, channel_base, channel_max):
     return max(16, min(channel_base // resolution, channel_max))
 
 
+def gate(x):
+    """Gated linear unit over channels: float [B, 2C, H, W] -> [B, C, H, W].
+
+    The gradient of torch's own ``glu`` loses the channels_last layout, and batch norm's backward pass then takes seven times as
+    long on a CPU.
+    """
+    values, gates = x.chunk(2, dim=1)
+    return values * torch.sigmoid(gates)
+
+
+class FirstConv(nn.ConvTranspose2d):
+    """Transposed convolution of a map of one pixel: float [B, C, 1, 1] -> [B, D, 4, 4].
+
+    It is a matrix product, which is ten times as fast on a CPU.
+    """
+
+    def forward(self, x):
+        y = x.flatten(1) @ self.weight.flatten(1)
+        return y.view(len(x), self.out_channels, *self.kernel_size).contiguous(memory_format=torch.channels_last)
+
+
 class UpBlock(nn.Module):
     """Up-sampling by 2, convolution, batch norm, gated linear unit (paper, figure 3).
 
@@ -44,7 +65,7 @@ class UpBlock(nn.Module):
         self.norm = nn.BatchNorm2d(2 * out_channels)
 
     def forward(self, x):
-        return F.glu(self.norm(self.conv(x)), dim=1)
+        return gate(self.norm(self.conv(x)))
 
 
 class SkipExcitation(nn.Module):
@@ -75,9 +96,7 @@ class Generator(nn.Module):
         super().__init__()
         self.latent_dim = latent_dim
         width = {4 * 2**i: count_channels(4 * 2**i, channel_base, channel_max) for i in range(int(math.log2(resolution)) - 1)}
-        self.first = nn.Sequential(
-            nn.ConvTranspose2d(latent_dim, 2 * width[4], 4, bias=False), nn.BatchNorm2d(2 * width[4]), nn.GLU(dim=1)
-        )
+        self.first = nn.Sequential(FirstConv(latent_dim, 2 * width[4], 4, bias=False), nn.BatchNorm2d(2 * width[4]))
         sides = list(width)
         self.ups = nn.ModuleDict({str(r): UpBlock(width[r // 2], width[r]) for r in sides[1:]})
         self.skips = nn.ModuleDict({str(r): SkipExcitation(width[SKIPS[r]], width[r]) for r in sides if r in SKIPS})
@@ -86,7 +105,7 @@ class Generator(nn.Module):
     def forward(self, z):
         """z float [B, latent_dim] -> faces float [B, 3, resolution, resolution] in [-1, 1]."""
         z = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-        x = self.first(z[:, :, None, None])
+        x = gate(self.first(z[:, :, None, None]))
         maps = {4: x}
         for side, up in self.ups.items():
             x = up(x)

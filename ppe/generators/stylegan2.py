@@ -21,6 +21,9 @@ MEAN_DECAY = 0.998
 """Decay per step of the moving average of w, the centre of truncation (assumed: a half-life of 350 steps)."""
 NOISE_RATE = 0.05
 """Learning rate of the noise strengths relative to the others (assumed: at 1, the noise of a short training covers the faces)."""
+SLOPE, GAIN = 0.2, math.sqrt(2)
+"""Slope of the leaky ReLU, and its gain. Convolutions apply the gain to their weights, since leaky ReLU of a x is a times
+leaky ReLU of x, if a > 0."""
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = TAPS[:, None] * TAPS / TAPS.sum() ** 2
 """Low-pass filter before down-sampling and after up-sampling (Karras et al. 2019, section 2: bilinear sampling)."""
@@ -42,7 +45,7 @@ def count_channels(resolution, channel_base, channel_max):
 
 def activate(x):
     """Leaky ReLU of slope 0.2, times sqrt(2) to keep the variance."""
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+    return F.leaky_relu(x, SLOPE) * GAIN
 
 
 class EqualLinear(nn.Module):
@@ -59,22 +62,22 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """Convolution with equalised learning rate; ``down`` filters and halves the side."""
+    """Convolution with equalised learning rate; ``down`` filters and halves the side, ``scale`` multiplies the output."""
 
-    def __init__(self, in_channels, out_channels, size, bias=True, down=False):
+    def __init__(self, in_channels, out_channels, size, bias=True, down=False, scale=1.0):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.gain, self.size, self.down = 1 / math.sqrt(in_channels * size**2), size, down
+        self.gain, self.scale, self.size, self.down = scale / math.sqrt(in_channels * size**2), scale, size, down
         self.register_buffer("filter", FILTER.clone(), persistent=False)
 
     def forward(self, x):
-        weight = self.weight * self.gain
+        weight, bias = self.weight * self.gain, self.bias if self.bias is None else self.bias * self.scale
         if not self.down:
-            return F.conv2d(x, weight, self.bias, padding=self.size // 2)
+            return F.conv2d(x, weight, bias, padding=self.size // 2)
         if self.size == 1:  # only every second position of the filtered map is needed
-            return F.conv2d(filter_map(x, self.filter, 1, stride=2), weight, self.bias)
-        return F.conv2d(filter_map(x, self.filter, 2), weight, self.bias, stride=2)
+            return F.conv2d(filter_map(x, self.filter, 1, stride=2), weight, bias)
+        return F.conv2d(filter_map(x, self.filter, 2), weight, bias, stride=2)
 
 
 def filter_map(x, kernel, padding, stride=1):
@@ -111,10 +114,11 @@ class StyledConv(nn.Module):
             x = filter_map(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), self.filter, 1)
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        x = x * demodulate[:, :, None, None]
+        x = x * (demodulate * GAIN)[:, :, None, None]
+        bias = (self.bias * GAIN)[:, None, None]
         if noise is not None:
-            x = x + (noise * (self.noise_strength * NOISE_RATE)).to(x.dtype)
-        return activate(x + self.bias.to(x.dtype)[:, None, None])
+            bias = bias + noise * (self.noise_strength * (NOISE_RATE * GAIN))
+        return F.leaky_relu(x + bias.to(x.dtype), SLOPE)
 
 
 class ToRgb(nn.Module):
@@ -229,12 +233,13 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
-        self.first = EqualConv(in_channels, in_channels, 3)
+        self.first = EqualConv(in_channels, in_channels, 3, scale=GAIN)
+        # The sum of both branches is divided by sqrt(2), which cancels the gain of the second activation.
         self.second = EqualConv(in_channels, out_channels, 3, down=True)
-        self.shortcut = EqualConv(in_channels, out_channels, 1, bias=False, down=True)
+        self.shortcut = EqualConv(in_channels, out_channels, 1, bias=False, down=True, scale=math.sqrt(0.5))
 
     def forward(self, x):
-        return (activate(self.second(activate(self.first(x)))) + self.shortcut(x)) * math.sqrt(0.5)
+        return F.leaky_relu(self.second(F.leaky_relu(self.first(x), SLOPE)), SLOPE) + self.shortcut(x)
 
 
 class Discriminator(nn.Module):
@@ -244,16 +249,16 @@ class Discriminator(nn.Module):
         super().__init__()
         sides = [resolution // 2**i for i in range(int(math.log2(resolution)) - 1)]
         width = {side: count_channels(side, channel_base, channel_max) for side in sides}
-        self.from_rgb = EqualConv(3, width[resolution], 1)
+        self.from_rgb = EqualConv(3, width[resolution], 1, scale=GAIN)
         self.blocks = nn.Sequential(*(ResidualBlock(width[s], width[s // 2]) for s in sides[:-1]))
         self.stddev = StddevChannel(stddev_group)
-        self.last = EqualConv(width[4] + 1, width[4], 3)
+        self.last = EqualConv(width[4] + 1, width[4], 3, scale=GAIN)
         self.hidden = EqualLinear(width[4] * 16, width[4])
         self.logit = EqualLinear(width[4], 1)
 
     def forward(self, x, stddev=None):
         """faces float [B, 3, H, H] in [-1, 1] -> (logits float [B], {}); ``stddev`` fixes ``StddevChannel``."""
-        x = self.blocks(activate(self.from_rgb(x)))
-        x = activate(self.last(self.stddev(x, stddev))).flatten(1)
+        x = self.blocks(F.leaky_relu(self.from_rgb(x), SLOPE))
+        x = F.leaky_relu(self.last(self.stddev(x, stddev)), SLOPE).flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             return self.logit(activate(self.hidden(x.float()))).squeeze(1), {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ppe.config import find_root, load_params
-from ppe.config.paths import LAST_WORDS
+from ppe.config.paths import LAST_WORDS, STAGE_LOCK
 from ppe.config.storage import write_whole
 from ppe.pipeline.runtime import note_runtime
 
@@ -86,7 +86,7 @@ def hold_stage(root, name):
 
     root : path, the project; name : str, written down for whoever waits.
     """
-    file = Path(root) / ".checkpoints" / "stage.lock"
+    file = Path(root) / STAGE_LOCK
     file.parent.mkdir(exist_ok=True)
     lock, holder = FileLock(file), file.with_suffix(".txt")
     try:

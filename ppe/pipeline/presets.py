@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ppe.config import load_params, load_table, save_json
-from ppe.config.paths import LAST_WORDS
+from ppe.config.paths import COPIES, LAST_WORDS
 from ppe.config.storage import copy_whole
 from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.overrepresentation.data_share import ROW_COLUMNS
@@ -57,7 +57,7 @@ def run_study(root, name, only=None):
     ValueError
         If the study or the run is unknown.
     """
-    copy, results = root / ".studies" / name, root / "results" / name
+    copy, results = root / COPIES / name, root / "results" / name
     environment = prepare_copy(root, copy, name)
     call, params = _prepare(copy, environment), load_params(root=copy)
     call("repro", "code")
@@ -80,11 +80,11 @@ def run_study(root, name, only=None):
         # Of runs that came with the repository there are rows, but no models: dvc skips those whose lock has not changed.
         folders = [*map(params.generators_folder, params.runs), *map(params.experiment_models_folder, params.experiments)]
         has_models = all(folder.exists() for folder in folders)
-        hint = f"code or params have changed since those rows: remove results/{name} and .studies/{name} to make all anew"
+        hint = f"code or params have changed since those rows: remove results/{name} and {COPIES}/{name} to make all anew"
         call("repro", *([] if has_models else ["--allow-missing"]), hint=None if has_models else hint)
     report_study(params)
     bring_back(copy, results)
-    print(f"These notebooks are in .studies/{name}/executed/; tables and figures were brought back to results/{name}/.")
+    print(f"These notebooks are in {COPIES}/{name}/executed/; tables and figures were brought back to results/{name}/.")
     if only is not None:
         print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
 

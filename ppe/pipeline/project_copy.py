@@ -9,9 +9,10 @@ import yaml
 
 from ppe.config import find_shared, write_whole
 from ppe.config.params import merge_study
+from ppe.config.paths import COPIES
 
 NOT_COPIED = {
-    *(".git", ".venv", ".studies", ".checkpoints", ".pytest_cache", ".ruff_cache", "__pycache__", "data", "models", "executed"),
+    *(".git", ".venv", COPIES, ".checkpoints", ".pytest_cache", ".ruff_cache", "__pycache__", "data", "models", "executed"),
     *("sources", "scratch", "downloads", "results", "docs", "params.yaml", "dvc.lock", ".mirror"),
 }
 """What a study's copy does not take from the project: what it makes itself, and what belongs to the machine."""

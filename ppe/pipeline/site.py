@@ -14,7 +14,7 @@ import jinja2
 import nbformat
 
 from ppe.config.params import load_study
-from ppe.config.paths import SCRATCH_STUDY
+from ppe.config.paths import COPIES, SCRATCH_STUDY
 from ppe.config.storage import write_whole
 from ppe.pipeline.execution import BOOKS
 from ppe.pipeline.rendering import TEMPLATES, merge_notebook, render_markdown, render_notebook, strip_tags, write_picture
@@ -82,9 +82,9 @@ def write_site(params, docs=None):
     real = [name for name, settings in params.datasets.items() if settings.reader != "synthetic"]
     if real:
         raise ValueError(f"datasets {real} are not synthetic: their faces are not published (params.yaml: datasets, reader)")
-    docs = Path(docs or params.root / "docs")
+    docs = Path(docs or params.docs_folder())
     books = [_read_book(params, book, kind, docs / f"{book}.html") for book, kind in BOOKS.items()]
-    names = {path.stem for path in (params.root / "docs").glob("*.md")}
+    names = {path.stem for path in params.docs_folder().glob("*.md")}
     texts = [Page(f"docs/{name}.md") for name in (*(name for name in ORDER if name in names), *sorted(names - {*ORDER}))]
     front = Page("README.md", "Contents")
     way = [front, *(page for page in (*books, *texts) if not page.is_left_out)]
@@ -137,7 +137,7 @@ def _find_executed(params, book, kind):
     for study in (load_study(name, params.root) for name in studies if name != SCRATCH_STUDY):
         is_synthetic = all(settings.reader == "synthetic" for settings in study.datasets.values())
         for name in sorted(study.experiments, key=lambda name: study.experiments[name].kind != "many") if is_synthetic else ():
-            file = params.root / ".studies" / study.study / "executed" / f"{book}-{name}.ipynb"
+            file = params.root / COPIES / study.study / "executed" / f"{book}-{name}.ipynb"
             if file.is_file():
                 return file, f"Experiment {name} of the study {study.study}"
     return None, ""

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ppe import embedders
 from ppe.embedders import facenet, mobilefacenet
-from ppe.embedders.training import augment, draw_batches, is_bfloat16_faster, train_embedder
+from ppe.embedders.training import augment, draw_batches, train_embedder
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[3] / "shared"))
 WEIGHTS = SHARED / "weights" / "mobilefacenet-casia.pth"
@@ -397,13 +397,6 @@ def test_wrong_training_arguments_are_errors(change, sentence):
     arguments = {"faces": faces, "labels": labels, "steps": 30, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}
     with pytest.raises(ValueError, match=sentence):
         train_embedder(**{**arguments, **SMALL, **change})
-
-
-def test_bfloat16_is_used_on_a_cpu_only_if_it_is_native():
-    cpu = Path("/proc/cpuinfo")
-    if not cpu.is_file():
-        pytest.skip("this machine has no /proc/cpuinfo")
-    assert is_bfloat16_faster("cpu") == ("avx512_bf16" in cpu.read_text())
 
 
 def test_the_same_embedder_is_saved_to_the_same_bytes(tmp_path):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.embedders.realism import PROMISES, measure_likeness, read_background, tabulate_promises
+from ppe.embedders.realism import PROMISES, measure_likeness, read_scenery, tabulate_promises
 
 
 class Colours(torch.nn.Module):
@@ -29,16 +29,16 @@ def test_a_perfect_embedder_has_an_auc_of_one_and_uninformative_faces_of_a_half(
         measure_likeness(faces[:4], identity[:4], Colours())
 
 
-def test_only_a_parameter_that_the_background_holds_is_predicted_from_it():
+def test_only_a_parameter_that_the_scenery_holds_is_predicted_from_it():
     rng = np.random.default_rng(0)
     identity = np.repeat(np.arange(60), 3)
-    vectors = rng.random((60, 2))[identity]  # the first is the brightness of the background, the second is not in the photo
+    vectors = rng.random((60, 2))[identity]  # the first is the brightness of the scenery, the second is not in the photo
     photos = rng.integers(0, 20, (180, 3, 64, 64)).astype(np.uint8)
     photos += (200 * vectors[:, 0]).astype(np.uint8)[:, None, None, None]
-    seen, unseen = read_background(photos, vectors, identity)
+    seen, unseen = read_scenery(photos, vectors, identity)
     assert seen > 0.9 and unseen < 0.05
     photos[:, :, :8] = 0  # only the upper corners count
-    assert read_background(photos, vectors, identity).max() < 0.05
+    assert read_scenery(photos, vectors, identity).max() < 0.05
 
 
 def test_requirements_are_met_missed_or_not_measured():

@@ -51,8 +51,10 @@ def _step_discriminator(state, step, settings, real, shown, quadrant):
     logits, each Tensor []."""
     discriminator, optimiser = state["discriminator"].requires_grad_(True), state["optimiser_discriminator"]
     with _autocast(state):
-        real_logits, maps = discriminator(real)
-        generated_logits, _ = discriminator(shown)
+        with discriminator.stddev.split(2):
+            logits, maps = discriminator(torch.cat([real, shown]))
+        real_logits, generated_logits = logits.chunk(2)
+        maps = {side: both[: len(real)] for side, both in maps.items()}
         loss = compute_discriminator_loss(real_logits, generated_logits)
         redraw = discriminator.redraw(real, maps, quadrant) if settings.get("redraw_weight") else torch.zeros_like(loss)
     optimiser.zero_grad(set_to_none=True)
