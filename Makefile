@@ -57,4 +57,4 @@ lint: $(BIN)/.installed
 	ruff check .
 
 lab: $(BIN)/.installed
-	jupyter lab notebooks
+	jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks

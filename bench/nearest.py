@@ -6,6 +6,8 @@
     python bench/nearest.py --faces collapsed                   # a generator with one face
     python bench/nearest.py --mapped --queries 200 --rows 4000000   # files larger than memory, read block by block
     python bench/nearest.py --mapped --rows 1000000             # 10,000 queries x 1,000,000 faces of 32 px in under 2 GB
+    python bench/nearest.py --queries 20000 --rows 500000       # a tenth of two published face sets of 200,000 and 500,000
+    python bench/nearest.py --queries 200000 --rows 500000 --alone   # the whole, by find_nearest alone; and --threads 1
 
 The comparison is with the matrix product that every exact method needs, with scikit-learn's ``NearestNeighbors`` (used by
 GAN-Leaks) and with faiss-cpu's flat index. Each is run twice, and the shorter time counts. Peak memory is that of the whole
@@ -27,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from ppe.attacks.nearest import find_nearest
 from ppe.config import load_array
@@ -85,6 +88,7 @@ def search_faiss(query, database):
     """The nearest row by faiss's exact index of inner products."""
     import faiss
 
+    faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.IndexFlatIP(query.shape[1])
     index.add(database)
     return index.search(query, 1)[1][:, 0]
@@ -119,8 +123,13 @@ def main():
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--faces", choices=["spread", "clustered", "collapsed"], default="spread")
+    parser.add_argument("--alone", action="store_true", help="find_nearest alone")
+    parser.add_argument("--threads", type=int, default=0, help="of all implementations; 0: as many as there are cores")
     parser.add_argument("--mapped", action="store_true", help="embed_faces and find_nearest alone, from memory-mapped files")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        threadpool_limits(options.threads)
     print(f"{options.queries} x {options.rows} x {options.width}, {torch.get_num_threads()} threads, {platform.processor()}")
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if name in os.environ:
@@ -139,6 +148,11 @@ def main():
         return
     database = draw_faces(options.rows, options.width, 1, options.faces)
     tensors = torch.from_numpy(query), torch.from_numpy(database)
+    if options.alone:
+        before, _ = read_memory()
+        measure("find_nearest", lambda: find_nearest(*tensors)[1].numpy(), results, repeats=1)
+        print(f"peak {read_memory()[0]:.2f} GB, {before:.2f} before the search")
+        return
     measure("matrix product", lambda: multiply(*tensors), results)
     measure("find_nearest", lambda: find_nearest(*tensors)[1].numpy(), results)
     measure("scikit-learn", lambda: search_sklearn(query, database), results)

@@ -13,7 +13,7 @@ QUESTIONS = {
     "C1": "Can a member be identified from photos that were not used for training?",
     "C2": "Does the leak weaken with more identities?",
     "C3": "Does it hold across data sets and generators?",
-    "C4": "Does one over-represented identity leak where all others are diverse?",
+    "C4": "Do over-represented identities leak where all others are diverse?",
 }
 MEASURES = {"C1": "AUC", "C2": "difference of AUC"}
 NULLS = {"C1": 0.5, "C2": 0.0}

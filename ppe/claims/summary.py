@@ -54,7 +54,7 @@ def write_results(tables, earlier=None):
     """Write the README's table: the main verdicts on synthetic identities and on LFW, in a few rows.
 
     C1 is given for the fewest identities of a data set and, in the same setting, for the most; C2 at equal kimg; C3 over all
-    studies; C4 with many photos of the over-represented identity.
+    studies; C4 with many photos of each over-represented identity, and with one photo repeated.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def write_results(tables, earlier=None):
         if row.claim == "C3":
             where = [f"{cells.dataset.nunique()} data sets", f"{cells.generator.nunique()} generators"]
             result = f"{(cells.verdict == 'supported').sum()} of {len(cells)} settings"
-        table.append([row.question, *where, row.identities, result, _say_verdict(row) + _mark(row, earlier)])
+        identities = f"{row.identities}, {row.comparison}" if row.claim == "C4" and row.comparison else row.identities
+        table.append([row.question, *where, identities, result, _say_verdict(row) + _mark(row, earlier)])
     return _write_table("question | data | generator | identities | result | verdict", table)
 
 
@@ -180,8 +181,8 @@ def _choose_results(joined):
             sizes = same[(same.claim == "C1") & (same.photos == first.photos) & (same.kimg == first.kimg)]
             chosen += [first.Index, *choose_cells(sizes, most=True).index]
             chosen += same[(same.claim == "C2") & (same.comparison == "equal kimg")].index[:1].tolist()
-        is_many = (judged.claim == "C4") & (judged.dataset == dataset) & (judged.comparison == "many")
-        chosen += judged[is_many].index[:1].tolist()
+        is_share = (judged.claim == "C4") & (judged.dataset == dataset)
+        chosen += judged[is_share & judged.comparison.isin(["many", "repeated"])].drop_duplicates("comparison").index.tolist()
     found = joined.claim[chosen]
     chosen += joined[(joined.verdict != "shown") & ~joined.claim.isin(found)].drop_duplicates("claim").index.tolist()
     order = {index: number for number, index in reversed(list(enumerate(chosen)))}

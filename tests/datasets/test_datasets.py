@@ -208,6 +208,8 @@ def test_prominent_identities_have_more_photos():
     sizes = {"num_identities": 3, "num_auxiliary": 1, "photos_per_identity": 2}
     index = read_index("synthetic", seed=3, **sizes, num_prominent=1, photos_per_prominent=5)
     assert index.identity.value_counts(sort=False).tolist() == [5, 2, 2, 2]
+    auxiliary = read_index("synthetic", seed=3, **sizes, photos_per_auxiliary=4)
+    assert auxiliary.identity.value_counts(sort=False).tolist() == [2, 2, 2, 4]
     few = read_index("synthetic", seed=3, **sizes)
     assert set(few.sha256) < set(index.sha256), "their first photos, and those of the others, are unchanged"
     with pytest.raises(ValueError, match="num_prominent=1, photos_per_prominent=None"):

@@ -15,12 +15,15 @@ from facenet_pytorch import InceptionResnetV1
 from torch.nn import functional as F
 
 from ppe import embedders
+from ppe.config.schema import Embedder
 from ppe.embedders import facenet, mobilefacenet
+from ppe.embedders.recipe import train_recipes
 from ppe.embedders.training import augment, draw_batches, train_embedder
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[3] / "shared"))
 WEIGHTS = SHARED / "weights" / "mobilefacenet-casia.pth"
 SMALL = {"input_size": 48, "width": 0.25}
+RECIPE = Embedder(net="mobilefacenet", **SMALL, steps=4, batch_size=8, learning_rate=0.01, seed=0, overlap="none")
 
 
 @pytest.fixture(autouse=True)
@@ -397,6 +400,23 @@ def test_wrong_training_arguments_are_errors(change, sentence):
     arguments = {"faces": faces, "labels": labels, "steps": 30, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}
     with pytest.raises(ValueError, match=sentence):
         train_embedder(**{**arguments, **SMALL, **change})
+
+
+def test_embedders_trained_side_by_side_are_those_trained_alone_with_one_thread(tmp_path):
+    faces, labels = draw_identities(4, 4)
+    labels = labels.numpy()
+    recipes = {name: RECIPE.model_copy(update={"loss": name, "seed": seed}) for seed, name in enumerate(("arcface", "triplet"))}
+    jobs = {name: (recipe, faces, labels, tmp_path / f"{name}.safetensors") for name, recipe in recipes.items()}
+    losses = train_recipes(jobs, resolutions=[32])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for name, recipe in recipes.items():
+            alone = tmp_path / f"{name}-alone.safetensors"
+            assert train_recipes({name: (recipe, faces, labels, alone)}, resolutions=[32])[name] == losses[name]
+            assert alone.read_bytes() == jobs[name][3].read_bytes()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_same_embedder_is_saved_to_the_same_bytes(tmp_path):

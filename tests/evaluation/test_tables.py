@@ -5,13 +5,28 @@ import pandas as pd
 from synthetic_queries import draw_queries
 from synthetic_scores import RUN
 
-from ppe.evaluation.tables import HEADLINE, KEYS, choose_embedder, describe_constants, describe_rows, judge_queries, match_rows
+from ppe.evaluation.tables import (
+    HEADLINE,
+    KEYS,
+    choose_embedder,
+    describe_constants,
+    describe_rows,
+    judge_queries,
+    match_rows,
+    select_verification,
+)
 
 
 def test_an_embedder_that_is_not_sound_is_shown_and_gives_no_verdict():
     assert choose_embedder({"weak": 0.85, "sound": 0.93}, 0.90) == ("sound", True)
     assert choose_embedder({"weak": 0.85, "weaker": 0.5}, 0.90) == ("weak", False), "the first where none is sound"
     assert choose_embedder({"weak": 0.85, "sound": 0.93}, 0.80) == ("weak", True), "the threshold is a parameter"
+
+
+def test_the_verification_of_a_resolution_follows_the_order_of_the_embedders():
+    table = pd.DataFrame({"embedder": ["one", "two", "one"], "resolution": [32, 32, 64], "auc": [0.9, 0.8, 0.99]})
+    assert list(select_verification(table, ["two", "one"], 32).items()) == [("two", 0.8), ("one", 0.9)]
+    assert np.isnan(select_verification(table, ["two"], 64)["two"]), "never checked"
 
 
 def test_rows_with_their_own_number_of_faces_keep_it_and_others_have_the_runs():

@@ -83,6 +83,10 @@ def test_snapshots_are_in_the_order_of_training_and_pairs_are_of_one_time(study,
         now, then = (distance["a", k, "unseen photos"] - distance["a", k, "train photos"] for k in ("kimg: 1.5", "kimg: 0"))
         assert gap["a", "kimg: 1.5", "photos: unseen minus train"] == pytest.approx(now - then)
         assert seen == [paths["a"][0], paths["b"][0], paths["a"][1], paths["b"][1]]
+        last = {"a": draw_unit(30, 16, 3), "b": draw_unit(30, 16, 4)}
+        again = judge_snapshots(paths, lambda path: path, net, 20, last=last, **known)
+        assert seen[4:] == [paths["a"][0], paths["b"][0]], "what the attack embedded is not embedded again"
+        assert list(again.slice) == list(rows.slice) and set(again.num_generated.dropna()) == {20}
         with pytest.raises(ValueError, match="from different times"):
             judge_snapshots({"a": paths["a"], "b": paths["b"][::-1]}, lambda path: path, net, 20, **known)
 

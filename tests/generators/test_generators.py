@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ppe.generators import GENERATORS, build
-from ppe.generators.fastgan import SKIPS
-from ppe.generators.stylegan2 import FILTER, StyledConv, filter_map
+from ppe.generators.fastgan import SKIPS, FirstConv, gate
+from ppe.generators.stylegan2 import FILTER, ResidualBlock, StyledConv, activate, filter_map
 from ppe.generators.training.draws import open_draws, pick_rows
 from ppe.generators.training.losses import (
     compute_discriminator_loss,
@@ -55,6 +55,47 @@ def test_group_stddev_of_four_values_is_known_on_paper():
     x = torch.tensor([0.0, 10.0, 2.0, 10.0]).reshape(4, 1, 1, 1)  # strided groups of two: {0, 2} and {10, 10}
     spread = compute_group_stddev(x, 2).flatten()
     torch.testing.assert_close(spread, torch.tensor([1.0, 1e-4, 1.0, 1e-4]))
+
+
+@pytest.mark.parametrize("family", list(GENERATORS))
+def test_one_pass_of_two_batches_gives_the_logits_of_two_passes(family, small):
+    _, discriminator = build(family, 32, small[family])
+    real, generated = torch.rand(2, 8, 3, 32, 32) * 2 - 1
+    separate = torch.cat([discriminator(real)[0], discriminator(generated)[0]])
+    kept = float(discriminator.stddev.mean)
+    discriminator.stddev.mean.zero_()
+    with discriminator.stddev.split(2):
+        joint, _ = discriminator(torch.cat([real, generated]))
+    torch.testing.assert_close(joint, separate, atol=1e-5, rtol=1e-5)
+    assert float(discriminator.stddev.mean) == pytest.approx(kept), "both batches enter the moving average"
+    assert not torch.allclose(discriminator(torch.cat([real, generated]))[0], separate, atol=1e-6), "groups would be mixed"
+
+
+def test_the_gated_unit_is_that_of_torch_and_keeps_the_layout_of_the_gradient():
+    x = torch.randn(2, 8, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    torch.testing.assert_close(gate(x), torch.nn.functional.glu(x, dim=1))
+    (gradient,) = torch.autograd.grad(gate(x).square().sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last), "batch norm's backward pass would be slow"
+
+
+def test_the_first_convolution_as_a_matrix_product_is_the_transposed_convolution():
+    first, z = FirstConv(6, 10, 4, bias=False), torch.randn(3, 6, 1, 1)
+    expected = torch.nn.functional.conv_transpose2d(z, first.weight)
+    torch.testing.assert_close(first(z), expected)
+
+
+def test_a_residual_block_that_applies_gains_to_weights_is_that_of_the_paper():
+    block, x = ResidualBlock(4, 6), torch.randn(2, 4, 8, 8)
+    torch.nn.init.normal_(block.first.bias)
+    torch.nn.init.normal_(block.second.bias)
+
+    def convolve(layer, x):
+        return layer(x) if layer.bias is None else (layer(x) - layer.bias[:, None, None] * layer.scale)
+
+    plain = {name: convolve(layer, x) / layer.scale for name, layer in (("first", block.first), ("shortcut", block.shortcut))}
+    inner = activate(plain["first"] + block.first.bias[:, None, None])
+    outer = activate(convolve(block.second, inner) + block.second.bias[:, None, None])
+    torch.testing.assert_close(block(x), (outer + plain["shortcut"]) / 2**0.5, atol=1e-5, rtol=1e-5)
 
 
 def test_losses_of_simple_logits_are_known_on_paper():
