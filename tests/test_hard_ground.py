@@ -16,7 +16,7 @@ from PIL import Image
 
 from ppe import __main__ as commands
 from ppe import embedders
-from ppe.config import load_array, load_params, load_table, save_array, save_json, save_table
+from ppe.config import create_array, load_array, load_params, load_table, save_array, save_json, save_table
 from ppe.config.params import merge_study
 from ppe.datasets import synthetic
 from ppe.datasets.index import iter_photos, read_index
@@ -264,6 +264,11 @@ def write_study(folder, numbers):
     return folder
 
 
+def write_mapped(array, path):
+    with create_array(path, array.shape, array.dtype) as written:
+        written[:] = array
+
+
 def write_all(folder, size):
     """Everything that the study writes by a temporary name, about ``size`` bytes each: name -> function that writes it."""
     numbers = np.arange(size // 8)
@@ -271,13 +276,14 @@ def write_all(folder, size):
     return {
         "table.csv": lambda: save_table(pd.DataFrame({"a": numbers}), folder / "table.csv"),
         "array.npy": lambda: save_array(numbers, folder / "array.npy"),
+        "mapped.npy": lambda: write_mapped(numbers, folder / "mapped.npy"),
         "text.json": lambda: save_json({"a": numbers.tolist()}, folder / "text.json"),
         "whole/copy.csv": lambda: presets.bring_back(folder.parent / "study", folder / "whole"),
         "net.safetensors": lambda: embedders.save(folder / "net.safetensors", "mobilefacenet", net.state_dict(), {}),
     }
 
 
-@pytest.mark.parametrize("name", ["table.csv", "array.npy", "text.json", "net.safetensors", "whole/copy.csv"])
+@pytest.mark.parametrize("name", ["table.csv", "array.npy", "mapped.npy", "text.json", "net.safetensors", "whole/copy.csv"])
 def test_no_room_on_the_disk_is_a_sentence_and_leaves_what_was_there(tmp_path, name):
     """A limit on the size of a file fails as a full disk does: at some byte in the middle."""
     folder = tmp_path / "written"

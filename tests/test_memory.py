@@ -1,4 +1,4 @@
-"""Sets larger than memory: the search from mapped files keeps no page of them."""
+"""Sets larger than memory: what is read from a mapped file is given back, and what is written goes to one."""
 
 import re
 import subprocess
@@ -37,6 +37,25 @@ def test_pages_of_a_mapped_file_are_given_back(tmp_path, search):
     expected = search(query, torch.from_numpy(faces))
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one, other)
+
+
+def measure_growth(root, folder, name):
+    """Megabytes by which the peak of a new process's memory grows while it computes a data set of ``large_sets.py``."""
+    call = [sys.executable, str(root / "tests" / "large_sets.py"), name]
+    done = subprocess.run(call, cwd=folder, capture_output=True, text=True)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return int(done.stdout.split()[0])
+
+
+@pytest.mark.skipif(not STATUS.is_file(), reason="this system does not say how much memory a process took")
+def test_faces_of_480_megabytes_are_prepared_and_read_in_blocks(root, tmp_path):
+    assert measure_growth(root, tmp_path, "faces") < 300
+
+
+@pytest.mark.skipif(not STATUS.is_file(), reason="this system does not say how much memory a process took")
+def test_pairs_of_fifty_thousand_photos_are_drawn_without_a_list_of_all(root, tmp_path):
+    assert measure_growth(root, tmp_path, "pairs") < 100, "a list of all pairs takes 20 GB"
 
 
 @pytest.mark.hard

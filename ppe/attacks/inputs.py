@@ -3,7 +3,7 @@
 import torch
 
 from ppe.attacks.queries import GROUPS
-from ppe.config.storage import load_array
+from ppe.config.storage import LazyRows, load_array
 from ppe.faces import resize_faces
 from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 
@@ -35,7 +35,7 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
     ----------
     run : section ``runs.<name>`` of params.
     generated : path. Folder with ``a.npy``, ``b.npy`` and ``c.npy``, uint8 [M, 3, H, H].
-    faces : uint8 [n, 3, S, S], the aligned face of each row of ``members``.
+    faces : array or LazyRows uint8 [n, 3, S, S], the aligned face of each row of ``members``.
     members : DataFrame, written by the trainer: group, image_id, identity.
     generators : (path, dict). Folder with each generator's snapshots, and the generator's section of params.
     num_untrained : int. Faces of each untrained generator.
@@ -54,7 +54,7 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
         generator = load_generator(first, run.generator, run.resolution, settings, device)
         few = range(min(num_untrained, run.num_generated))
         sets[f"untrained-{group}"] = torch.cat(list(sample_faces(generator, few))).numpy()
-        sets[f"train-{group}"] = resize_faces(faces[part.index], run.resolution)
+        sets[f"train-{group}"] = resize_faces(LazyRows(faces, part.index), run.resolution)
     return sets
 
 

@@ -38,15 +38,23 @@ def write_whole(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     try:
-        yield partial
-        os.replace(partial, path)
+        with _explain_failure(path):
+            yield partial
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explain_failure(path):
+    """Replace an OSError of the system by a sentence that names the file and says what to do."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         is_forbidden = isinstance(error, (PermissionError, IsADirectoryError, NotADirectoryError))
         cure = "see that it can be" if is_forbidden else "make room"
         raise OSError(f"{path} could not be written ({reason}) and is as it was: {cure}, then run it again") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def copy_whole(source, path):
@@ -87,6 +95,46 @@ def save_array(array, path):
         np.save(file, array)
 
 
+@contextmanager
+def create_array(path, shape, dtype=np.uint8):
+    """Yield a new array of zeros that lies in a file, not in memory. The file is whole or absent, as with ``write_whole``.
+
+    The array is a writable memory map of ``<path>.partial``, which replaces ``path`` when the ``with`` block ends without an
+    error. Its bytes are those of ``save_array``. Call ``release_pages`` after each block that is written, or the written pages
+    count as memory of the process.
+
+    Parameters
+    ----------
+    path : path. Ends in ``.npy``.
+    shape : tuple of int
+    dtype : numpy dtype
+
+    Yields
+    ------
+    memmap of this shape and dtype.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. Its room on the disk is reserved first: on a full disk, a write to a memory map is no
+        error but the end of the process. An error of the ``with`` block itself is passed on as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with _explain_failure(path):
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                with open(partial, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+        yield array
+        with _explain_failure(path):
+            array.flush()
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def load_array(path):
     """Open a .npy array of the study as a read-only memory map: its bytes are read when they are used.
 
@@ -124,16 +172,50 @@ def to_tensor(rows):
     """Return rows as a Tensor. An array is copied, since torch cannot share a read-only one."""
     import torch  # here, because commands that only read tables start without it
 
-    return torch.tensor(rows) if isinstance(rows, np.ndarray) else rows
+    return torch.from_numpy(np.array(rows)) if isinstance(rows, np.ndarray) else rows
 
 
 def read_block(rows, start, block_size):
     """Copy ``block_size`` rows, from row ``start`` on, into a Tensor.
 
-    If the rows are a read-only memory map, the pages that were read are released at once. Otherwise they would count as memory
-    of the process, and a set of a million faces would fill two gigabytes.
+    If the rows are a memory map, the pages that were read are released at once (``release_pages``).
     """
     block = to_tensor(rows[start : start + block_size])
-    if isinstance(rows, np.memmap) and rows.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        rows._mmap.madvise(mmap.MADV_DONTNEED)
+    release_pages(rows)
     return block
+
+
+def release_pages(rows):
+    """Give the pages of a memory map back to the system, after writing changed ones to the file.
+
+    Otherwise all pages that were read or written count as memory of the process, and a set of a million faces would fill two
+    gigabytes. Arrays in memory are left alone.
+    """
+    if isinstance(rows, np.memmap) and rows.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
+        if rows.mode != "r":
+            rows.flush()
+        rows._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+class LazyRows:
+    """Chosen rows of an array, read when they are used: ``array[index]`` would copy all of them into memory.
+
+    It has the shape, dtype and length of that copy. ``rows[key]``, with a slice or with row numbers, reads these rows alone.
+
+    Parameters
+    ----------
+    array : array, memmap, Tensor or LazyRows [M, ...].
+    index : array, Series or Index [N], int. Row i is ``array[index[i]]``.
+    """
+
+    def __init__(self, array, index):
+        self._array, self._index = array, np.asarray(index, np.int64)
+        self.shape, self.dtype = (len(self._index), *array.shape[1:]), array.dtype
+
+    def __len__(self):
+        return len(self._index)
+
+    def __getitem__(self, key):
+        rows = self._array[self._index[key]]
+        release_pages(self._array)
+        return rows

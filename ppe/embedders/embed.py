@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ppe.config.storage import read_block
+from ppe.config.storage import read_block, to_tensor
+from ppe.embedders.pairs import find_pairs
 from ppe.faces import resize_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
 
@@ -26,7 +27,7 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=None, device="cp
 
     Parameters
     ----------
-    faces : array, memmap or Tensor [N, 3, H, W], uint8, RGB.
+    faces : array, memmap, LazyRows or Tensor [N, 3, H, W], uint8, RGB.
     embedder : ppe.embedders.Embedder
     resolution : int or None, pixels
         Side to which the faces are first reduced by area averaging, as a generator's training faces are; None: no reduction.
@@ -95,9 +96,11 @@ def _iter_embeddings(faces, embedder, resolution, batch_size, device):
 def verify_pairs(embeddings, identity, *, num_pairs, seed):
     """Score random pairs of photos without repetition, half of one identity and half of two.
 
+    Pairs are drawn by their rank in the order of their rows, so memory grows with N + num_pairs and not with N^2.
+
     Parameters
     ----------
-    embeddings : Tensor [N, D], float32, unit L2 norm.
+    embeddings : Tensor or memmap [N, D], float32, unit L2 norm.
     identity : array [N], str or int
         Identity of each embedding.
     num_pairs : int
@@ -114,19 +117,20 @@ def verify_pairs(embeddings, identity, *, num_pairs, seed):
     ValueError
         If there are not enough pairs of either kind.
     """
-    _, number = np.unique(np.asarray(identity), return_inverse=True)
-    first, second = np.triu_indices(len(number), k=1)
-    same = number[first] == number[second]
-    half = num_pairs // 2
-    if num_pairs < 2 or num_pairs % 2 or half > min(same.sum(), (~same).sum()):
+    number = np.unique(np.asarray(identity), return_inverse=True)[1]
+    half, size = num_pairs // 2, np.bincount(number)
+    num_same = int((size * (size - 1) // 2).sum())
+    num_other = len(number) * (len(number) - 1) // 2 - num_same
+    if num_pairs < 2 or num_pairs % 2 or half > min(num_same, num_other):
         raise ValueError(
-            f"num_pairs={num_pairs} is not an even number up to {2 * min(same.sum(), (~same).sum())}: "
-            f"there are {same.sum()} pairs of one identity and {(~same).sum()} of two (params.yaml: datasets)"
+            f"num_pairs={num_pairs} is not an even number up to {2 * min(num_same, num_other)}: "
+            f"there are {num_same} pairs of one identity and {num_other} of two (params.yaml: datasets)"
         )
     rng = np.random.default_rng(seed)
-    drawn = np.concatenate([rng.choice(np.flatnonzero(kind), half, replace=False) for kind in (same, ~same)])
-    score = (embeddings[first[drawn]] * embeddings[second[drawn]]).sum(1)
-    return score, torch.from_numpy(same[drawn])
+    ranks = [rng.choice(count, half, replace=False) for count in (num_same, num_other)]
+    first, second = np.concatenate(find_pairs(number, *ranks), axis=1)
+    score = (to_tensor(embeddings[first]) * to_tensor(embeddings[second])).sum(1)
+    return score, torch.arange(num_pairs) < half
 
 
 def compute_verification(score, is_same, *, num_folds=10):

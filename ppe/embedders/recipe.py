@@ -30,7 +30,7 @@ def train_recipe(recipe, faces, identity, path, *, resolutions, device="cpu"):
     ----------
     recipe : ppe.config.schema.Embedder
         The embedder's section of params.yaml; it has ``steps`` and no ``weights``.
-    faces : array or Tensor [N, 3, H, W], uint8, RGB, aligned.
+    faces : array, LazyRows or Tensor [N, 3, H, W], uint8, RGB, aligned.
     identity : Series or array [N], str. The person of each face.
     path : path. Ends in ``.safetensors``.
     resolutions : sequence of int, pixels. Of the generators whose faces the embedder will judge.

@@ -11,6 +11,7 @@ import torch
 from pytorch_metric_learning import losses, miners
 from torch.nn import functional as F
 
+from ppe.config.storage import to_tensor
 from ppe.embedders.mobilefacenet import EMBEDDING_SIZE, MobileFaceNet, normalise
 
 PHOTOS_PER_IDENTITY = 4  # in a batch; a triplet needs at least two
@@ -27,8 +28,8 @@ def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", r
 
     Parameters
     ----------
-    faces : array or Tensor [N, 3, H, W], uint8
-        Aligned RGB faces of auxiliary identities.
+    faces : array, LazyRows or Tensor [N, 3, H, W], uint8
+        Aligned RGB faces of auxiliary identities. Only the faces of a batch are read at a time.
     labels : array or Tensor [N], int64
         Identity of each face; any integers.
     input_size, width
@@ -58,7 +59,7 @@ def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", r
     ValueError
         If an argument is out of range, or the loss is not finite.
     """
-    faces, labels = _check_arguments(faces, labels, loss, resolutions, steps, batch_size)
+    labels = _check_arguments(faces, labels, loss, resolutions, steps, batch_size)
     generator = torch.Generator().manual_seed(seed)
     net, criterion = _build_networks(input_size, width, loss, int(labels.max()) + 1, seed, device)
     parameters = [*net.parameters(), *criterion.parameters()]
@@ -71,7 +72,7 @@ def train_embedder(faces, labels, *, input_size=48, width=0.5, loss="arcface", r
     history = []
     batches = draw_batches(labels, batch_size, generator)
     for step, rows in zip(range(1, steps + 1), batches, strict=False):
-        x = augment(faces[rows].to(device), resolutions, input_size, generator)
+        x = augment(to_tensor(faces[rows.numpy()]).to(device), resolutions, input_size, generator)
         x = normalise(x).contiguous(memory_format=torch.channels_last)
         with autocast:
             embeddings = net(x)
@@ -166,8 +167,8 @@ def _learning_rate_factor(step, steps):
 
 
 def _check_arguments(faces, labels, loss, resolutions, steps, batch_size):
-    faces, labels = torch.as_tensor(faces), torch.as_tensor(labels)
-    if faces.dtype != torch.uint8 or faces.ndim != 4 or faces.shape[1] != 3 or labels.shape != faces.shape[:1]:
+    labels, is_uint8 = torch.as_tensor(labels), str(faces.dtype).removeprefix("torch.") == "uint8"
+    if not is_uint8 or len(faces.shape) != 4 or faces.shape[1] != 3 or labels.shape != faces.shape[:1]:
         raise ValueError(
             f"faces {faces.dtype} {list(faces.shape)} with labels {list(labels.shape)} are given, "
             "but uint8 [N, 3, H, W] with [N] are needed"
@@ -185,7 +186,7 @@ def _check_arguments(faces, labels, loss, resolutions, steps, batch_size):
         )
     if steps < 1 or batch_size < 2:
         raise ValueError(f"steps={steps} and batch_size={batch_size} are not at least 1 and 2 (params.yaml: embedders)")
-    return faces, labels
+    return labels
 
 
 def _make_loss(loss, num_identities):

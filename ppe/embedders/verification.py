@@ -15,7 +15,7 @@ def verify_embedders(embedders, faces, identity, *, resolutions, num_pairs, seed
     Parameters
     ----------
     embedders : dict, name -> ppe.embedders.Embedder
-    faces : array or Tensor [N, 3, H, W], uint8, RGB, aligned.
+    faces : array, LazyRows or Tensor [N, 3, H, W], uint8, RGB, aligned.
     identity : array [N], str. The person of each face; none of them trained an embedder.
     resolutions : sequence of int, pixels. The faces are reduced to each.
     num_pairs, seed : as in ``ppe.embedders.embed.verify_pairs``.

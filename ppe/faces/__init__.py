@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ppe.config.storage import release_pages
 from ppe.faces.alignment import LANDMARK_COLUMNS, TEMPLATE, align_faces, fit_similarity
 from ppe.faces.detection import BOX_COLUMNS, build_detector, detect_faces, iter_faces, no_face
 from ppe.faces.duplicates import find_duplicates
@@ -32,7 +33,8 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
     device, detector
         As in ``detect_faces``.
     out : ndarray uint8 [N, 3, size, size] of zeros, or None
-        Array that receives the faces, for instance a memory map if they do not fit into memory; None allocates one.
+        Array that receives the faces. With that of ``ppe.config.create_array``, memory holds a block of faces and a few kB a
+        photo; None allocates one in memory.
 
     Returns
     -------
@@ -59,6 +61,7 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
             hits = [(position, photo) for position, photo, row in block if row["detected"]]
             landmarks = [[rows[position][column] for column in LANDMARK_COLUMNS] for position, _ in hits]
             faces[[position for position, _ in hits]] = align_faces([photo for _, photo in hits], landmarks, size)
+            release_pages(faces)
             bar.update(len(block))
     names = index[["image_id", "identity"]].reset_index(drop=True)
     columns = ["detected", "reason", "num_faces", "probability", *LANDMARK_COLUMNS]

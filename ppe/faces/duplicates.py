@@ -36,11 +36,11 @@ def find_duplicates(faces, identity, across=False, block_size=1024):
     Candidates are pairs whose perceptual hashes differ in at most ``HASH_DISTANCE`` bits. They are the same picture if
     their grey levels after registration correlate by at least ``SAME_CORRELATION``. The relation is extended
     transitively: if a equals b and b equals c, all three are one picture. Time grows with the square of the number of
-    faces compared.
+    faces compared. Memory holds 3 kB a face, its picture at ``COMPARE_SIDE``; all else is computed in blocks.
 
     Parameters
     ----------
-    faces : ndarray [N, 3, H, W], uint8, aligned. Uniform ones (no face was found) are never duplicates.
+    faces : ndarray or memmap [N, 3, H, W], uint8, aligned. Uniform ones (no face was found) are never duplicates.
     identity : array [N] of str
         Faces of the same identity are compared.
     across : bool
@@ -52,15 +52,13 @@ def find_duplicates(faces, identity, across=False, block_size=1024):
     -------
     ndarray [N], int64. The lowest row with the same picture, or -1 if that is the row itself.
     """
-    side = min(COMPARE_SIDE, *faces.shape[2:])
-    grey = np.concatenate([resize_faces(faces[start : start + block_size], side).float().mean(1).numpy()
+    small = resize_faces(faces, min(COMPARE_SIDE, *faces.shape[2:]))
+    flat = np.concatenate([_read_grey(small[start : start + block_size]).std((1, 2)) < 1
                            for start in range(0, max(len(faces), 1), block_size)])
-    flat = grey.std((1, 2)) < 1
     number = pd.factorize(np.asarray(identity))[0]
     pairs = []
     for members in pd.Series(np.arange(len(faces))[~flat]).groupby(number[~flat] * (not across)).agg(np.array):
-        (first, second), correlation = _pair_pictures(grey[members], block_size)
-        first, second = members[first], members[second]
+        (first, second), correlation = _pair_pictures(small, members, block_size)
         pairs.append(np.stack([first, second])[:, (number[first] == number[second]) | (correlation >= TWO_NAMES_CORRELATION)])
     duplicate_of = np.full(len(faces), -1, np.int64)
     if pairs:
@@ -73,27 +71,36 @@ def find_duplicates(faces, identity, across=False, block_size=1024):
     return duplicate_of
 
 
-def _pair_pictures(grey, block_size):
-    """Pairs of rows i < j of faces [n, h, w] with the same picture, int [2, pairs], and their correlation [pairs].
+def _pair_pictures(small, members, block_size):
+    """Pairs of rows i < j with the same picture, int [2, pairs], and their correlation [pairs]. A pair may occur twice, once
+    mirrored.
 
-    A pair may occur twice, once mirrored.
+    small : Tensor [N, 3, h, w], uint8; members : ndarray [n], int64, rising: the rows of ``small`` that are compared.
     """
-    bits, unit = _hash_pictures(grey), _normalise(grey)
     found, correlations = [np.zeros((2, 0), np.int64)], [np.zeros(0)]
-    for other in (grey, grey[:, :, ::-1]):
-        other_bits, other_unit = _hash_pictures(other), _normalise(other)
-        for start in range(0, len(grey), block_size):
-            rows = slice(start, start + block_size)
-            near = np.bitwise_count(bits[rows, None] ^ other_bits[start:]) <= HASH_DISTANCE
-            near &= unit[rows] @ other_unit[start:].T >= LOOSE_CORRELATION
-            first, second = np.add(np.nonzero(np.triu(near, 1)), start)
-            for part in range(0, len(first), REGISTRATION_BATCH):
-                i, j = first[part : part + REGISTRATION_BATCH], second[part : part + REGISTRATION_BATCH]
-                correlation = correlate_registered(grey[i], other[j])
-                is_same = correlation >= SAME_CORRELATION
-                found.append(np.stack([i, j])[:, is_same])
-                correlations.append(correlation[is_same])
+    for first, second, is_mirrored in _propose_pairs(small, members, block_size):
+        for part in range(0, len(first), REGISTRATION_BATCH):
+            i, j = first[part : part + REGISTRATION_BATCH], second[part : part + REGISTRATION_BATCH]
+            correlation = correlate_registered(_read_grey(small[i]), _read_grey(small[j], is_mirrored))
+            is_same = correlation >= SAME_CORRELATION
+            found.append(np.stack([i, j])[:, is_same])
+            correlations.append(correlation[is_same])
     return np.concatenate(found, axis=1), np.concatenate(correlations)
+
+
+def _propose_pairs(small, members, block_size):
+    """Yield candidate pairs of ``members``: their rows i < j, and whether the second picture is mirrored."""
+    blocks = [members[start : start + block_size] for start in range(0, len(members), block_size)]
+    bits = [_hash_pictures(_read_grey(small[rows])) for rows in blocks]
+    for is_mirrored in (False, True):
+        other_bits = [_hash_pictures(_read_grey(small[rows], True)) for rows in blocks] if is_mirrored else bits
+        for a, rows in enumerate(blocks):
+            unit = _normalise(_read_grey(small[rows]))
+            for b, columns in enumerate(blocks[a:], a):
+                near = np.bitwise_count(bits[a][:, None] ^ other_bits[b]) <= HASH_DISTANCE
+                near &= unit @ _normalise(_read_grey(small[columns], is_mirrored)).T >= LOOSE_CORRELATION
+                first, second = np.nonzero(np.triu(near, 1) if a == b else near)
+                yield rows[first], columns[second], is_mirrored
 
 
 def correlate_registered(one, two):
@@ -119,6 +126,12 @@ def correlate_registered(one, two):
         # A negative weight would match a picture with its photographic negative.
         best = np.maximum(best, torch.where(weights[:, 0, 0] > 0, (fitted * wanted).sum(1), -1.0).numpy())
     return best
+
+
+def _read_grey(small, is_mirrored=False):
+    """Grey levels of pictures, float32 [n, h, w]."""
+    grey = small.float().mean(1).numpy()
+    return grey[:, :, ::-1] if is_mirrored else grey
 
 
 def _hash_pictures(grey):

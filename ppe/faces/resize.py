@@ -4,17 +4,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ppe.config.storage import read_block
 
-def resize_faces(faces, resolution, batch_size=1024):
+
+def resize_faces(faces, resolution, batch_size=64):
     """Reduce faces to ``resolution`` by area averaging, so that real and generated faces hold the same detail.
 
     Parameters
     ----------
-    faces : ndarray or Tensor [N, 3, H, W], uint8.
+    faces : ndarray, memmap, LazyRows or Tensor [N, 3, H, W], uint8.
     resolution : int
         Side in pixels, at most H and W: faces are never enlarged.
     batch_size : int
-        Faces converted to float at a time; the result does not depend on it.
+        Faces read and converted to float at a time; the result does not depend on it.
 
     Returns
     -------
@@ -32,7 +34,7 @@ def resize_faces(faces, resolution, batch_size=1024):
                          "(params.yaml: runs)")
     resized = torch.empty((len(faces), 3, resolution, resolution), dtype=torch.uint8)
     for start in range(0, len(faces), batch_size):
-        block = torch.as_tensor(np.array(faces[start : start + batch_size])).float()
+        block = read_block(faces, start, batch_size).float()
         resized[start : start + batch_size] = F.adaptive_avg_pool2d(block, resolution).add_(0.5).floor_()
     return resized
 
@@ -42,9 +44,9 @@ def measure_sharpness(faces, batch_size=256):
 
     Parameters
     ----------
-    faces : array [N, 3, H, W], uint8.
+    faces : array or memmap [N, 3, H, W], uint8.
     batch_size : int
-        Faces converted to float at a time.
+        Faces read and converted to float at a time.
 
     Returns
     -------
@@ -53,6 +55,6 @@ def measure_sharpness(faces, batch_size=256):
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     parts = []
     for start in range(0, len(faces), batch_size):
-        grey = torch.from_numpy(np.array(faces[start : start + batch_size])).float().mean(1, keepdim=True)
+        grey = read_block(faces, start, batch_size).float().mean(1, keepdim=True)
         parts.append(F.conv2d(grey, kernel).flatten(1).std(1))
     return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)

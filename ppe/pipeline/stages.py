@@ -130,14 +130,15 @@ def _gather_training(params, settings, table, split):
     rows whose role is train count. Returns images by group, uint8 [n, 3, H, H]; ``members`` (group, image_id, identity), a row an
     image; and a fingerprint (str) of both.
     """
-    from ppe.config import load_array
+    from ppe.config import LazyRows, load_array
     from ppe.faces import resize_faces
     from ppe.generators.training.checkpoints import fingerprint
 
     training = split[split.role == "train"]
     row = {image_id: number for number, image_id in enumerate(table.image_id)}
     faces = load_array(params.faces_folder(settings.dataset) / "faces.npy")
-    images = {g: resize_faces(faces[part.image_id.map(row)], settings.resolution) for g, part in training.groupby("group")}
+    parts = {group: LazyRows(faces, part.image_id.map(row)) for group, part in training.groupby("group")}
+    images = {group: resize_faces(part, settings.resolution) for group, part in parts.items()}
     members = training[["group", "image_id", "identity"]].reset_index(drop=True)
     return images, members, fingerprint(members, images)
 

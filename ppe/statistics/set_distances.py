@@ -119,7 +119,7 @@ def compute_fid(generated, real, weights, *, device="cpu", batch_size=50, min_fa
             raise ValueError(f"{weights} does not hold InceptionV3's weights ({FID_WEIGHTS}): {reason}") from None
     statistics = []
     for faces in (generated, real):
-        blocks = [torch.as_tensor(np.array(faces[i : i + batch_size])).to(device) for i in range(0, len(faces), batch_size)]
+        blocks = (torch.as_tensor(np.array(faces[i : i + batch_size])).to(device) for i in range(0, len(faces), batch_size))
         features = np.concatenate([net(block)[0].double().cpu().numpy() for block in blocks])
         statistics += [features.mean(0), np.cov(features, rowvar=False)]
     return compute_frechet_distance(*statistics)

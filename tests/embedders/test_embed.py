@@ -120,6 +120,27 @@ def test_pairs_are_balanced_and_never_repeated():
     assert len(set(others)) == 20 and set(others) <= set(apart[~same].tolist())
 
 
+def draw_from_all(embeddings, identity, num_pairs, seed):
+    """The same draw from a list of all pairs."""
+    first, second = np.triu_indices(len(identity), k=1)
+    same, rng = identity[first] == identity[second], np.random.default_rng(seed)
+    drawn = np.concatenate([rng.choice(np.flatnonzero(kind), num_pairs // 2, replace=False) for kind in (same, ~same)])
+    return (embeddings[first[drawn]] * embeddings[second[drawn]]).sum(1), torch.from_numpy(same[drawn])
+
+
+@pytest.mark.parametrize(("num_photos", "num_identities", "num_pairs"),
+                         [(4, 2, 2), (30, 3, 200), (300, 40, 1000), (300, 299, 2), (900, 20, 4000)])  # fmt: skip
+def test_pairs_are_those_of_a_draw_from_all_pairs(num_photos, num_identities, num_pairs):
+    """The largest case has 19,000 to 400,000 pairs a kind: numpy draws small and large shares of a range in different ways."""
+    embeddings = torch.nn.functional.normalize(torch.randn(num_photos, 8))
+    identity = np.random.default_rng(num_photos).permutation(np.arange(num_photos) % num_identities)
+    for seed, names in enumerate((identity, np.sort(identity), identity.astype(str))):
+        drawn = verify_pairs(embeddings, names, num_pairs=num_pairs, seed=seed)
+        mapped = verify_pairs(embeddings.numpy(), names, num_pairs=num_pairs, seed=seed)
+        for one, other, expected in zip(drawn, mapped, draw_from_all(embeddings, names, num_pairs, seed), strict=True):
+            assert torch.equal(one, expected) and torch.equal(other, expected)
+
+
 def test_pairs_depend_on_the_seed():
     embeddings = place_on_circle(np.linspace(0, 300, 60).tolist())
     identity = np.arange(60) // 4

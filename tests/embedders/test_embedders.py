@@ -15,6 +15,7 @@ from facenet_pytorch import InceptionResnetV1
 from torch.nn import functional as F
 
 from ppe import embedders
+from ppe.config import LazyRows
 from ppe.config.schema import Embedder
 from ppe.embedders import facenet, mobilefacenet
 from ppe.embedders.recipe import train_recipes
@@ -354,9 +355,10 @@ def test_the_same_seed_gives_the_same_bytes_and_keeps_the_global_state():
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(7)
     again, losses = train_embedder(faces.numpy(), labels.numpy() * 10 - 3, seed=5, **arguments)
+    lazy, _ = train_embedder(LazyRows(faces.flip(0).numpy(), range(15, -1, -1)), labels, seed=5, **arguments)
     other, _ = train_embedder(faces, labels, seed=6, **arguments)
     assert losses == first_losses
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(torch.equal(first[key], again[key]) and torch.equal(first[key], lazy[key]) for key in first)
     assert not torch.equal(first["stem.0.conv.weight"], other["stem.0.conv.weight"])
 
 
