@@ -47,7 +47,7 @@ docs: $(BIN)/.installed
 	python -m ppe docs
 
 test: $(BIN)/.installed
-	python -m pytest -n logical --dist loadgroup --no-loadscope-reorder
+	python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 # Every stage killed at three moments, and what else takes long: at most 40 minutes on two cores, outside CI.
 test-hard: $(BIN)/.installed

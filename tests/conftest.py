@@ -10,9 +10,11 @@ from smoke_study import make_study, run
 
 from ppe.generators.training import loop as training
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several processes share the cores
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+
 ROOT = Path(__file__).resolve().parents[1]
-STUDY = ("test_notebooks", "test_graph")
-LONGEST = (*STUDY,)
+LONGEST = ("test_notebooks", "test_other_data", "test_graph", "test_training")
 
 
 @pytest.fixture(scope="session")
@@ -45,15 +47,9 @@ def finished(root, tmp_path_factory):
     return study
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Let pytest-xdist give each process whole files, since tests of a file share what they made, and the longest files first.
-
-    Files that run dvc in the finished study count as one: it refuses a second dvc at once.
-    """
+    """Start with the longest files, so that the processes of pytest-xdist, which take whole files, end at about the same time."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("study" if item.path.stem in STUDY else item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from ppe.pipeline.project_copy import prepare_copy
 
@@ -28,12 +29,19 @@ def make_study(root, folder):
 
 def copy_study(study, folder):
     """A copy of a study with all that it computed, which a test may change or break."""
-    shutil.copytree(study[0], folder)
+    with alone(study):
+        shutil.copytree(study[0], folder)
     return _use_own_cache(folder, study[1])
+
+
+def alone(study):
+    """A lock on a study that several processes of pytest share: dvc refuses a second dvc in one folder."""
+    return FileLock(f"{study[0]}.lock")
 
 
 def _use_own_cache(folder, environment):
     (folder / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {folder / '.dvc' / 'cache'}\n")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what Python keeps beside code must make nothing stale
     path = environment["PATH"] if environment["PATH"].startswith(f"{BIN}:") else f"{BIN}:{environment['PATH']}"
     return folder, {**environment, "PYTHONPATH": str(folder), "PATH": path}
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 from dvc.repo import Repo
-from smoke_study import copy_study, hash_outputs, kill, list_survivors, run, start, wait_for
+from smoke_study import alone, copy_study, hash_outputs, kill, list_survivors, run, start, wait_for
 
 from ppe.pipeline.presets import drop_broken_lock
 
@@ -45,7 +45,8 @@ def change(study, name, *replacements):
 
 
 def test_nothing_is_stale_in_a_finished_study(finished):
-    assert list_stale(finished) == set()
+    with alone(finished):
+        assert list_stale(finished) == set()
 
 
 def test_mending_prose_trains_nothing(study):

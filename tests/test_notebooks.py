@@ -6,7 +6,7 @@ from itertools import product
 import nbformat
 import pandas as pd
 import pytest
-from smoke_study import run
+from smoke_study import alone, run
 
 from ppe.attacks.queries import CONTROLS, MEMBERSHIPS
 from ppe.attacks.scores import ATTACKS
@@ -99,7 +99,8 @@ def test_members_are_what_the_trainer_saw_and_no_query_is_among_them(study):
 
 
 def test_a_second_repro_does_nothing(study):
-    running = [line for line in run(["dvc", "repro"], study).splitlines() if line.startswith("Running stage")]
+    with alone(study):
+        running = [line for line in run(["dvc", "repro"], study).splitlines() if line.startswith("Running stage")]
     assert running == ["Running stage 'index@tiny':"], "only the list of photos is made anew, to see whether it changed"
 
 

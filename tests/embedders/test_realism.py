@@ -11,6 +11,8 @@ from ppe.embedders.realism import PROMISES, measure_likeness, read_scenery, tabu
 class Colours(torch.nn.Module):
     """An embedder that reads nothing but the mean colour of a face."""
 
+    input_size = 32
+
     def forward(self, faces):
         return torch.nn.functional.normalize(faces.float().mean((2, 3)), dim=1)
 
