@@ -56,7 +56,8 @@ def test_a_folder_of_photos_and_three_changes_make_a_figure(root, album, tmp_pat
     for old, new in CHANGES.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    file.write_text(re.sub(r"^experiments:\n(  .*\n)+", "experiments: {}\n", text, flags=re.M))  # tests/test_notebooks.py has them
+    # Without experiments, which tests/test_notebooks.py has.
+    file.write_text(re.sub(r"^experiments:\n(  .*\n)+", "experiments: {}\n", text, flags=re.M))
     folder, environment = study = make_study(project, tmp_path / "copy")
     said = run(["python", "-m", "ppe", "study"], study)
     assert "tiny: 184 photos of 29 identities, 0 unreadable" in said

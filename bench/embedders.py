@@ -1,0 +1,80 @@
+"""How fast are embedders trained and applied on a CPU, by threads, precision and batch?
+
+    python bench/embedders.py
+
+Training: the embedders of ``params.yaml`` one after another with all threads, or side by side with a thread each, in float32 and
+in bfloat16. Embedding: one batch at a time with all threads, or as many batches as there are threads. Ratios hold within one run.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from ppe.config import load_params
+from ppe.embedders import build
+from ppe.embedders.training import train_embedder
+
+STEPS, IDENTITIES, PHOTOS = 20, 60, 8
+
+
+def clock(call):
+    """Seconds of a call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def run_side_by_side(call, jobs, threads):
+    """Call a function on each job, in as many threads as torch has, each with one of torch's threads."""
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(call, jobs))
+    torch.set_num_threads(threads)
+
+
+def compare_training(recipes, threads):
+    """Print seconds of a few steps of both embedders."""
+    faces = torch.randint(0, 256, (IDENTITIES * PHOTOS, 3, 112, 112), dtype=torch.uint8)
+    labels = torch.arange(len(faces)) // PHOTOS
+
+    def train(recipe, dtype=torch.float32):
+        options = recipe.model_dump(include={"input_size", "width", "loss", "batch_size", "learning_rate", "seed"})
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            train_embedder(faces, labels, steps=STEPS, **options)
+
+    train(recipes[0])  # warms up
+    for dtype in (torch.float32, torch.bfloat16):
+        alone = clock(lambda dtype=dtype: [train(recipe, dtype) for recipe in recipes])
+        together = clock(lambda dtype=dtype: run_side_by_side(lambda recipe: train(recipe, dtype), recipes, threads))
+        print(f"{len(recipes)} x {STEPS} steps, {dtype}: one after another {alone:.1f} s, side by side {together:.1f} s",
+              flush=True)  # fmt: skip
+
+
+def compare_embedding(input_size, width, count, threads):
+    """Print milliseconds a face by batch."""
+    net = build("mobilefacenet", input_size=input_size, width=width)
+    faces = torch.randint(0, 256, (count, 3, input_size, input_size), dtype=torch.uint8)
+
+    def embed(batch):
+        with torch.inference_mode():
+            net(batch)
+
+    embed(faces[:64])
+    for size in (8, 16, 32, 64):
+        batches = faces.split(size)
+        alone = clock(lambda batches=batches: [embed(batch) for batch in batches])
+        together = clock(lambda batches=batches: run_side_by_side(embed, batches, threads))
+        print(f"{input_size} px, width {width}, batches of {size}: one at a time {alone / count * 1e3:.2f} ms a face, "
+              f"{threads} at a time {together / count * 1e3:.2f}", flush=True)
+
+
+def main():
+    threads = torch.get_num_threads()
+    recipes = [recipe for recipe in load_params().embedders.values() if recipe.steps]
+    compare_training(recipes, threads)
+    compare_embedding(48, 0.5, 2048, threads)
+    compare_embedding(112, 1.0, 512, threads)
+
+
+if __name__ == "__main__":
+    main()
