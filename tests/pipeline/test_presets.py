@@ -77,6 +77,21 @@ def commands(monkeypatch):
     return asked
 
 
+def test_notebooks_of_stages_that_dvc_skipped_are_executed(root, tmp_path, commands, monkeypatch):
+    """In a fresh clone on a machine that computes the committed numbers, dvc skips what made them."""
+    shutil.copyfile(root / "params.yaml", tmp_path / "params.yaml")
+    first, second = load_params(root=tmp_path).runs
+    executed = tmp_path / "executed"
+    executed.mkdir()
+    for name in (f"6_evaluate-{second}", f"7_sensitivity-{first}"):
+        (executed / f"{name}.ipynb").touch()
+    monkeypatch.setattr(presets, "report_run", lambda params, run: commands.append(f"first {run}"))
+    presets.reproduce(tmp_path)
+    forced = [f"--force --single-item {stage}" for stage in (f"evaluate@{first}", f"sensitivity@{second}", "claims")]
+    again = forced[0]  # nothing is executed in this test, so that the file is still not there
+    assert commands == [f"evaluate@{first}", again, f"first {first}", "dvc repro", again, *forced[1:]]
+
+
 def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_other(project, commands):
     name, run = "lfw-overrepresentation-cpu", "lfw-32-fastgan-10"
     for line, stages in {run: [f"evaluate@{run}", f"sensitivity@{run}"], "one": ["overrepresentation@one"]}.items():
