@@ -22,8 +22,7 @@ MEAN_DECAY = 0.998
 NOISE_RATE = 0.05
 """Learning rate of the noise strengths relative to the others (assumed: at 1, the noise of a short training covers the faces)."""
 SLOPE, GAIN = 0.2, math.sqrt(2)
-"""Slope of the leaky ReLU, and its gain. Convolutions apply the gain to their weights, since leaky ReLU of a x is a times
-leaky ReLU of x, if a > 0."""
+"""Slope of the leaky ReLU, and its gain, by which convolutions multiply their weights: for a > 0, f(a x) = a f(x)."""
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 FILTER = TAPS[:, None] * TAPS / TAPS.sum() ** 2
 """Low-pass filter before down-sampling and after up-sampling (Karras et al. 2019, section 2: bilinear sampling)."""
@@ -82,8 +81,7 @@ class EqualConv(nn.Module):
 
 def filter_map(x, kernel, padding, stride=1):
     """Convolve every channel of x [B, C, H, W] with one kernel [4, 4]."""
-    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
+    return F.conv2d(x, kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4), padding=padding, stride=stride, groups=x.shape[1])
 
 
 class StyledConv(nn.Module):
@@ -128,12 +126,10 @@ class ToRgb(nn.Module):
         super().__init__()
         self.affine = EqualLinear(style_dim, in_channels, bias=1.0)
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
-        self.gain = 1 / math.sqrt(in_channels)
+        self.bias, self.gain = nn.Parameter(torch.zeros(3)), 1 / math.sqrt(in_channels)
 
     def forward(self, x, w):
-        style = (self.affine(w) * self.gain).to(x.dtype)
-        return F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
+        return F.conv2d(x * (self.affine(w) * self.gain).to(x.dtype)[:, :, None, None], self.weight, self.bias)
 
 
 class Generator(nn.Module):
