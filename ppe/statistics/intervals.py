@@ -26,7 +26,8 @@ def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=200
     pooled : bool
         False leaves the pooled row out. Where one generator scores both member groups (the negative control), the second
         mirrors the first, and their mean is 0.5 for every generator.
-    num_resamples, num_permutations, seed : as in ``bootstrap_identities`` and ``permute_identities``.
+    num_resamples, num_permutations, seed : as in ``bootstrap_identities`` and ``permute_identities``. Both member groups are
+        drawn together.
 
     Returns
     -------
@@ -45,7 +46,7 @@ def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=200
     rows = []
     for member_group, part in parts:
         for metric in metrics:
-            interval = bootstrap_identities(part, metric, num_resamples=num_resamples, seed=seed)
+            interval = bootstrap_identities(part, metric, num_resamples=num_resamples, seed=seed, whole=queries)
             row = {"member_group": member_group, **interval, "p_value": np.nan}
             if metric == "auc":
                 row["p_value"] = permute_identities(part, num_permutations=num_permutations, seed=seed)["p_value"]
@@ -54,7 +55,7 @@ def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=200
     return pd.DataFrame(rows, columns=columns)
 
 
-def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
+def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0, whole=None):
     """Compute a metric, averaged over the member groups in ``queries``, and its interval by bootstrap over identities.
 
     The interval is symmetric on the logit scale: logit(value) +- t * s / (value * (1 - value)). Here s is the standard deviation
@@ -67,7 +68,7 @@ def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidenc
 
     Parameters
     ----------
-    queries, metric, num_resamples, seed : as in ``resample_identities``.
+    queries, metric, num_resamples, seed, whole : as in ``resample_identities``.
     confidence : float, in (0, 1).
 
     Returns
@@ -82,7 +83,7 @@ def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidenc
     ValueError
         As ``resample_identities``, or if ``confidence`` is not between 0 and 1.
     """
-    value, samples = resample_identities(queries, metric, num_resamples=num_resamples, seed=seed)
+    value, samples = resample_identities(queries, metric, num_resamples=num_resamples, seed=seed, whole=whole)
     member_groups, group = arrange_identities(queries)
     num_identities, scale, quantile = _measure_groups(group, confidence)
     low = high = np.nan

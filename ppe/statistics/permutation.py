@@ -30,11 +30,13 @@ def permute_identities(queries, *, num_permutations=2000, seed=0):
         As ``resample_identities``.
     """
     member_groups, group = arrange_identities(queries)
-    rng = np.random.default_rng(seed)
     if has_both_roles(member_groups):
-        values = np.mean([_permute_photos(*member_group, num_permutations, rng) for member_group in member_groups], axis=0)
+        # Other people in each member group: so each has random numbers of its own, which its name chooses.
+        streams = [np.random.default_rng([seed, *str(name).encode()]) for name in np.unique(queries["member_group"])]
+        shuffled = [_permute_photos(*own, num_permutations, rng) for own, rng in zip(member_groups, streams, strict=True)]
+        values = np.mean(shuffled, axis=0)
     else:
-        values = _permute_groups(member_groups, group, num_permutations, rng)
+        values = _permute_groups(member_groups, group, num_permutations, np.random.default_rng(seed))
     reached = np.sum(values[1:] >= values[0] - 1e-9)  # values that differ by rounding alone count as reached
     p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(values[0]) else np.nan
     return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_identities(member_groups)}

@@ -18,16 +18,21 @@ import pandas as pd
 from ppe.statistics.metrics import FPR_OF, METRICS, check_scores
 
 
-def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0):
+def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0, whole=None):
     """Draw identities with replacement within each group, and compute the metric of each draw, averaged over member groups.
 
-    The draws depend only on the identities, their groups and the seed. Two attacks on the same identities share their draws.
+    The draws depend only on the groups of the identities, in the order of their names, and on the seed. Two attacks on the same
+    identities share their draws.
 
     Parameters
     ----------
     queries : DataFrame. ``member_group``, ``identity``, ``is_member`` (bool), ``score`` (large = member).
     metric : str. One of ``ppe.statistics.metrics.METRICS``.
     num_resamples, seed : int
+    whole : DataFrame or None
+        The table of both member groups, where ``queries`` is one of them: an identity then has the draws that it has in the
+        pooled value. Where each member group holds its own people (``photo_given_identity``), two groups that are drawn
+        apart with one seed would have the same numbers for different people.
 
     Returns
     -------
@@ -46,7 +51,9 @@ def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0):
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is not one of {list(METRICS)}")
     member_groups, group = arrange_identities(queries)
-    counts = draw_identities(group, num_resamples, seed)
+    counts = draw_identities(group if whole is None else arrange_identities(whole)[1], num_resamples, seed)
+    if whole is not None:
+        counts = counts[:, np.isin(np.unique(whole["identity"]), queries["identity"])]
     values = np.mean([_weigh_metric(*member_group, counts, metric) for member_group in member_groups], axis=0)
     return float(values[0]), values[1:]
 

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from synthetic_queries import compute_pooled_auc, draw_queries
 
-from ppe.statistics.intervals import bootstrap_identities
+from ppe.statistics.intervals import bootstrap_identities, evaluate_groups
 from ppe.statistics.metrics import METRICS
 from ppe.statistics.permutation import permute_identities
 from ppe.statistics.resampling import draw_identities, resample_identities
@@ -60,6 +60,33 @@ def test_both_generators_are_resampled_together():
     queries["score"] = queries["identity"].map(of_identity) + 0.01 * rng.normal(size=len(queries))
     spread = {member_group: resample_identities(part)[1].std() for member_group, part in queries.groupby("member_group")}
     assert resample_identities(queries)[1].std() < 0.05 * min(spread.values())
+
+
+def keep_own(queries):
+    """As ``photo_given_identity``: each member group holds its own people, every second photo of whom is a training photo."""
+    own = queries[queries["identity"].str[0] == queries["member_group"]]
+    return own.assign(is_member=own.groupby("identity").cumcount() % 2 == 0)
+
+
+@pytest.mark.parametrize("choose", [lambda queries: queries, keep_own])
+def test_an_identity_is_drawn_as_often_in_its_member_group_as_in_the_pooled_value(choose):
+    queries = choose(draw_queries())
+    pooled = resample_identities(queries, seed=3)[1]
+    each = [resample_identities(part, seed=3, whole=queries)[1] for _, part in queries.groupby("member_group")]
+    np.testing.assert_allclose(np.mean(each, axis=0), pooled, atol=1e-12)
+
+
+def test_different_people_in_two_member_groups_do_not_share_their_draws():
+    queries = keep_own(draw_queries())
+    is_a = queries["member_group"] == "a"
+    queries.loc[~is_a, "score"] = queries.loc[is_a, "score"].to_numpy()  # one group's scores in both
+    parts = [part for _, part in queries.groupby("member_group")]
+    apart, together = ([resample_identities(part, seed=3, whole=whole)[1] for part in parts] for whole in (None, queries))
+    assert np.corrcoef(apart)[0, 1] > 0.99 and abs(np.corrcoef(together)[0, 1]) < 0.1
+    rows = evaluate_groups(queries.assign(score=queries["score"].round(1)), num_resamples=200, num_permutations=200, seed=3)
+    rows = rows.set_index("member_group")
+    for number in ("low", "p_value"):
+        assert rows[number]["a"] != rows[number]["b"], "of the same scores, by other random numbers"
 
 
 def make_queries(score, is_member):
