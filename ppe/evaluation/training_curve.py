@@ -11,8 +11,18 @@ from ppe.attacks.nearest import find_nearest
 from ppe.attacks.queries import MEMBER_GROUPS, score_photos, select_queries
 from ppe.embedders.embed import embed_faces
 from ppe.evaluation.tables import NO_ROWS, judge_queries, label_rows
+from ppe.faces import resize_faces
 from ppe.generators.sampling import sample_faces
-from ppe.statistics.set_distances import MIN_FID_FACES, compute_fid, compute_frechet_distance, compute_kernel_distance
+from ppe.statistics.set_distances import (
+    MIN_FID_FACES,
+    compute_fid,
+    compute_frechet_distance,
+    compute_kernel_distance,
+    measure_moments,
+)
+
+SNAPSHOT_BLOCK = 1000
+"""Faces of a snapshot that are in memory at a time; what is kept of them is their embeddings."""
 
 
 def measure_quality(generated, real):
@@ -22,14 +32,13 @@ def measure_quality(generated, real):
 
     Parameters
     ----------
-    generated, real : Tensor [M, D], [N, D], float32, unit L2 norm.
+    generated, real : Tensor or memmap [M, D], [N, D], float32, unit L2 norm. They are read in blocks.
 
     Returns
     -------
     dict, ``frechet_distance`` and ``kernel_distance`` (float, small = similar).
     """
-    statistics = [(x.double().mean(0).numpy(), np.cov(x.double().numpy(), rowvar=False)) for x in (generated, real)]
-    frechet = compute_frechet_distance(*statistics[0], *statistics[1])
+    frechet = compute_frechet_distance(*measure_moments(generated), *measure_moments(real))
     return {"frechet_distance": frechet, "kernel_distance": compute_kernel_distance(generated, real)}
 
 
@@ -72,8 +81,11 @@ def judge_snapshots(snapshots, load, net, count, last=None, **known):
 
 def _embed_snapshot(generator, net, count):
     """Embed the first ``count`` faces of a generator: Tensor [count, D]."""
-    faces = torch.cat(list(sample_faces(generator, range(count))))
-    return embed_faces(faces, net, device=next(net.parameters()).device)
+    parts, device = [], next(net.parameters()).device
+    for start in range(0, count, SNAPSHOT_BLOCK):
+        faces = torch.cat(list(sample_faces(generator, range(start, min(start + SNAPSHOT_BLOCK, count)))))
+        parts.append(embed_faces(faces, net, device=device))
+    return torch.cat(parts)
 
 
 def judge_snapshot(photos, query, generated, members, kimg, *, embedder, settings):
@@ -154,15 +166,17 @@ def _measure_memory(rows):
     return pd.concat(parts, ignore_index=True)
 
 
-def judge_fid(sets, real, weights, device="cpu"):
+def judge_fid(sets, real, weights, device="cpu", resolution=None):
     """List the FID of generators A and B as rows, metric ``fid``, ``versus`` auxiliary people.
 
     Parameters
     ----------
     sets : mapping, group -> array [M, 3, H, H], uint8.
-    real : array [N, 3, H, H], uint8. Photos of auxiliary identities.
+    real : array, memmap or LazyRows [N, 3, S, S], uint8. Photos of auxiliary identities.
     weights : path of ``ppe.statistics.set_distances.FID_WEIGHTS``, or None: no rows.
     device : str or torch.device
+    resolution : int or None
+        H, to which photos are reduced, a batch at a time, as a generator's training photos are; None where S is H.
 
     Returns
     -------
@@ -170,10 +184,11 @@ def judge_fid(sets, real, weights, device="cpu"):
     """
     if weights is None:
         return NO_ROWS
+    reduce = (lambda faces: resize_faces(faces, resolution)) if resolution else None
     rows = []
     for group in MEMBER_GROUPS:
         is_enough = min(len(sets[group]), len(real)) >= MIN_FID_FACES
-        value = compute_fid(sets[group], real, weights, device=device) if is_enough else np.nan
+        value = compute_fid(sets[group], real, weights, device=device, prepare=reduce) if is_enough else np.nan
         rows.append({"member_group": group, "metric": "fid", "value": value, "low": np.nan, "high": np.nan,
                      "num_members": np.nan, "num_non_members": np.nan})
     return label_rows(rows, attack="", membership="", versus="auxiliary people")

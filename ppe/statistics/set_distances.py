@@ -1,5 +1,7 @@
 """Distances between a set of generated faces and a set of real ones: Fréchet distance, kernel distance and FID.
 
+Faces and embeddings are read in blocks: memory does not grow with their number, and a device holds a batch at a time.
+
 Sources: Heusel et al. 2017 (arXiv 1706.08500) and Bińkowski et al. 2018 (arXiv 1801.01401).
 """
 
@@ -10,6 +12,8 @@ import numpy as np
 import torch
 from scipy import linalg
 
+from ppe.config.storage import read_block
+
 FID_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """File of InceptionV3's weights, as torch-fidelity publishes it. The study looks for it beside the embedders' weights, and
 downloads nothing."""
@@ -17,6 +21,42 @@ MIN_FID_FACES = 2048
 """Faces a side below which FID is not computed: fewer faces than its 2,048 features give no covariance of full rank."""
 KERNEL_DEGREE = 3
 """Degree of the polynomial kernel (Bińkowski et al. 2018, section 4)."""
+BLOCK = 2048
+"""Rows that are read at a time: 32 MB a product of two blocks. The distances depend on it by rounding alone."""
+
+
+def measure_moments(embeddings):
+    """Compute the mean and the covariance of embeddings, which are read in blocks.
+
+    Parameters
+    ----------
+    embeddings : Tensor or memmap [N, D], float32, on any device.
+
+    Returns
+    -------
+    mean : ndarray [D], float64.
+    covariance : ndarray [D, D], float64, divided by N - 1; NaN for a single row.
+    """
+    return _merge_moments(block.cpu().numpy() for block in _iter_blocks(embeddings))
+
+
+def _iter_blocks(rows):
+    """Yield blocks of rows [<= BLOCK, D] as Tensors, float64."""
+    for start in range(0, len(rows), BLOCK):
+        yield read_block(rows, start, BLOCK).double()
+
+
+def _merge_moments(blocks):
+    """The mean and the covariance of the rows of all blocks, ndarrays [<= BLOCK, D] (Chan, Golub and LeVeque 1983)."""
+    count, mean, scatter = 0, 0.0, 0.0
+    for block in blocks:
+        own, size = block.mean(0), len(block)
+        shift, centred = own - mean, block - own
+        scatter = scatter + centred.T @ centred + np.outer(shift, shift) * (count * size / (count + size))
+        mean = mean + shift * (size / (count + size))
+        count += size
+    with np.errstate(invalid="ignore"):  # a single row is 0 / 0
+        return mean, np.asarray(scatter) / np.float64(count - 1)
 
 
 def compute_frechet_distance(mean1, cov1, mean2, cov2):
@@ -60,7 +100,7 @@ def compute_kernel_distance(first, second):
 
     Parameters
     ----------
-    first, second : Tensor [N, D], [M, D], float32, unit L2 norm; at least two rows each.
+    first, second : Tensor or memmap [N, D], [M, D], float32, unit L2 norm; at least two rows each.
 
     Returns
     -------
@@ -73,27 +113,34 @@ def compute_kernel_distance(first, second):
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"{len(first)} and {len(second)} embeddings, but at least two a side are needed")
-    first, second = first.double(), second.double()
 
     def mean_off_diagonal(x):
-        kernel = (x @ x.T + 1) ** KERNEL_DEGREE
-        return (kernel.sum() - kernel.diagonal().sum()) / (len(x) * (len(x) - 1))
+        diagonal = sum(float((((rows**2).sum(1) + 1) ** KERNEL_DEGREE).sum()) for rows in _iter_blocks(x))
+        return (_sum_kernel(x, x) - diagonal) / (len(x) * (len(x) - 1))
 
-    across = ((first @ second.T + 1) ** KERNEL_DEGREE).mean()
-    return float(mean_off_diagonal(first) + mean_off_diagonal(second) - 2 * across)
+    across = _sum_kernel(first, second) / (len(first) * len(second))
+    return mean_off_diagonal(first) + mean_off_diagonal(second) - 2 * across
+
+
+def _sum_kernel(first, second):
+    """The sum of the kernel over all pairs of rows, a block of each at a time."""
+    pairs = ((one, two) for one in _iter_blocks(first) for two in _iter_blocks(second))
+    return sum(float((one @ two.T).add_(1).pow_(KERNEL_DEGREE).sum()) for one, two in pairs)
 
 
 @torch.inference_mode()
-def compute_fid(generated, real, weights, *, device="cpu", batch_size=50, min_faces=MIN_FID_FACES):
+def compute_fid(generated, real, weights, *, device="cpu", batch_size=50, min_faces=MIN_FID_FACES, prepare=None):
     """Compute FID (Heusel et al. 2017) with torch-fidelity's InceptionV3, which resizes and normalises as the original did.
 
     Parameters
     ----------
-    generated, real : array [M, 3, H, H], [N, 3, H, H], uint8, RGB. The value depends on the resolution and on the real faces.
+    generated, real : array, memmap or LazyRows [M, 3, H, H], [N, 3, H, H], uint8, RGB
+        The value depends on the resolution and on the real faces.
     weights : path of ``FID_WEIGHTS``. No code in it is run: a pickle that holds more than tensors is an error.
     device : str or torch.device
-    batch_size : int. Faces a batch.
+    batch_size : int. Faces of a batch, which is all that the device holds of a set.
     min_faces : int. Fewer faces on a side are an error.
+    prepare : callable or None. Applied to each batch of either set, Tensor uint8 [<= batch_size, 3, H, H].
 
     Returns
     -------
@@ -117,9 +164,11 @@ def compute_fid(generated, real, weights, *, device="cpu", batch_size=50, min_fa
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{weights} does not hold InceptionV3's weights ({FID_WEIGHTS}): {reason}") from None
-    statistics = []
-    for faces in (generated, real):
-        blocks = (torch.as_tensor(np.array(faces[i : i + batch_size])).to(device) for i in range(0, len(faces), batch_size))
-        features = np.concatenate([net(block)[0].double().cpu().numpy() for block in blocks])
-        statistics += [features.mean(0), np.cov(features, rowvar=False)]
-    return compute_frechet_distance(*statistics)
+
+    def embed_block(faces, start):
+        batches = (read_block(faces, i, batch_size) for i in range(start, min(start + size, len(faces)), batch_size))
+        return np.concatenate([net((prepare(b) if prepare else b).to(device))[0].double().cpu().numpy() for b in batches])
+
+    size = batch_size * max(1, BLOCK // batch_size)  # whole batches
+    moments = [_merge_moments(embed_block(faces, i) for i in range(0, len(faces), size)) for faces in (generated, real)]
+    return compute_frechet_distance(*moments[0], *moments[1])

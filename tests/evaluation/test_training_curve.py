@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ppe.evaluation import training_curve
 from ppe.evaluation.training_curve import judge_fid, judge_snapshot, judge_snapshots, measure_quality
 
 SETTINGS = {"num_resamples": 50, "num_permutations": 19, "seed": 0}
@@ -51,6 +52,35 @@ def test_a_set_has_no_distance_to_itself():
     x = draw_unit(200, 8, 3)
     quality = measure_quality(x, x)
     assert quality["frechet_distance"] == pytest.approx(0, abs=1e-6) and quality["kernel_distance"] < 0
+
+
+def test_quality_reads_embeddings_that_lie_in_a_file(tmp_path):
+    x, y = draw_unit(50, 8, 3), draw_unit(40, 8, 4)
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=(50, 8))
+    mapped[:] = x.numpy()
+    assert measure_quality(mapped, y) == measure_quality(x, y)
+
+
+def test_faces_of_a_snapshot_are_in_memory_a_block_at_a_time(monkeypatch):
+    class Generator(torch.nn.Module):
+        latent_dim = 4
+        weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, z):
+            return z[:, :3, None, None].expand(-1, 3, 4, 4) / 4
+
+    generator, seen = Generator(), []
+    generator.register_parameter("own", generator.weight)
+
+    def embed(faces, net, device):
+        seen.append(len(faces))
+        return torch.nn.functional.normalize(faces.float().flatten(1) + 1)
+
+    monkeypatch.setattr(training_curve, "embed_faces", embed)
+    whole = training_curve._embed_snapshot(generator, generator, 20)
+    monkeypatch.setattr(training_curve, "SNAPSHOT_BLOCK", 8)
+    assert torch.equal(training_curve._embed_snapshot(generator, generator, 20), whole)
+    assert seen == [20, 8, 8, 4]
 
 
 def test_snapshots_are_in_the_order_of_training_and_pairs_are_of_one_time(study, tmp_path):
@@ -110,3 +140,15 @@ def test_fid_has_no_rows_without_weights_and_no_value_for_few_faces(tmp_path):
     assert len(judge_fid({"a": faces, "b": faces}, faces, None)) == 0
     rows = judge_fid({"a": faces, "b": faces}, faces, tmp_path / "weights.pth")
     assert rows.member_group.tolist() == ["a", "b"] and set(rows.metric) == {"fid"} and rows.value.isna().all()
+
+
+def test_real_faces_are_reduced_a_batch_at_a_time(monkeypatch, tmp_path):
+    def compute(generated, real, weights, device, prepare):
+        assert real is photos, "the photos are handed on, not a copy of them"
+        return float(prepare(torch.as_tensor(real[:2])).shape[-1])
+
+    photos = np.zeros((4, 3, 8, 8), np.uint8)
+    monkeypatch.setattr(training_curve, "MIN_FID_FACES", 4)
+    monkeypatch.setattr(training_curve, "compute_fid", compute)
+    sets = dict.fromkeys("ab", np.zeros((4, 3, 4, 4), np.uint8))
+    assert judge_fid(sets, photos, tmp_path / "weights.pth", resolution=4).value.tolist() == [4, 4]

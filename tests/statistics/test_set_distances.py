@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from ppe.statistics.set_distances import compute_fid, compute_frechet_distance, compute_kernel_distance
+from ppe.statistics import set_distances
+from ppe.statistics.set_distances import compute_fid, compute_frechet_distance, compute_kernel_distance, measure_moments
 
 
 def test_the_frechet_distance_of_diagonal_gaussians():
@@ -57,6 +58,34 @@ def test_the_kernel_distance_of_two_samples_of_one_population_is_about_zero():
     assert compute_kernel_distance(draw_unit(30, 8, 1), draw_unit(40, 8, 2, torch.ones(8))) > 10 * np.std(values)
 
 
+class Rows:
+    """An array that remembers how many rows were read of it at a time."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.most = array, array.shape, array.dtype, 0
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, key):
+        rows = self.array[key]
+        self.most = max(self.most, len(rows))
+        return rows
+
+
+def test_distances_of_embeddings_read_a_block_at_a_time_and_are_those_of_the_whole(monkeypatch):
+    x, y = draw_unit(100, 6, 1), draw_unit(70, 6, 2)
+    whole = [*measure_moments(x), compute_kernel_distance(x, y)]
+    np.testing.assert_allclose(whole[0], x.double().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(whole[1], np.cov(x.double().numpy(), rowvar=False), rtol=1e-10)
+    monkeypatch.setattr(set_distances, "BLOCK", 16)
+    first, second = Rows(x), Rows(y)
+    for one, other in zip(whole, [*measure_moments(first), compute_kernel_distance(first, second)], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+    assert first.most == second.most == 16
+    assert np.isnan(measure_moments(x[:1])[1]).all()
+
+
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory):
     """A file with the right names and shapes; the published weights are not part of the project."""
@@ -81,6 +110,34 @@ def test_fid_is_zero_for_the_same_faces_and_grows_with_the_change(inception):
     same = compute_fid(faces, faces[::-1], inception, batch_size=3, min_faces=8)
     little, much = (compute_fid(faces, faces // n + 20, inception, min_faces=8) for n in (2, 8))
     assert same < 1e-3 * little and little < much
+
+
+def test_fid_holds_a_batch_of_faces_and_a_block_of_features(inception, monkeypatch):
+    """The features of 2,048 numbers a face are what would grow: 16 GB for a million faces."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    rng, seen, merged = np.random.default_rng(0), [], []
+    faces = Rows(rng.integers(0, 256, (45, 3, 4, 4), dtype=np.uint8))
+    merge = set_distances._merge_moments
+
+    def embed(net, batch):
+        seen.append(tuple(batch.shape))
+        return [batch.float().flatten(1)]
+
+    def note(blocks):
+        return merge(merged.append(len(block)) or block for block in blocks)
+
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "forward", embed)
+    whole = compute_fid(faces.array, faces.array // 2, inception, min_faces=45)
+    monkeypatch.setattr(set_distances, "BLOCK", 12)
+    monkeypatch.setattr(set_distances, "_merge_moments", note)
+    seen.clear()
+    halves = Rows(faces.array // 2)
+    blocks = compute_fid(faces, halves, inception, batch_size=5, min_faces=45)
+    assert blocks == pytest.approx(whole, rel=1e-6)
+    assert set(seen) == {(5, 3, 4, 4)} and faces.most == halves.most == 5 and max(merged) == 10
+    small = compute_fid(faces, faces, inception, batch_size=5, min_faces=45, prepare=lambda batch: batch[:, :, :2, :2])
+    assert small < 1e-3 and seen[-1] == (5, 3, 2, 2)
 
 
 def test_fid_refuses_few_faces_and_other_files(inception, tmp_path):
