@@ -79,6 +79,25 @@ def judge_photos_held(scores, members, *, embedder, num_resamples, seed=0):
     return pd.concat(parts, ignore_index=True)
 
 
+def choose_likeness(verification, embedder):
+    """Choose the face recognition model that measures how alike a query photo and the training photos are: not the attacking one.
+
+    By the attacking model's own cosines, the query photos nearest to a training photo are nearest to any generated face like it
+    as well, so a leak would always seem to be one of events.
+
+    Parameters
+    ----------
+    verification : mapping, embedder -> AUC on identities that it never saw, at the run's resolution.
+    embedder : str, the attacking one.
+
+    Returns
+    -------
+    str : of the others, the one with the largest AUC; ``embedder`` itself where there is no other.
+    """
+    others = {name: -1.0 if np.isnan(auc) else auc for name, auc in verification.items() if name != embedder}
+    return max(others, key=others.get) if others else embedder
+
+
 def find_own_similarity(embeddings, photos):
     """Compute the cosine of each query photo to the nearest training photo of the same identity; near ones may be of one event.
 
@@ -128,7 +147,7 @@ def judge_slices(scores, members, columns, *, embedder, settings):
     return pd.concat(parts, ignore_index=True) if parts else NO_ROWS
 
 
-def judge_events(scores, members, *, embedder, settings):
+def judge_events(scores, members, *, embedder, likeness, settings):
     """Compute the AUC by quarters of the query photos: by their similarity to the nearest training photo of the same identity.
 
     A leak that comes only from photos of one event disappears without the nearest quarter.
@@ -137,11 +156,13 @@ def judge_events(scores, members, *, embedder, settings):
     ----------
     scores, members, embedder, settings : as in ``judge_slices``; ``scores`` has the column ``own_similarity`` of
         ``find_own_similarity``.
+    likeness : str
+        The embedder that measured this similarity, of ``choose_likeness``. Where it is ``embedder``, the slices are circular.
 
     Returns
     -------
-    DataFrame of rows, slices ``own_similarity: 1 (far)`` to ``4 (near)``, and ``without the nearest quarter``; no rows for fewer
-    than four photos.
+    DataFrame of rows, slices ``own_similarity: 1 (far)`` to ``4 (near)``, and ``without the nearest quarter``; ``versus`` is
+    ``likeness``. No rows for fewer than four photos.
     """
     unseen = scores[(scores.role == "query") & scores.own_similarity.notna()].drop_duplicates("image_id")
     if len(unseen) < 4:
@@ -150,7 +171,7 @@ def judge_events(scores, members, *, embedder, settings):
     slices = {f"own_similarity: {q}": unseen.image_id[quarter == q] for q in quarter.cat.categories}
     slices["without the nearest quarter"] = unseen.image_id[quarter != "4 (near)"]
     parts = [_judge_slice(scores, members, ids, name, embedder, settings) for name, ids in slices.items()]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).assign(versus=likeness)
 
 
 def _judge_slice(scores, members, ids, name, embedder, settings):

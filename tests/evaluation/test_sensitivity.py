@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.evaluation.sensitivity import find_own_similarity, judge_efforts, judge_events, judge_photos_held, judge_slices
+from ppe.evaluation.sensitivity import (
+    choose_likeness,
+    find_own_similarity,
+    judge_efforts,
+    judge_events,
+    judge_photos_held,
+    judge_slices,
+)
 
 SETTINGS = {"num_resamples": 50, "num_permutations": 50}
 
@@ -62,12 +69,36 @@ def test_own_similarity_is_that_of_the_nearest_training_photo_of_the_identity(ph
     np.testing.assert_allclose(similarity[1:5], np.cos(np.deg2rad([1, 2, 3, 4])), atol=1e-6)
 
 
+def test_another_model_than_the_attacking_one_measures_likeness():
+    assert choose_likeness({"main": 0.99, "other": 0.85}, "main") == "other", "also where it is the weaker one"
+    assert choose_likeness({"weak": 0.8, "main": 0.9, "strong": 0.95, "unknown": np.nan}, "main") == "strong"
+    assert choose_likeness({"main": 0.99, "unknown": np.nan}, "main") == "unknown"
+    assert choose_likeness({"main": 0.99}, "main") == "main", "there is no other"
+
+
+def test_similarity_by_the_attacking_model_takes_its_own_errors_for_events(photos, members):
+    """A leak without events: by the attacking model it seems to lie in the near photos alone, by another model it does not."""
+    rng = np.random.default_rng(1)
+    likeness, scores = rng.normal(size=len(photos)), draw_scores(photos, 0.0, 1.0)
+    own = dict(zip(photos.image_id, likeness, strict=True))  # to photos of the same person, and to generated faces like them
+    scores["score"] += np.where(scores.face_set == scores.group, 2 * scores.image_id.map(own), 0)
+    value = {}
+    for name, noise in {"net": 0.0, "other": 5.0}.items():
+        seen = dict(zip(photos.image_id, likeness + noise * rng.normal(size=len(photos)), strict=True))
+        rows = judge_events(scores.assign(own_similarity=scores.image_id.map(seen)), members, embedder="net", likeness=name,
+                            settings=SETTINGS)  # fmt: skip
+        pooled = rows[rows.member_group == "pooled"].set_index("slice").value
+        value[name] = pooled["own_similarity: 4 (near)"] - pooled["own_similarity: 1 (far)"]
+    assert value["net"] > 0.6 > 0.3 > value["other"]
+
+
 def test_a_leak_of_events_disappears_without_the_nearest_quarter(photos, members):
     scores = draw_scores(photos, 0.0, 1.0)
     is_near = scores.image_id.str.endswith("-1")
     scores["own_similarity"] = np.where(is_near, 0.9, 0.1)
     scores.loc[is_near & (scores.face_set == scores.group), "score"] += 10
-    rows = judge_events(scores, members, embedder="net", settings=SETTINGS)
+    rows = judge_events(scores, members, embedder="net", likeness="other", settings=SETTINGS)
+    assert set(rows.embedder) == {"net"} and set(rows.versus) == {"other"}, "who attacks, and who measures likeness"
     value = rows[rows.member_group == "pooled"].set_index("slice").value
     assert value["own_similarity: 4 (near)"] > 0.99 and abs(value["without the nearest quarter"] - 0.5) < 0.15
 
@@ -113,6 +144,6 @@ def test_no_photos_give_no_rows(photos, members):
     scores = draw_scores(photos, 1.0, 0.1).assign(own_similarity=np.nan)
     for rows in (
         judge_slices(scores, members, [], embedder="net", settings=SETTINGS),
-        judge_events(scores, members, embedder="net", settings=SETTINGS),
+        judge_events(scores, members, embedder="net", likeness="other", settings=SETTINGS),
     ):
         assert len(rows) == 0 and {"slice", "value", "member_group"} <= set(rows.columns)
