@@ -3,19 +3,27 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
 from ppe.config import find_shared, write_whole
 from ppe.config.params import merge_study
 from ppe.config.paths import COPIES
+from ppe.datasets.photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 
 NOT_COPIED = {
     *(".git", ".venv", COPIES, ".checkpoints", ".pytest_cache", ".ruff_cache", "__pycache__", "data", "models", "executed"),
-    *("sources", "scratch", "downloads", "results", "docs", "params.yaml", "dvc.lock", ".mirror"),
+    *("sources", "scratch", "downloads", "results", "docs", "params.yaml", "dvc.lock", ".mirror", ".ipynb_checkpoints"),
 }
 """What a study's copy does not take from the project: what it makes itself, and what belongs to the machine."""
+CODE_FOLDERS = ("ppe", "notebooks", "studies")
+CODE_SUFFIXES = {".py", ".ipynb", ".yaml", ".yml", ".toml", ".mplstyle", ".j2", ".css"}
+CODE_FILES = (".dvc/config", ".dvcignore")
+"""Of files that git does not track, a copy takes code alone: that in these folders and beside them. Someone's photos may lie in
+the project, and stay where they are."""
+PUBLISHED = ("vggface2", "casia-webface")
+"""Weights that are downloaded by name: no paths."""
 
 
 def prepare_copy(root, copy, name):
@@ -25,9 +33,11 @@ def prepare_copy(root, copy, name):
     Returns the environment (a dict) to run its commands in.
     """
     content = merge_study(name, root) if name else yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    for dataset in content.get("datasets", {}).values():
-        if isinstance(dataset, dict) and dataset.get("root"):  # relative to the project, wherever the copy lies
-            dataset["root"] = str(root / Path(dataset["root"]).expanduser()) if "$" not in dataset["root"] else dataset["root"]
+    for section, key in (("datasets", "root"), ("embedders", "weights")):
+        for settings in content.get(section, {}).values():
+            path = settings.get(key) if isinstance(settings, dict) else None
+            if path and "$" not in path and path not in PUBLISHED:  # relative to the project, wherever the copy lies
+                settings[key] = str(root / Path(path).expanduser())
     copy.mkdir(parents=True, exist_ok=True)
     _mirror(root, copy)
     source = f"params.yaml and studies/{name}.yaml" if name else "params.yaml"
@@ -51,6 +61,9 @@ def _mirror(root, copy):
     before = set(manifest.read_text(encoding="utf-8").split("\n")) if manifest.exists() else set()
     for name in before - set(names):
         (copy / name).unlink(missing_ok=True)
+        for folder in PurePosixPath(name).parents[:-1]:  # a folder may have a person's name
+            if (copy / folder).is_dir() and not any((copy / folder).iterdir()):
+                (copy / folder).rmdir()
     for name in names:
         target = copy / name
         if not target.exists() or target.read_bytes() != (root / name).read_bytes():
@@ -72,13 +85,30 @@ def _copy_ignore_files(root, copy):
 
 
 def _list_files(root):
-    """Files of the working tree: those that git knows or would add; where there is no git, all that are not left out by name."""
+    """Files of the working tree that a study needs: those that git tracks, but for photos, and code that it would add.
+
+    Where there is no git (a ZIP file, or no git on this machine), code alone.
+    """
+    tracked = _ask_git(root, "--cached")
+    added = _ask_git(root, "--others", "--exclude-standard", "--", *CODE_FOLDERS, ":(glob)*")
+    if not tracked:
+        inside = (path for folder in CODE_FOLDERS for path in (root / folder).rglob("*"))
+        added = [path.relative_to(root).as_posix() for path in (*root.iterdir(), *inside, *(root / name for name in CODE_FILES))]
+    pictures = PHOTO_SUFFIXES | OTHER_SUFFIXES
+    names = {name for name in tracked if PurePosixPath(name).suffix.lower() not in pictures} | set(filter(_is_code, added))
+    return sorted(name for name in names if (root / name).is_file())
+
+
+def _ask_git(root, *options):
+    """The files that ``git ls-files`` lists, a list of str; empty where there is no git."""
     try:
-        call = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
-        listed = subprocess.run(call, cwd=root, capture_output=True, check=True).stdout.decode().split("\0")
-    except (OSError, subprocess.CalledProcessError):  # downloaded as a ZIP, or no git on this machine
-        listed = []
-        for folder, folders, files in os.walk(root):
-            folders[:] = [name for name in folders if name not in NOT_COPIED and name != "tmp" and name != "cache"]
-            listed += [Path(folder, file).relative_to(root).as_posix() for file in files]
-    return sorted(name for name in listed if name and (root / name).is_file())
+        done = subprocess.run(["git", "ls-files", "-z", *options], cwd=root, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+
+
+def _is_code(name):
+    path = PurePosixPath(name)
+    is_there = len(path.parts) == 1 or path.parts[0] in CODE_FOLDERS
+    return name in CODE_FILES or (is_there and path.suffix in CODE_SUFFIXES)

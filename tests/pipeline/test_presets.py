@@ -67,6 +67,54 @@ def test_a_fresh_copy_goes_on_from_committed_rows(project, has_git):
     assert (project / "results/lfw-cpu/rows" / f"{first}.csv").read_text() == "changed here"
 
 
+def lay_in(project, *names):
+    for name in names:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize("git", ["tracks some files", "tracks none", "is not there"])
+def test_photos_that_lie_in_the_project_are_not_copied_and_new_code_is(project, monkeypatch, git):
+    new = {"ppe/generators/mygan.py", "studies/mine.yaml", "notebooks/mine.ipynb", "my.mplstyle"}
+    photos = {
+        *("photos/Jane Doe/1.jpg", "photos/Jane Doe/2.HEIC", "photos/Jane Doe/notes.yaml", "3.png", "faces.npy", "people.csv"),
+        *("ppe/photos/4.jpeg", "studies/Jane Doe/5.tif", "notebooks/Jane Doe.zip", "env/lib/module.py"),
+        "notebooks/.ipynb_checkpoints/mine-checkpoint.ipynb",
+    }
+    if git == "tracks some files":
+        lay_in(project, "photos/tracked/6.JPG", "constraints.txt")
+        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+        subprocess.run(["git", "add", "-A"], cwd=project, check=True)
+        new = new | {"constraints.txt"}
+    elif git == "tracks none":
+        subprocess.run(["git", "init", "-q"], cwd=project.parent, check=True)
+    else:
+        monkeypatch.setenv("PATH", "")
+    lay_in(project, *photos, *new)
+    (project / "studies" / "mine.yaml").write_text("runs: {}\n")
+    copy = project / ".studies" / "lfw-cpu"
+    lay_in(copy, "photos/Jane Doe/1.jpg")
+    (copy / ".mirror").write_text("photos/Jane Doe/1.jpg", encoding="utf-8")  # as an earlier version of the code did
+    prepare_copy(project, copy, "lfw-cpu")
+    files = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    made = {".mirror", ".dvc/config.local", "params.yaml"}
+    assert {name for name in files if not name.startswith("results/")} == made | new | set(FILES) - {"params.yaml"}
+    assert not [path for path in copy.rglob("*") if "Jane" in path.name or path.name == "photos"]
+
+
+def test_weights_that_lie_in_the_project_are_read_where_they_are(project):
+    change_overlay(project, "lfw-cpu", lambda content: content["embedders"].update(
+        mine={"net": "facenet", "input_size": 160, "weights": "weights/mine.pth", "overlap": "none"},
+        published={"net": "facenet", "input_size": 160, "weights": "vggface2", "overlap": "none"},
+    ))  # fmt: skip
+    lay_in(project, "weights/mine.pth")
+    copy = project / ".studies" / "lfw-cpu"
+    prepare_copy(project, copy, "lfw-cpu")
+    params = load_params(root=copy)
+    assert params.weights_file("mine", "lfw") == project / "weights" / "mine.pth" and not (copy / "weights").exists()
+    assert params.weights_file("published", "lfw") == "vggface2"
+
+
 @pytest.fixture
 def commands(monkeypatch):
     """What a study asks of dvc, without doing it: a list of str."""
