@@ -1,7 +1,11 @@
 """Contracts between the notebooks and the lists of dependencies and of tests."""
 
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 
 import nbformat
@@ -35,6 +39,27 @@ def test_a_notebook_is_prose_with_short_cells_and_no_outputs(root, name):
     assert len({c["id"] for c in book.cells}) == len(book.cells)
     assert len(code) <= 16
     assert sum(len(c.source.split()) for c in book.cells if c.cell_type == "markdown") <= 1000
+
+
+def test_what_dvc_leaves_beside_the_results_is_not_seen_by_git(root, tmp_path):
+    """The page of ``dvc plots show``, and a partial file of a dvc that was killed."""
+    for name in (".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(root / name, tmp_path / name)
+    (tmp_path / "headline.csv").write_text("run,auc\none,0.7\n")
+    (tmp_path / "dvc.yaml").write_text("plots: [headline.csv: {x: auc, y: run}]\n")
+    who = {f"GIT_{role}_{key}": "test" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+
+    def run(*command):
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ | who, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        run("git", *command)
+    run(sys.executable, "-m", "dvc", "plots", "show")
+    (tmp_path / "headline.csv.PqmZ3TvD.tmp").touch()
+    assert (tmp_path / "dvc_plots" / "index.html").exists() and run("git", "status", "--porcelain") == ""
 
 
 def test_environment_and_constraints_name_what_pyproject_names(root):
