@@ -9,7 +9,7 @@ import tempfile
 from ppe.config import find_root, load_params
 from ppe.config.params import load_study
 from ppe.pipeline import stages
-from ppe.pipeline.execution import explain_full_disk, hold_stage, leave_last_words, run_notebook
+from ppe.pipeline.execution import check_folder, explain_full_disk, hold_stage, leave_last_words, run_notebook
 from ppe.pipeline.runtime import note_runtime
 
 STAGES = {
@@ -151,6 +151,7 @@ def main():
     known = {"new": new, "params": params, "study": study, "report": report, "claims": claims, "check": check, "docs": docs,
              "train": stages.train}  # fmt: skip
     try:
+        check_folder(find_root())
         known[name](**arguments) if name in known else _run_stage(name, arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         sys.exit(explain_full_disk(str(mistake)))

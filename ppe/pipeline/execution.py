@@ -4,6 +4,7 @@ Papermill is started as a program of its own, never imported.
 """
 
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -107,6 +108,22 @@ def leave_last_words(sentence):
     file = find_root() / LAST_WORDS
     file.parent.mkdir(exist_ok=True)
     file.write_text(sentence, encoding="utf-8")
+
+
+def check_folder(folder):
+    """Raise ValueError if dvc could not write the folder's name, which it does after a stage's work.
+
+    dvc's own words would be "'utf-8' codec can't encode characters". Two cases: letters that are not ASCII in an ASCII locale,
+    and a name that is not UTF-8.
+    """
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError:
+        is_ascii = locale.getpreferredencoding(False).upper() in ("ASCII", "US-ASCII", "ANSI_X3.4-1968")
+        name = os.fsencode(folder).decode("utf-8", "backslashreplace")
+        name, cure = (ascii(name), "set LC_ALL=C.UTF-8") if is_ascii else (repr(name), "rename it")
+        what = "not ASCII, which this locale" if is_ascii else "not UTF-8, which dvc"
+        raise ValueError(f"the folder {name} has a name that is {what} cannot write: {cure}") from None
 
 
 def explain_full_disk(sentence):

@@ -4,7 +4,6 @@ dvc reads one params.yaml and writes one dvc.lock a folder, so another study nee
 """
 
 import json
-import locale
 import os
 import shutil
 import subprocess
@@ -150,10 +149,7 @@ def drop_broken_lock(folder, patience=1.0):
 
 
 def _prepare(folder, environment):
-    """Check what dvc would not say in a sentence; return a function that runs dvc in the folder and ends with a sentence."""
-    if not str(folder).isascii() and locale.getpreferredencoding(False).upper() in ("ASCII", "US-ASCII", "ANSI_X3.4-1968"):
-        raise ValueError(f"the folder {ascii(str(folder))} has a name that is not ASCII, which this locale cannot write: set "
-                         "LC_ALL=C.UTF-8")
+    """Check params, and what a killed dvc left; return a function that runs dvc in the folder and ends with a sentence."""
     drop_broken_lock(folder)
     programs = str(Path(sys.executable).parent)  # where dvc, jupyter and papermill of this environment are, activated or not
     environment = {**(environment or os.environ)}

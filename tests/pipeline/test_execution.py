@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +14,30 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ppe.pipeline import execution
 from ppe.pipeline.execution import explain_full_disk, strip_notebook
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 in every locale of macOS")
+@pytest.mark.parametrize(
+    ("folder", "locale", "sentence"),
+    [
+        ("Übung", "C", "is not ASCII, which this locale cannot write: set LC_ALL=C.UTF-8"),
+        (os.fsdecode(b"stud\xefe"), "C.UTF-8", r"'.*/stud\\\\xefe' has a name that is not UTF-8, which dvc cannot write"),
+    ],
+)
+def test_a_folder_that_dvc_cannot_write_is_one_sentence_before_anything_is_done(root, tmp_path, folder, locale, sentence):
+    """Of a study, of a check of params and of a stage, as a bare ``dvc repro`` starts it."""
+    project = tmp_path / folder
+    (project / "ppe").mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(root / name, project / name)
+    shutil.copytree(root / "studies", project / "studies")
+    names = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(root)}
+    for command in ("study", "study smoke", "params", "index synthetic"):
+        call = [sys.executable, "-P", "-m", "ppe", *command.split()]  # -P: the code of this project, not of the folder
+        done = subprocess.run(call, cwd=project, env=os.environ | names, capture_output=True)
+        said = done.stderr.decode(errors="backslashreplace").strip()
+        assert done.returncode == 1 and "\n" not in said and re.search(sentence, said), (command, said)
+    assert {path.name for path in project.iterdir()} == {"ppe", "params.yaml", "dvc.yaml", "studies"}, "nothing is written"
 
 
 def make_executed(seconds, identifier):

@@ -166,12 +166,6 @@ def test_an_unknown_study_is_one_sentence(project):
         run_study(project, "lfw")
 
 
-def test_a_folder_that_this_locale_cannot_write_is_one_sentence_before_dvc_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(presets.locale, "getpreferredencoding", lambda do_setlocale: "ANSI_X3.4-1968")
-    with pytest.raises(ValueError, match="set LC_ALL=C.UTF-8"):
-        presets.reproduce(tmp_path / "stüdie")
-
-
 def test_dvc_of_the_same_environment_is_found_though_it_is_not_activated(tmp_path, monkeypatch):
     """`.venv/bin/python -m ppe study`, with nothing of that environment on PATH."""
     monkeypatch.setenv("PATH", "/usr/bin")
