@@ -182,6 +182,14 @@ def test_a_verdict_on_data_with_which_the_rule_was_chosen_is_exploratory():
         assert not table.reason[table.verdict == "shown"].str.contains(EXPLORATORY).any()
 
 
+def test_the_name_of_a_data_set_decides_nothing():
+    for name in ("lfw", "synthetic", "mine"):
+        rows, experiments = make_run("ten", (0.7, 0.6, 0.8), dataset=name), make_experiment().assign(dataset=name)
+        for claims in ([], ["C1", "C4"]):
+            table = judge(rows, experiments=experiments, exploratory={name: claims})
+            assert set(table.claim[table.reason.str.contains(EXPLORATORY)]) == set(claims), name
+
+
 def test_the_reason_of_the_fourth_claim_gives_two_other_tests():
     tests = make_experiment().query("statistic == 'mean'").iloc[1:]
     rows = pd.concat([make_experiment(), tests.assign(statistic="trend", p_value=0.31), tests.assign(p_value=0.19)])
