@@ -40,7 +40,8 @@ def plot_scores(queries, title="", xlabel="score: cosine to the nearest generate
     queries : DataFrame member_group, is_member, score.
     """
     member_groups, edges = sorted(queries.member_group.unique()), np.histogram_bin_edges(queries.score, 24)
-    figure, axes = plt.subplots(1, len(member_groups), figsize=(4.8 * len(member_groups), 3), squeeze=False, sharex=True)
+    size = (4.8 * len(member_groups), 3)
+    figure, axes = plt.subplots(1, len(member_groups), figsize=size, squeeze=False, sharex=True, layout="constrained")
     for axis, member_group in zip(axes.flat, member_groups, strict=True):
         part = queries[queries.member_group == member_group]
         data = part.assign(role=np.where(part.is_member, "member", "non-member"))
@@ -79,7 +80,7 @@ def plot_intervals(rows, names, title="", colours=MEMBER):
     colours : str or sequence of str. One for all rows, or one a row.
     """
     colours = [colours] * len(rows) if isinstance(colours, str) else list(colours)
-    figure, axis = plt.subplots(figsize=(8.5, 0.3 * len(rows) + 1))
+    figure, axis = plt.subplots(figsize=(8.5, 0.3 * len(rows) + 1), layout="constrained")
     for y, (row, colour) in enumerate(zip(rows.itertuples(), colours, strict=True)):
         _draw_interval(axis, row, y, colour)
     axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
@@ -106,7 +107,7 @@ def plot_memberships(rows, title=""):
     place = {key: number for number, key in enumerate(dict.fromkeys(rows.key))}
     embedders = [name for name in dict.fromkeys(rows.embedder) if name]
     size = (3 + 3.6 * len(embedders), 0.4 * len(place) + 1.2)
-    figure, axes = plt.subplots(1, len(embedders), figsize=size, sharey=True, sharex=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(embedders), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained")
     panel = dict(zip([*embedders, ""], [*axes.flat, axes.flat[0]], strict=True))
     for row in rows.itertuples():
         y, colour = place[row.key] + 0.24 * (row.order - 1), MEMBERSHIP_COLOURS[row.membership]
@@ -117,14 +118,15 @@ def plot_memberships(rows, title=""):
         axis.set(title=embedder, xlabel=AUC_LABEL, xlim=(_find_left(rows), 1.02))
     axes.flat[0].invert_yaxis()
     handles = [plt.Line2D([], [], marker="o", linestyle="", color=MEMBERSHIP_COLOURS[name]) for name in MEMBERSHIP_NAMES]
-    figure.legend(handles, MEMBERSHIP_NAMES.values(), fontsize=8, loc="outside lower center", ncols=3)
+    columns = min(3, 1 + len(embedders))  # three names are wider than one panel
+    figure.legend(handles, MEMBERSHIP_NAMES.values(), fontsize=8, loc="outside lower center", ncols=columns)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
 def plot_growth(rows, column, xlabel, title="", is_log=False):
     """Draw AUC against a number in ``column``, one line an embedder, with its interval as a band."""
-    figure, axis = plt.subplots(figsize=(7, 3.2))
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     for embedder, part in rows.groupby("embedder", sort=False):
         part = part.sort_values(column)
         line = axis.plot(part[column], part.value, "o-", label=embedder)[0]
@@ -146,7 +148,7 @@ def plot_training_curve(rows, title=""):
     rows : DataFrame of ``ppe.evaluation.training_curve.judge_snapshots``, member group ``pooled``, with a column kimg.
     """
     rows = rows.sort_values("kimg")
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2))
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
     leak = rows[rows.metric == "auc"]
     axes[0].plot(leak.kimg, leak.value, "o-", color=MEMBER)
     axes[0].fill_between(leak.kimg, leak.low, leak.high, color=MEMBER, alpha=0.15, linewidth=0)
@@ -173,7 +175,7 @@ def plot_sizes(rows):
     rows : DataFrame, pooled AUC rows per photo of ``ppe.evaluation.collection.choose_sizes``. A run without a bar has too few
     identities for an interval.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(12, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(12, 3.6), sharey=True, layout="constrained")
     for axis, membership in zip(axes, ("identity_membership", "image_membership"), strict=True):
         lines = list(rows[rows.membership == membership].groupby(["generator", "embedder", "attack"], sort=False))
         num_seeds = max((table.groupby("num_identities").size().max() for _, table in lines), default=1)

@@ -35,7 +35,8 @@ def plot_rocs(curves, resolved):
     """
     runs = list(curves.run.unique())
     columns, lines = min(PANELS, len(runs)), -(-len(runs) // PANELS)
-    figure, axes = plt.subplots(2 * lines, columns, figsize=(2.9 * columns, 5.4 * lines + 0.6), squeeze=False)
+    size = (2.9 * columns, 5.4 * lines + 0.6)
+    figure, axes = plt.subplots(2 * lines, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_visible(False)
     for number, run in enumerate(runs):
@@ -74,7 +75,7 @@ def plot_evidence(claims, title=""):
     panels = [panel for panel in panels if len(panel[-1])]
     heights = [max(2, len(part)) for *_, part in panels]
     size = (9, 0.3 * sum(heights) + 1.1 * len(panels))
-    figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=heights, squeeze=False)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=heights, squeeze=False, layout="constrained")
     for axis, (claim, xlabel, null, part) in zip(axes.flat, panels, strict=True):
         scale = 100 if claim == "C4" else 1
         for i, row in enumerate(part.itertuples()):
@@ -116,7 +117,8 @@ def plot_sweeps(sweeps):
     sweeps : DataFrame of ``ppe.claims.evidence.list_sweeps``. A run without a bar has too few identities for an interval.
     """
     kinds = [kind for kind in SWEEP_TITLES if (sweeps.sweep == kind).any()]
-    figure, axes = plt.subplots(1, len(kinds), figsize=(4.2 * len(kinds) + 1, 3.4), sharey=True, squeeze=False)
+    size = (4.2 * len(kinds) + 1, 3.4)
+    figure, axes = plt.subplots(1, len(kinds), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, kind in zip(axes.flat, kinds, strict=True):
         part = sweeps[sweeps.sweep == kind]
         for k, (line, table) in enumerate(part.groupby("line", sort=False)):

@@ -26,7 +26,8 @@ def plot_design(plan):
     """
     num_photos = plan.pivot(index="target", columns="group", values="num_photos")
     shares = plan.pivot(index="target", columns="group", values="share")
-    figure, axis = plt.subplots(figsize=(3.2 + 0.55 * num_photos.shape[1], 1.2 + 0.36 * num_photos.shape[0]))
+    size = (3.2 + 0.55 * num_photos.shape[1], 1.2 + 0.36 * num_photos.shape[0])
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
         shares, annot=num_photos, fmt="d", cmap="Oranges", linewidths=1, vmin=0, vmax=max(0.01, 1.3 * shares.to_numpy().max()),
         ax=axis, cbar_kws={"label": "data share"},
@@ -55,7 +56,8 @@ def plot_data_shares(values, summary, measure, title="", chance=None, ceiling=No
     most = summary[(summary.measure == ceiling) & (summary.statistic == "mean")]
     values, summary = (table[table.measure == measure] for table in (values, summary))
     embedders, levels = list(dict.fromkeys(values.embedder)), sorted(values.data_share.unique())
-    figure, axes = plt.subplots(1, len(embedders), figsize=(1.5 + 4 * len(embedders), 3.3), sharey=True, squeeze=False)
+    size = (1.5 + 4 * len(embedders), 3.3)
+    figure, axes = plt.subplots(1, len(embedders), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         points, rows, bound = (table[table.embedder == embedder] for table in (values, summary, most))
         _draw_shares(axis, points, rows, bound, levels, MIN_SHARE if is_log else -np.inf)
@@ -96,7 +98,7 @@ def plot_peaks(peaks, threshold, title=""):
     """
     kind = np.select([peaks.is_true, peaks.is_alarm], list(PEAK_COLOURS)[:2], list(PEAK_COLOURS)[2])
     groups = sorted(peaks.group.unique())
-    figure, axis = plt.subplots(figsize=(4.5 + 0.5 * len(groups), 3.2))
+    figure, axis = plt.subplots(figsize=(4.5 + 0.5 * len(groups), 3.2), layout="constrained")
     for name, colour in PEAK_COLOURS.items():
         own = peaks[kind == name]
         axis.plot(own.group.map(groups.index), own.score.clip(lower=0.1), "o", color=colour, markersize=5, label=name)
@@ -118,7 +120,7 @@ def plot_alarms(alarms, title=""):
     """
     rows = alarms[alarms.statistic == "generator"]
     kinds = list(rows.groupby(["embedder", "calibration"], sort=False))
-    figure, axis = plt.subplots(figsize=(4.8 + 0.5 * rows.group.nunique(), 2.6))
+    figure, axis = plt.subplots(figsize=(4.8 + 0.5 * rows.group.nunique(), 2.6), layout="constrained")
     for number, ((embedder, calibration), own) in enumerate(kinds):
         label = f"{embedder}, calibrated on {calibration}"
         axis.bar(np.arange(len(own)) + 0.2 * (number - (len(kinds) - 1) / 2), own.value, 0.18, label=label)

@@ -16,7 +16,10 @@ GENERATORS = {"a": ("generator A", "#56B4E9"), "b": ("generator B", "#CC79A7"), 
 
 
 def use_style(path):
-    """Read the study's style sheet (a path) for every figure that follows; without it a figure has matplotlib's own look."""
+    """Read the study's style sheet (a path) for every figure that follows; without it a figure has matplotlib's own look.
+
+    A figure needs no sheet: the layout, on which its legends and distances depend, is named where it is made.
+    """
     plt.style.use(path)
 
 
