@@ -1,7 +1,8 @@
 """Exact nearest neighbours, and sums over all neighbours, in a database of generated faces that is read block by block.
 
 The identity membership attack (Webster et al., arXiv 2107.06018) and the pixel attack (GAN-Leaks, Chen et al., arXiv 1909.03935)
-need the nearest neighbour; the other attacks need more of them. ``ppe.attacks.blocks`` explains the fast exact search.
+need the nearest neighbour; the other attacks need more of them. ``ppe.attacks.blocks`` explains the fast exact search. Embeddings
+may come from a network that records gradients; distances never do.
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ MIN_ROWS = 64  # rows on both sides below which a bfloat16 product saves less th
 PIXEL_BLOCK = 2**26  # grey levels of a block of faces: 256 MB as float32
 
 
+@torch.no_grad()
 def find_nearest(query, database, block_size=8192):
     """Find each query's nearest embedding of a database by exact cosine distance.
 
@@ -112,6 +114,7 @@ def find_nearest_pixel(query, database, block_size=8192):
     return ((distance / size).sqrt() / 255).float(), index
 
 
+@torch.no_grad()
 def find_top_k(query, database, k, block_size=8192):
     """Find each query's k largest cosines; other parameters and errors as in ``find_nearest``.
 
@@ -128,6 +131,7 @@ def find_top_k(query, database, k, block_size=8192):
     return largest.clamp(-1, 1)
 
 
+@torch.no_grad()
 def compute_log_density(query, database, concentration, block_size=8192):
     """Compute the log of the mean of exp(concentration * cosine): a von Mises-Fisher kernel density without its constant.
 
@@ -154,6 +158,7 @@ def compute_log_density(query, database, concentration, block_size=8192):
     return total - float(np.log(len(database)))
 
 
+@torch.no_grad()
 def count_within(query, database, epsilon, block_size=8192):
     """Count the rows within cosine distance ``epsilon``, in (0, 2]; other parameters and errors as in ``find_nearest``.
 

@@ -111,7 +111,7 @@ def score_held_out(photos, embeddings, embedder=""):
             return photos.iloc[:0].assign(face_set="", embedder="", attack="", calibration="", score=0.0)
         left_out = rows[np.arange(len(photos)) % len(rows)]
         left_out[rows] = rows
-        cosine = (embeddings @ embeddings[rows].T).cpu().numpy().astype(np.float64)
+        cosine = (embeddings @ embeddings[rows].T).detach().cpu().numpy().astype(np.float64)
         cosine[np.arange(len(photos)), np.searchsorted(rows, left_out)] = -np.inf
         named = photos.assign(face_set=f"twin-{group}", embedder=embedder, attack="nearest", calibration="")
         parts.append(named.assign(score=cosine.max(1)))
@@ -140,7 +140,7 @@ def find_surest_members(scores, photos, query, generated, group="a", count=10):
     photo = pd.Index(photos.image_id).get_indexer(best.image_id)
     _, nearest = find_nearest(query[photo], generated)
     training = np.flatnonzero((photos.group == group) & (photos.role == "train"))
-    cosine = (query[photo] @ query[training].T).cpu().numpy()
+    cosine = (query[photo] @ query[training].T).detach().cpu().numpy()
     identity = photos.identity.to_numpy()
     cosine[identity[photo][:, None] != identity[training][None]] = -np.inf
     rows = {"photo": photo, "generated": nearest.cpu().numpy(), "training": training[cosine.argmax(1)]}

@@ -31,7 +31,7 @@ def find_radius(embeddings, identity, false_match_rate):
         If all photos are of one identity.
     """
     number = pd.factorize(np.asarray(identity))[0]
-    cosine = (embeddings @ embeddings.T).cpu().numpy()[number[:, None] != number[None]]
+    cosine = (embeddings @ embeddings.T).detach().cpu().numpy()[number[:, None] != number[None]]
     if not len(cosine):
         raise ValueError("all photos are of one identity, but the radius is a share of the pairs of different identities: make "
                          "more identities auxiliary (params.yaml: datasets, auxiliary)")

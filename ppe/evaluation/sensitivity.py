@@ -98,6 +98,7 @@ def choose_likeness(verification, embedder):
     return max(others, key=others.get) if others else embedder
 
 
+@torch.no_grad()
 def find_own_similarity(embeddings, photos):
     """Compute the cosine of each query photo to the nearest training photo of the same identity; near ones may be of one event.
 

@@ -72,6 +72,7 @@ def average_peaks(generated, peak, num_peaks):
     return torch.nn.functional.normalize(means)
 
 
+@torch.no_grad()
 def find_thresholds(baseline, cohort, templates, *, radius, num_peaks, against):
     """Measure how dense peaks get, and how near to each identity, in generators without an over-represented identity.
 
@@ -117,6 +118,7 @@ def choose_calibration(baseline, cohort, against):
     return torch.cat(list(baseline.values())) if against == "generators" and baseline else cohort
 
 
+@torch.no_grad()
 def judge_peaks(faces, peaks, peak, identities, templates, overrepresented, thresholds):
     """Decide which peaks raise an alarm, and whose face each of them is.
 

@@ -73,6 +73,7 @@ def load_embeddings(folder, embedders, groups, chosen):
     return {embedder: {group: torch.tensor(array[number[group]]) for group in chosen} for embedder, array in arrays.items()}
 
 
+@torch.no_grad()
 def find_match_thresholds(generated, templates, match_rate):
     """Find, for each template, the cosine that a given share of faces reaches by chance.
 

@@ -25,6 +25,7 @@ BLOCK = 2048
 """Rows that are read at a time: 32 MB a product of two blocks. The distances depend on it by rounding alone."""
 
 
+@torch.no_grad()
 def measure_moments(embeddings):
     """Compute the mean and the covariance of embeddings, which are read in blocks.
 
@@ -93,6 +94,7 @@ def compute_frechet_distance(mean1, cov1, mean2, cov2):
     return max(0.0, float(distance))
 
 
+@torch.no_grad()
 def compute_kernel_distance(first, second):
     """Compute the squared maximum mean discrepancy of two sets; it is unbiased, so few faces make it noisy but not larger.
 

@@ -34,6 +34,13 @@ def test_nearest_is_the_largest_cosine():
     np.testing.assert_allclose(score_nearest(**ARRAYS), np.cos(np.deg2rad([10, 10, 110])), atol=1e-6)
 
 
+@pytest.mark.parametrize("attack", ["nearest", *(name for name in ATTACKS if name not in ("nearest", "pixel", "discriminator"))])
+def test_embeddings_of_a_network_that_records_gradients_have_the_same_scores(attack):
+    """As from somebody's own notebook: those of the study are read from files."""
+    tracked = {name: torch.tensor(rows).requires_grad_() for name, rows in ARRAYS.items() if name.endswith("_embeddings")}
+    np.testing.assert_array_equal(ATTACKS[attack](**{**ARRAYS, **tracked}), ATTACKS[attack](**ARRAYS))
+
+
 def test_pixel_is_minus_the_smallest_distance():
     np.testing.assert_allclose(score_pixel(**ARRAYS), [-51 / 255, -2 / 255, -153 / 255], rtol=1e-6)
 

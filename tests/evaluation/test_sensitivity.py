@@ -63,7 +63,7 @@ def test_an_effort_is_the_number_of_first_faces(photos, members):
 
 def test_own_similarity_is_that_of_the_nearest_training_photo_of_the_identity(photos):
     angle = torch.deg2rad(torch.arange(len(photos)) * 1.0)
-    similarity = find_own_similarity(torch.stack([angle.cos(), angle.sin()], 1), photos)
+    similarity = find_own_similarity(torch.stack([angle.cos(), angle.sin()], 1).requires_grad_(), photos)
     is_query = (photos.role == "query").to_numpy()
     assert np.isnan(similarity[~is_query]).all()
     np.testing.assert_allclose(similarity[1:5], np.cos(np.deg2rad([1, 2, 3, 4])), atol=1e-6)

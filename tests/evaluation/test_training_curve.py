@@ -59,6 +59,7 @@ def test_quality_reads_embeddings_that_lie_in_a_file(tmp_path):
     mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=(50, 8))
     mapped[:] = x.numpy()
     assert measure_quality(mapped, y) == measure_quality(x, y)
+    assert measure_quality(x.clone().requires_grad_(), y) == measure_quality(x, y), "of a network that records gradients"
 
 
 def test_faces_of_a_snapshot_are_in_memory_a_block_at_a_time(monkeypatch):
