@@ -15,6 +15,8 @@ STAGE_LOCK = ".checkpoints/stage.lock"
 """File that a stage holds while it is at work, so that two never work in one folder."""
 LAST_WORDS = ".checkpoints/last-words.txt"
 """File to which a failing stage writes its error message, so that the message can be shown again below the output of dvc."""
+HOMES_OF_COPIES = ((COPIES,), (".dvc", "tmp", "exps"))
+"""Folders of a project in which copies of it lie: those of studies, and those of ``dvc exp run --temp`` and ``--queue``."""
 
 
 class Paths(Section):
@@ -147,8 +149,9 @@ class Paths(Section):
     def dataset_root(self, dataset):
         """Folder of a data set's photos: a path, or None if its reader generates or downloads them.
 
-        ``$PPE_SHARED`` and ``~`` are expanded, and a relative path starts at the project's folder. Without a root, LFW and
-        Olivetti are taken from ``$PPE_SHARED/data`` if they are there. Raises ValueError if this machine has no user ``~name``.
+        ``$PPE_SHARED`` and ``~`` are expanded. A relative path starts at the project's folder, also where a copy of the project is
+        at work (``find_project``). Without a root, LFW and Olivetti are taken from ``$PPE_SHARED/data`` if they are there. Raises
+        ValueError if this machine has no user ``~name``.
         """
         settings = self.datasets[self._dataset(dataset)]
         if settings.root is not None:
@@ -157,8 +160,8 @@ class Paths(Section):
         return found if settings.reader in ("lfw", "olivetti") and found.is_dir() else None
 
     def download_folder(self):
-        """Folder for the data sets that readers download."""
-        return self._root / "downloads"
+        """Folder for the data sets that readers download: that of the project, since a copy of it may be deleted."""
+        return find_project(self._root) / "downloads"
 
     def weights_file(self, embedder, dataset):
         """An embedder's weights: the path of a given or trained file, or the name of weights that are downloaded."""
@@ -187,7 +190,7 @@ class Paths(Section):
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
         try:
-            return self._root / Path(os.path.expandvars(path)).expanduser()
+            return find_project(self._root) / Path(os.path.expandvars(path)).expanduser()
         except RuntimeError:
             raise ValueError(f"{path} names a user whom this machine does not know: write the folder in full "
                              f"({self._file})") from None
@@ -218,13 +221,30 @@ def find_root(start=None):
     """
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file() and (folder / "ppe").is_dir():
+        if _is_project(folder):
             return folder
     raise FileNotFoundError(
         f"no params.yaml with dvc.yaml and ppe/ beside it at or above {start}: open the notebooks inside the project's folder"
     )
 
 
+def find_project(root):
+    """Find the project of which a folder is a copy (``HOMES_OF_COPIES``); the folder itself if it is none.
+
+    A copy of a copy belongs to the same project. root : path. Returns a path.
+    """
+    root = Path(root)
+    for folder in reversed(root.absolute().parents):
+        below = root.absolute().relative_to(folder).parts
+        if any(below[: len(home)] == home for home in HOMES_OF_COPIES) and _is_project(folder):
+            return folder
+    return root
+
+
 def find_shared(root):
     """Folder of data and weights that are not part of the repository: ``$PPE_SHARED``, or ``shared`` beside the project."""
-    return Path(os.environ.get("PPE_SHARED", Path(root).parent / "shared"))
+    return Path(os.environ.get("PPE_SHARED", find_project(root).parent / "shared"))
+
+
+def _is_project(folder):
+    return (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file() and (folder / "ppe").is_dir()
