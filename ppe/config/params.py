@@ -49,6 +49,7 @@ class Params(Paths):
                 check_member(f"{section}.{name}.dataset", line.dataset, self.datasets)
                 check_member(f"{section}.{name}.generator", line.generator, self.generators)
                 check_member(f"{section}.{name}.resolution", line.resolution, self.datasets[line.dataset].resolutions)
+                self._check_channels(f"{section}.{name}", line)
         for name, dataset in self.datasets.items():
             for embedder in dataset.embedders:
                 check_member(f"datasets.{name}.embedders", embedder, self.embedders)
@@ -66,6 +67,14 @@ class Params(Paths):
         for name, experiment in self.experiments.items():
             self._check_baseline(f"experiments.{name}", experiment)
         return self
+
+    def _check_channels(self, where, line):
+        """StyleGAN2 has ``channel_base // resolution`` channels at full resolution; FastGAN always has some."""
+        for key in ("channel_base", "channel_base_discriminator"):
+            value = getattr(self.generators[line.generator], key)
+            if line.generator == "stylegan2" and value < line.resolution:
+                raise ValueError(f"{where}.resolution={line.resolution} needs a generators.stylegan2.{key} of at least "
+                                 f"{line.resolution}, since their quotient is a number of channels, but it is {value}: raise it")
 
     def _check_baseline(self, where, experiment):
         """The generators that set an experiment's thresholds are its own but for the over-represented identities."""

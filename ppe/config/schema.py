@@ -16,7 +16,10 @@ NETS = ("mobilefacenet", "facenet")
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Resolution = Literal[32, 64, 128, 256]
+SHOWN_FACES = 10
+"""Generated faces that ``5_attack`` shows beside a photo: the fewest that a run can have."""
 
 
 class Section(pydantic.BaseModel):
@@ -76,24 +79,34 @@ class Dataset(Section):
     resolutions: Annotated[list[Resolution], Field(min_length=1)]
     embedders: Annotated[list[str], Field(min_length=1)]
     num_pairs: Annotated[int, Field(ge=20, multiple_of=2)] = 2000
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Seed = 1
     exploratory: list[Literal["C1", "C2", "C4"]] = []
+
+    @pydantic.field_validator("resolutions")
+    @classmethod
+    def _are_different(cls, value):
+        if len(set(value)) < len(value):
+            raise ValueError("each resolution must be given once")
+        return value
 
 
 class Run(Section):
-    """A line of ``runs``: a split into three groups, a generator of each, and the attack on two of them."""
+    """A line of ``runs``: a split into three groups, a generator of each, and the attack on two of them.
+
+    A group has at least two identities, since the attack and its tests compare the identities of a group.
+    """
 
     dataset: str
     resolution: Resolution
     generator: Literal[GENERATORS]
-    num_identities: Count
+    num_identities: Annotated[int, Field(ge=2)]
     train_photos: Count
     max_train_photos: Count | None  # no default: dvc tracks this key, and stops if a line lacks it
     query_photos: Count
     kimg: Positive
-    num_generated: Count
+    num_generated: Annotated[int, Field(ge=SHOWN_FACES)]
     num_effort: Count | None  # no default, for the same reason
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     @pydantic.model_validator(mode="after")
     def _are_at_least_as_many(self):
@@ -192,9 +205,9 @@ class Embedder(Section):
     loss: Literal["arcface", "triplet"] = "arcface"
     identities: Literal["all", "first half", "second half"] = "all"
     steps: Count | None = None
-    batch_size: Count = 64
+    batch_size: Annotated[int, Field(gt=1)] = 64
     learning_rate: Positive = 1e-3
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Seed = 1
     overlap: Literal["none", "unknown"] | Annotated[int, Field(ge=0)]
 
     @pydantic.model_validator(mode="after")
@@ -203,6 +216,8 @@ class Embedder(Section):
             raise ValueError(
                 "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary identities)"
             )
+        if self.steps is not None and self.net != "mobilefacenet":
+            raise ValueError(f"net={self.net!r} cannot be trained here: give weights in place of steps, or net: mobilefacenet")
         return self
 
 
@@ -218,7 +233,7 @@ class Attack(Section):
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
     verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
     num_untrained: Count
-    num_snapshot_faces: Count
+    num_snapshot_faces: Annotated[int, Field(ge=2)]
     efforts: Annotated[list[Count], Field(min_length=1)]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from ppe.config.schema import GENERATORS, Count, Positive, Resolution, Section
+from ppe.config.schema import GENERATORS, Count, Positive, Resolution, Section, Seed
 
 
 class Experiment(Section):
@@ -29,7 +29,7 @@ class Experiment(Section):
     num_controls: Count
     kimg: Positive
     num_generated: Count
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     @pydantic.model_validator(mode="after")
     def _rotates(self):

@@ -32,6 +32,16 @@ def set_run(key, value):
     return lambda content: content["runs"]["synthetic-32-fastgan-10"].__setitem__(key, value)
 
 
+def use_stylegan2(key):
+    """A change that trains StyleGAN2 at 32 px with fewer than 32 of ``key``."""
+
+    def change(content):
+        content["runs"]["synthetic-32-fastgan-40"]["generator"] = "stylegan2"
+        content["generators"]["stylegan2"][key] = 31
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -40,7 +50,7 @@ def set_run(key, value):
         (set_run("resolution", 64), "runs.synthetic-32-fastgan-10.resolution=64 is not one of [32] (params.yaml)"),
         (
             set_run("num_generated", -1),
-            "runs.synthetic-32-fastgan-10.num_generated=-1: Input should be greater than 0 (params.yaml)",
+            "runs.synthetic-32-fastgan-10.num_generated=-1: Input should be greater than or equal to 10 (params.yaml)",
         ),
         (
             set_run("kimgs", 3),
@@ -67,6 +77,15 @@ def set_run(key, value):
         (set_run("kimg", float("nan")), "runs.synthetic-32-fastgan-10.kimg=nan: Input should be"),
         (set_run("flip", True), "runs.synthetic-32-fastgan-10.flip is not a known key"),
         (set_run("seed", True), "runs.synthetic-32-fastgan-10.seed=True: Input should be a valid integer"),
+        (set_run("num_identities", 1), "num_identities=1: Input should be greater than or equal to 2 (params.yaml)"),
+        (set_run("num_generated", 9), "num_generated=9: Input should be greater than or equal to 10 (params.yaml)"),
+        (set_run("seed", 2**64), "seed=18446744073709551616: Input should be less than 4294967296"),
+        (lambda c: c["attack"].update(num_snapshot_faces=1), "num_snapshot_faces=1: Input should be greater than or equal to 2"),
+        (lambda c: c["datasets"]["synthetic"].update(resolutions=[32, 32]), "resolutions=[32, 32]: each resolution must be"),
+        (lambda c: c["embedders"]["synthetic-arcface"].update(batch_size=1), "batch_size=1: Input should be greater than 1"),
+        (lambda c: c["embedders"]["synthetic-arcface"].update(net="facenet"), "net='facenet' cannot be trained here: give"),
+        (use_stylegan2("channel_base"), "40.resolution=32 needs a generators.stylegan2.channel_base of at least 32, since"),
+        (use_stylegan2("channel_base_discriminator"), "needs a generators.stylegan2.channel_base_discriminator of at least 32"),
         (set_run("kimg", "8e-4"), "and YAML takes this for text: write a point and a sign, as in 8.0e-4"),
     ],
 )
@@ -197,7 +216,7 @@ def test_checkpoints_of_other_params_or_members_are_another_folder(project):
     assert project().checkpoints_folder(run, "members") == first
     assert project().checkpoints_folder(run, "others") != first
     assert project(set_run("kimg", 1)).checkpoints_folder(run, "members") != first
-    assert project(set_run("num_generated", 1)).checkpoints_folder(run, "members") == first, "sampling more retrains nothing"
+    assert project(set_run("num_generated", 10)).checkpoints_folder(run, "members") == first, "sampling more retrains nothing"
 
 
 def test_tables_come_back_as_they_went(tmp_path):

@@ -104,7 +104,7 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(photo.numpy().transpose(1, 2, 0)).save(folder / f"{i}.jpg")
         dataset |= {"root": f"photos/{name}", "min_photos": 1, "num_pairs": 20}
-    few = {"num_identities": 1, "train_photos": 1, "query_photos": 1}
+    few = {"num_identities": 2, "train_photos": 1, "query_photos": 1}
     overlay["runs"] = {name: run | few for name, run in overlay["runs"].items()}
     overlay["experiment_defaults"] |= {"num_overrepresented": 1, "num_rotations": 2, "data_shares": [0, 0.25], "num_photos": 4}
     overlay["experiment_defaults"] |= {"query_photos": 1, "num_controls": 1}
