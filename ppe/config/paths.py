@@ -150,8 +150,8 @@ class Paths(Section):
         """Folder of a data set's photos: a path, or None if its reader generates or downloads them.
 
         ``$PPE_SHARED`` and ``~`` are expanded. A relative path starts at the project's folder, also in a copy of the project
-        (``find_project``). Without a root, LFW and Olivetti are taken from ``$PPE_SHARED/data`` if they are there. Raises ValueError
-        if this machine has no user ``~name``.
+        (``find_project``). Without a root, LFW and Olivetti are taken from ``$PPE_SHARED/data`` if they are there. Raises
+        ValueError if this machine has no user ``~name``.
         """
         settings = self.datasets[self._dataset(dataset)]
         if settings.root is not None:

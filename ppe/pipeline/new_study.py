@@ -10,10 +10,10 @@ from PIL import Image
 
 from ppe.config import find_shared, load_params, write_whole
 from ppe.config.params import load_study
+from ppe.config.schema import Auxiliary
 from ppe.datasets.index import read_index
 from ppe.datasets.readers import NO_IDENTITY
-from ppe.datasets.splits import mark_auxiliary, split_auxiliary
-from ppe.pipeline.preflight import check_dataset
+from ppe.pipeline.preflight import CHECKS, OF_RUNS, check_dataset, count_pairs, find_shortage, list_auxiliary, list_photos
 
 PHOTOS = (5, 4, 3, 2)
 """Training photos of an identity, and as many query photos: the most that leaves enough identities is proposed."""
@@ -24,8 +24,11 @@ SPARE = 0.95
 """Share of the identities that groups may use: in some photos no face will be found."""
 RUN_MINUTES = 8
 """Minutes of two cores that a run takes (FastGAN at 32 px, 32 kimg)."""
-WANTED_AUXILIARY, MIN_AUXILIARY = 40, 6
-"""Auxiliary identities that train and check a face recognition model: wanted, and at least."""
+WANTED_AUXILIARY, MIN_AUXILIARY = 40, 8
+"""Auxiliary identities that train and check a face recognition model: wanted, and at least. A fifth of them, two, tunes the
+attacks."""
+SEED = 1
+"""Seed of the data set, which divides the auxiliary identities; that of ``ppe.config.schema.Dataset`` where none is given."""
 MAX_PAIRS = 2000
 SHARE_AUXILIARY = 0.4
 """Share of the identities that become auxiliary where all have about as many photos."""
@@ -102,18 +105,12 @@ def plan_study(index):
 
     index : DataFrame of ``read_index``. Raises ValueError if no plan makes a study.
     """
-    usable = index[index.readable]  # a file without an identity is never readable
-    counts = usable.identity.value_counts()
-    plans, share = [], round(SHARE_AUXILIARY * len(counts))
-    for photos in PHOTOS:
-        for auxiliary in ({"photos": [2, 2 * photos - 1]}, {"last": max(MIN_AUXILIARY, share)}):
-            role = mark_auxiliary(index, **auxiliary)[usable.index]
-            able = int((counts[usable.identity[role == "attacked"].unique()] >= 2 * photos).sum())
-            others = usable.identity[role == "auxiliary"]
-            group = int(SPARE * able / 3)
-            if group >= MIN_GROUP and others.nunique() >= MIN_AUXILIARY:
-                plans.append(Plan(photos, auxiliary, group, others.nunique(), _count_pairs(others)))
-    plans = [plan for plan in plans if plan.num_pairs >= 20]
+    usable = list_photos(index, Auxiliary(last=1))
+    counts = usable.identity[usable.readable & (usable.duplicate_of == "")].value_counts()  # without an identity: never readable
+    share = round(SHARE_AUXILIARY * len(counts))
+    last = max(1, min(len(counts), max(MIN_AUXILIARY, share)))
+    choices = [(photos, auxiliary) for photos in PHOTOS for auxiliary in ({"photos": [2, 2 * photos - 1]}, {"last": last})]
+    plans = [plan for choice in choices if (plan := _plan(index, *choice)) is not None]
     if not plans:
         few = {n: int((counts >= n).sum()) for n in (2, 2 * PHOTOS[-1], 2 * PHOTOS[0])}
         raise ValueError(
@@ -173,13 +170,18 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
     return "\n".join(lines) + "\n", said
 
 
-def _count_pairs(identities):
-    """Verification pairs that the checking part of the auxiliary identities has, as ``check_dataset`` counts them: even."""
-    part = identities.map(split_auxiliary(identities, 1))
-    count = identities[part != "embedder"].value_counts()
-    same = int((count * (count - 1) // 2).sum())
-    other = int(count.sum() * (count.sum() - 1) // 2) - same
-    return min(MAX_PAIRS, 2 * min(same, other))
+def _plan(index, photos, auxiliary):
+    """The ``Plan`` of so many training and query photos, and these auxiliary identities; None if they are not enough."""
+    table = list_photos(index, Auxiliary(**auxiliary))
+    usable = table[table.readable & (table.duplicate_of == "")]
+    able = int((usable.identity[usable.role == "attacked"].value_counts() >= 2 * photos).sum())
+    group, num_auxiliary = int(SPARE * able / 3), usable.identity[usable.role == "auxiliary"].nunique()
+    if group < MIN_GROUP or num_auxiliary < MIN_AUXILIARY:
+        return None
+    others = list_auxiliary(table, SEED)
+    num_pairs = min(MAX_PAIRS, 2 * min(count_pairs(others)))
+    is_enough = num_pairs >= 20 and find_shortage(others, (CHECKS, *OF_RUNS)) is None
+    return Plan(photos, auxiliary, group, num_auxiliary, num_pairs) if is_enough else None
 
 
 def _say_auxiliary(auxiliary):

@@ -10,14 +10,15 @@ from ppe.config.paths import check_member
 
 
 def index(dataset):
-    """Write the table of a data set's photos, then check that its runs and experiments have what they need."""
-    from ppe.config import save_table
+    """Write the table of a data set's photos, and check that its embedders, runs and experiments have what they need."""
+    from ppe.config import choose_device, save_table
     from ppe.datasets.index import read_index
-    from ppe.pipeline.preflight import check_dataset, check_experiments
+    from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments
 
     params = load_params(dataset)
     file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
     settings = params.datasets[dataset]
+    choose_device(params.device)
     table = read_index(
         settings.reader,
         root=params.dataset_root(dataset),
@@ -27,6 +28,7 @@ def index(dataset):
     )
     save_table(table, file)
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} identities, {(~table.readable).sum()} unreadable")
+    check_embedders(params, dataset)
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
 

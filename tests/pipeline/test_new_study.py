@@ -22,12 +22,13 @@ def project(root, tmp_path, monkeypatch):
     return folder
 
 
-def write_photos(folder, counts):
-    """One folder an identity, of ``counts`` small photos each: only their headers are read."""
+def write_photos(folder, counts, copied=False):
+    """One folder an identity, of ``counts`` small photos each: only their headers are read. ``copied``: each lies there twice."""
     for number, count in enumerate(counts):
         (folder / f"p{number:03d}").mkdir(parents=True)
         for photo in range(count):
-            Image.new("RGB", (40, 40), (number, photo, 0)).save(folder / f"p{number:03d}" / f"{photo}.png")
+            for name in (f"{photo}.png", *[f"{photo} (1).png"] * copied):
+                Image.new("RGB", (40, 40), (number, photo, 0)).save(folder / f"p{number:03d}" / name)
     return folder
 
 
@@ -38,6 +39,7 @@ def write_photos(folder, counts):
         ([4] * 60, [10], 2),  # as many of everybody
         ([30] * 24, [4], 5),  # many photos of few
         ([4] * 13 + [3] * 10, [4], 2),  # hardly enough
+        ([4] * 14 + [3] * 8, [4], 2),  # eight auxiliary identities: a fifth of them, two, tunes the attacks
         ([12] * 200 + [3] * 100, [10, 40], 5),
     ],
 )
@@ -60,6 +62,8 @@ def test_what_is_proposed_passes_the_checks_of_the_first_stage(project, tmp_path
     [
         ([1] * 30, "mine", "of 30 identities 0 have at least 2 photos, 0 at least 4 and 0 at least 10, but a study needs"),
         ([4] * 9, "mine", "needs 3 groups of at least 4 identities with 2"),
+        ([4] * 3, "mine", "of 3 identities 3 have at least 2 photos, 3 at least 4 and 0 at least 10, but a study needs"),
+        ([4] * 13 + [3] * 6, "mine", "needs 3 groups of at least 4 identities with 2 . 2 photos each, and 8 others"),
         ([4] * 60, "Mine", "name 'Mine': allowed are lower-case letters"),
         ([4] * 60, "synthetic", "'synthetic' is taken"),
         ([4] * 60, "embedded", "'embedded' is taken"),
@@ -71,6 +75,15 @@ def test_what_cannot_work_is_refused_in_one_sentence_and_nothing_is_written(proj
     with pytest.raises(ValueError, match=sentence) as error:
         write_study(name=name, root=root, project=project)
     assert "\n" not in str(error.value) and not list((project / "studies").iterdir())
+
+
+def test_copies_of_a_photo_count_once(project, tmp_path, capsys):
+    root = write_photos(tmp_path / "photos", [5] * 36 + [4] * 50, copied=True)
+    write_study(name="mine", root=root, project=project)
+    run = next(iter(load_study("mine", project).runs.values()))
+    assert (run.train_photos, run.query_photos) == (2, 2), "five pictures, not ten photos"
+    with pytest.raises(ValueError, match="of 30 identities 0 have at least 2 photos"):
+        write_study(name="yours", root=write_photos(tmp_path / "yours", [1] * 30, copied=True), project=project)
 
 
 def test_a_second_study_of_one_name_is_refused(project, tmp_path):
