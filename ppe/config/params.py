@@ -70,9 +70,9 @@ class Params(Paths):
 
     def _check_channels(self, where, line):
         """StyleGAN2 has ``channel_base // resolution`` channels at full resolution; FastGAN always has some."""
-        for key in ("channel_base", "channel_base_discriminator"):
-            value = getattr(self.generators[line.generator], key)
-            if line.generator == "stylegan2" and value < line.resolution:
+        for key in ("channel_base", "channel_base_discriminator") if line.generator == "stylegan2" else ():
+            value = getattr(self.generators.stylegan2, key)
+            if value < line.resolution:
                 raise ValueError(f"{where}.resolution={line.resolution} needs a generators.stylegan2.{key} of at least "
                                  f"{line.resolution}, since their quotient is a number of channels, but it is {value}: raise it")
 

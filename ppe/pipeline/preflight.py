@@ -4,6 +4,8 @@ The index counts photos whose header can be read. How many hold a face shows lat
 the same bytes are one picture and count once.
 """
 
+from importlib.util import find_spec
+
 from ppe.datasets.splits import GROUPS, choose_identities, find_pictures, mark_auxiliary, split_auxiliary
 from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
 
@@ -40,6 +42,20 @@ def check_embedders(params, dataset):
             build(embedder.net, input_size=embedder.input_size, width=embedder.width)
         elif weights != embedder.weights and not is_skipped:  # else the name of weights that are downloaded
             load(embedder.net, weights)
+
+
+def check_fid(params, dataset):
+    """Check that the package that computes FID is installed, where its weights are at hand and a run generates enough faces.
+
+    params, dataset : as in ``check_embedders``. Raises ValueError if it is not: notebook 7 would end there.
+    """
+    from ppe.statistics.set_distances import FID_WEIGHTS, MIN_FID_FACES
+
+    weights = params.shared_weights(FID_WEIGHTS)
+    is_wanted = any(run.dataset == dataset and run.num_generated >= MIN_FID_FACES for run in params.runs.values())
+    if weights is not None and is_wanted and find_spec("torch_fidelity") is None:
+        raise ValueError(f"{weights} is there, so FID is computed, but torch-fidelity is not installed: run "
+                         "pip install -e '.[fid]', or move the file away")
 
 
 def check_dataset(index, dataset, settings, runs, embedders):

@@ -13,7 +13,7 @@ def index(dataset):
     """Write the table of a data set's photos, and check that its embedders, runs and experiments have what they need."""
     from ppe.config import choose_device, save_table
     from ppe.datasets.index import read_index
-    from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments
+    from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments, check_fid
 
     params = load_params(dataset)
     file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
@@ -29,6 +29,7 @@ def index(dataset):
     save_table(table, file)
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} identities, {(~table.readable).sum()} unreadable")
     check_embedders(params, dataset)
+    check_fid(params, dataset)
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
 

@@ -9,7 +9,8 @@ from ppe import embedders
 from ppe.config.params import load_params, load_study, merge_study
 from ppe.datasets.splits import split_auxiliary
 from ppe.pipeline import stages
-from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments
+from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments, check_fid
+from ppe.statistics.set_distances import FID_WEIGHTS, MIN_FID_FACES
 
 EXPERIMENT = {"num_overrepresented": 1, "num_photos": 4, "max_background_photos": 1, "query_photos": 1, "num_controls": 1,
               "data_shares": [0, 0.25], "num_rotations": 2}  # fmt: skip
@@ -155,6 +156,20 @@ def test_a_study_that_goes_on_from_committed_rows_needs_no_weights(load, tmp_pat
     """dvc skips the stage that would read them."""
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages:\n  embed@tiny:\n    cmd: ...\n")
     check_embedders(load(weights="own.safetensors", steps=None), "tiny")
+
+
+def test_weights_of_fid_without_its_package_are_said_by_the_first_stage(load, tmp_path, monkeypatch):
+    params, weights = load(), tmp_path / "shared" / "weights" / FID_WEIGHTS
+    few, many = (params.model_copy(update={"runs": {"tiny": params.runs["tiny"].model_copy(update={"num_generated": number})}})
+                 for number in (MIN_FID_FACES - 1, MIN_FID_FACES))  # fmt: skip
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path / "shared"))
+    monkeypatch.setattr("ppe.pipeline.preflight.find_spec", lambda name: None)
+    check_fid(many, "tiny")  # without the weights there is no FID
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    check_fid(few, "tiny")
+    with pytest.raises(ValueError, match="so FID is computed, but torch-fidelity is not installed: run pip install"):
+        check_fid(many, "tiny")
 
 
 def test_a_missing_gpu_is_said_by_the_first_stage(load, tmp_path, monkeypatch):
