@@ -11,6 +11,9 @@ import pandas as pd
 from ppe.attacks.scores import score_density, score_nearest_top_k
 from ppe.statistics.resampling import resample_identities
 
+SMALLEST_RADIUS = 1e-6
+"""Cosine distance that rounding may leave between equal embeddings, and below which a radius means nothing."""
+
 
 def find_radius(embeddings, identity, false_match_rate):
     """Find the cosine distance within which a given share of the pairs of different identities lies: epsilon of ``monte_carlo``.
@@ -23,7 +26,7 @@ def find_radius(embeddings, identity, false_match_rate):
 
     Returns
     -------
-    epsilon : float, in [0, 2].
+    epsilon : float, in (0, 2].
 
     Raises
     ------
@@ -35,7 +38,7 @@ def find_radius(embeddings, identity, false_match_rate):
     if not len(cosine):
         raise ValueError("all photos are of one identity, but the radius is a share of the pairs of different identities: make "
                          "more identities auxiliary (params.yaml: datasets, auxiliary)")
-    return 1 - float(np.quantile(cosine, 1 - false_match_rate))
+    return max(SMALLEST_RADIUS, 1 - float(np.quantile(cosine, 1 - false_match_rate)))
 
 
 def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identities, num_tuning_games, seed=0):

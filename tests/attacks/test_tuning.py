@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ppe.attacks.scores import score_monte_carlo
 from ppe.attacks.tuning import choose_constants, find_radius, tune_attack, tune_constants
 
 
@@ -30,6 +31,14 @@ def test_the_radius_holds_its_share_of_the_pairs_of_different_identities():
     assert np.mean(distance <= find_radius(faces, names, 0.1)) == pytest.approx(0.1, abs=0.002)
     with pytest.raises(ValueError, match="all photos are of one identity"):
         find_radius(embeddings, ["x"] * 4, 0.1)
+
+
+def test_an_embedder_that_maps_all_faces_to_one_point_has_a_radius_that_the_attack_accepts():
+    """Rounding lets the cosine of equal unit vectors exceed 1, and a distance below 0 is refused by ``monte_carlo``."""
+    same = torch.nn.functional.normalize(torch.randn(1, 128, generator=torch.Generator().manual_seed(0))) * (1 + 4e-7)
+    radius = find_radius(same.repeat(4, 1), ["x", "x", "y", "z"], 0.01)
+    assert 0 < radius < 1e-5
+    assert score_monte_carlo(query_embeddings=same, generated_embeddings=same, epsilon=radius).tolist() == [1.0]
 
 
 GAME = {"concentrations": [8.0, 32.0], "top_shares": [1.0, 0.3], "num_identities": 8, "num_tuning_games": 3}
