@@ -105,7 +105,7 @@ def plot_peaks(peaks, threshold, title=""):
         for row in own[own.is_true].itertuples():
             beside = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 7}
             axis.annotate(f"{row.data_share:.1%}", (groups.index(row.group), row.score), **beside)
-    axis.axhline(max(threshold, 0.1), color=OTHER, linestyle=":", linewidth=1.2, label="threshold")
+    axis.axhline(np.nanmax([threshold, 0.1]), color=OTHER, linestyle=":", linewidth=1.2, label="threshold")
     axis.set_xticks(range(len(groups)), groups)
     axis.set(title=title, xlabel="generator", ylabel="log likelihood ratio", yscale="log")
     axis.set_xlim(-0.5, len(groups) - 0.2)
