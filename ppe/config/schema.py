@@ -19,7 +19,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Resolution = Literal[32, 64, 128, 256]
 SHOWN_FACES = 10
-"""Generated faces that ``5_attack`` shows beside a photo: the fewest that a run can have."""
+"""Generated faces that ``5_attack`` shows beside a photo: the fewest that a run, or a generator of an experiment, can have."""
 
 
 class Section(pydantic.BaseModel):

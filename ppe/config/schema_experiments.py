@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from ppe.config.schema import GENERATORS, Count, Positive, Resolution, Section, Seed
+from ppe.config.schema import GENERATORS, SHOWN_FACES, Count, Positive, Resolution, Section, Seed
 
 
 class Experiment(Section):
@@ -28,7 +28,7 @@ class Experiment(Section):
     query_photos: Count
     num_controls: Count
     kimg: Positive
-    num_generated: Count
+    num_generated: Annotated[int, Field(ge=SHOWN_FACES)]
     seed: Seed
 
     @pydantic.model_validator(mode="after")

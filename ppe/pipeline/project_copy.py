@@ -9,7 +9,7 @@ import yaml
 
 from ppe.config import find_shared, write_whole
 from ppe.config.params import merge_study
-from ppe.config.paths import COPIES
+from ppe.config.paths import COPIES, find_project
 from ppe.datasets.photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 
 NOT_COPIED = {
@@ -37,7 +37,7 @@ def prepare_copy(root, copy, name):
         for settings in content.get(section, {}).values():
             path = settings.get(key) if isinstance(settings, dict) else None
             if path and "$" not in path and path not in PUBLISHED:  # relative to the project, wherever the copy lies
-                settings[key] = str(root / Path(path).expanduser())
+                settings[key] = str(find_project(root) / Path(path).expanduser())
     copy.mkdir(parents=True, exist_ok=True)
     _mirror(root, copy)
     source = f"params.yaml and studies/{name}.yaml" if name else "params.yaml"

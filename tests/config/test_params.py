@@ -106,6 +106,7 @@ def test_a_mistake_is_one_sentence(project, change, sentence):
         (lambda s: s["tiny"].update(kimg=9.0), "experiments.tiny.kimg=9.0 differs from experiments.tiny-none.kimg=0.3"),
         (lambda s: s["tiny"].update(num_overrepresented=3), "experiments.tiny has 3 over-represented identities up to a data"),
         (lambda s: s["tiny-none"].update(num_rotations=1), "kind='none' with num_rotations=1"),
+        (lambda s: s["tiny"].update(num_generated=9), "experiments.tiny.num_generated=9: Input should be greater than"),
         (lambda s: s.update({"a b": s["tiny"]}), "experiments: name 'a b': allowed are"),
     ],
 )
