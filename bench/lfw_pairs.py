@@ -60,9 +60,10 @@ def prepare_photos(root, paths, known):
     faces, peaks, num_missed = [], [], 0
     for start in range(0, len(paths), BATCH):
         block = paths[start : start + BATCH]
-        photos = [load_photo(root, path) for path in block]
-        if unread := [f"{path}: {photo}" for path, photo in zip(block, photos, strict=True) if isinstance(photo, str)]:
+        read = [load_photo(root, path) for path in block]
+        if unread := [f"{path}: {photo.reason}" for path, photo in zip(block, read, strict=True) if photo.pixels is None]:
             raise SystemExit(f"{len(unread)} photos of the pairs cannot be read, the first is {unread[0]} (--root)")
+        photos = [photo.pixels for photo in read]
         landmarks = read_landmarks(detect_faces(photos) if known is None else known.reindex(block))
         peaks.append(landmarks.copy())
         missed = np.isnan(landmarks).any((1, 2))

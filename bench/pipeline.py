@@ -20,11 +20,14 @@ import pandas as pd
 import torch
 from facenet_pytorch import MTCNN
 
+from ppe.config import load_params
+from ppe.datasets.photos import Photo
 from ppe.datasets.synthetic import draw_photos, sample_identities
 from ppe.embedders import build
 from ppe.embedders.embed import embed_faces
 from ppe.faces import LANDMARK_COLUMNS, align_faces, build_detector, detect_faces, prepare_faces
-from ppe.faces.detection import FRAME, LONG_SIDES, MIN_FACE_SIZE, frame_photo
+from ppe.faces.detection import LOOKS
+from ppe.faces.detector import frame_photo
 from ppe.faces.workers import open_workers
 
 PEOPLE, PHOTOS, BATCH, BLOCK, ROUNDS = 64, 4, 16, 64, 3
@@ -52,6 +55,9 @@ def embed_bare(net, batch):
     return net(batch)
 
 
+RULES = load_params().detection
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cpu", action="store_true", help="CPU seconds of one thread")
@@ -61,25 +67,27 @@ def main():
     vectors = sample_identities(PEOPLE, 1).repeat_interleave(PHOTOS, 0)
     photos = list(draw_photos(vectors, torch.arange(count)).permute(0, 2, 3, 1).numpy())
     index = pd.DataFrame({"image_id": range(count), "identity": np.arange(count) // PHOTOS})
-    blocks = [(np.arange(start, start + BLOCK), photos[start : start + BLOCK]) for start in range(0, count, BLOCK)]
+    blocks = [(np.arange(start, start + BLOCK), [*map(Photo, photos[start : start + BLOCK])]) for start in range(0, count, BLOCK)]
     detector, net = build_detector(), build("mobilefacenet")
-    faces, table = prepare_faces(index, blocks, detector=detector)
+    faces, table = prepare_faces(index, blocks, rules=RULES, detector=detector)
     found = table.detected.to_numpy()
     held = [photo for photo, is_found in zip(photos, found, strict=True) if is_found]
     landmarks = table.loc[found, LANDMARK_COLUMNS].to_numpy().reshape(-1, 5, 2)
-    frames = np.stack([frame_photo(photo, LONG_SIDES[0])[0] for photo in photos]).reshape(-1, BATCH, FRAME, FRAME, 3)
+    frame = LOOKS[0].frame
+    frames = np.stack([frame_photo(photo, LOOKS[0])[0] for photo in photos]).reshape(-1, BATCH, frame, frame, 3)
     batches = [net.normalise(part) for part in torch.from_numpy(faces).split(BATCH)]
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
-    shipped = MTCNN(keep_all=True, post_process=False, min_face_size=MIN_FACE_SIZE).to(memory_format=torch.channels_last).eval()
+    shipped = MTCNN(keep_all=True, post_process=False, min_face_size=LOOKS[0].min_face)
+    shipped = shipped.to(memory_format=torch.channels_last).eval()
     look, embed = partial(shipped.detect, landmarks=True), partial(embed_bare, net.net)
     seconds = measure({
         "bare detector": lambda: [look(part) for part in frames],
         "bare detector side by side": lambda: run_side_by_side(look, frames),
         "bare embedder": lambda: [embed(part) for part in batches],
         "bare embedder side by side": lambda: run_side_by_side(embed, batches),
-        "detect_faces": lambda: detect_faces(photos, batch_size=BATCH, detector=detector),
+        "detect_faces": lambda: detect_faces(photos, rules=RULES, detector=detector),
         "align_faces": lambda: align_faces(held, landmarks),
-        "prepare_faces": lambda: prepare_faces(index, blocks, detector=detector),
+        "prepare_faces": lambda: prepare_faces(index, blocks, rules=RULES, detector=detector),
         "embed_faces": lambda: embed_faces(faces, net, batch_size=BATCH),
     }, time.process_time if options.cpu else time.perf_counter)  # fmt: skip
     print(f"{count} photos, {found.sum()} faces found, {torch.get_num_threads()} threads")

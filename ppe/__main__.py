@@ -146,6 +146,8 @@ def _read_arguments():
 
 
 def main():
+    # Threads that wait do not spin: beside other work that costs several times the time. torch reads this when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = _read_arguments()
     name = arguments.pop("command")
     known = {"new": new, "params": params, "study": study, "report": report, "claims": claims, "check": check, "docs": docs,

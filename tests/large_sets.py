@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from ppe.config import LazyRows, create_array, load_array
+from ppe.datasets.photos import Photo
 from ppe.embedders.embed import verify_pairs
-from ppe.faces import TEMPLATE, measure_sharpness, prepare_faces, resize_faces
-from ppe.faces.detection import FRAME
+from ppe.faces import TEMPLATE, detection, measure_sharpness, prepare_faces, resize_faces
+from ppe.faces.detector import Candidate
 
 STATUS = Path("/proc/self/status")
 NUM_FACES, SIDE = 2560, 256
@@ -31,9 +32,11 @@ class TemplateDetector:
 
     device = "cpu"
 
-    def detect(self, frames, landmarks):
-        points = TEMPLATE * FRAME / 112
-        return [[[0, 0, FRAME, FRAME]]] * len(frames), [[1.0]] * len(frames), [points[None]] * len(frames)
+
+def find_template(photos, look, detector):
+    """Stands in for ``ppe.faces.detector.look_at``."""
+    face = Candidate(1.0, np.concatenate([[[0, 0], [95, 95]], TEMPLATE * 96 / 112]), 1.0, 0.0, 0)
+    return [[face]] * len(photos)
 
 
 def draw_photos():
@@ -41,11 +44,12 @@ def draw_photos():
     rng = np.random.default_rng(0)
     for row in range(NUM_FACES):
         patches = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        yield [row], [np.asarray(patches.resize((96, 96), Image.Resampling.BICUBIC))]
+        yield [row], [Photo(np.asarray(patches.resize((96, 96), Image.Resampling.BICUBIC)))]
 
 
 def prepare_many(folder):
     """What notebook 1 does with a data set, and how later notebooks read most of it."""
+    detection.look_at = find_template
     names = [str(row) for row in range(NUM_FACES)]
     index = pd.DataFrame({"image_id": names, "identity": [name[:-1] for name in names]})
     with create_array(folder / "faces.npy", (NUM_FACES, 3, SIDE, SIDE)) as written:

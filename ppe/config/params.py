@@ -13,8 +13,9 @@ from pydantic import Field
 
 from ppe.config.overlay import merge_overlay
 from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
-from ppe.config.schema import Attack, Dataset, Embedder, Generators, Run, Verdicts
+from ppe.config.schema import Attack, Dataset, Detection, Embedder, Run, Verdicts
 from ppe.config.schema_experiments import Experiment, Overrepresentation
+from ppe.config.schema_generators import Generators
 
 SAME_AS_BASELINE = (
     *("dataset", "resolution", "generator", "num_photos", "max_background_photos", "query_photos", "num_controls", "kimg"),
@@ -30,6 +31,7 @@ class Params(Paths):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs: Annotated[dict[str, Run], Field(min_length=1)]
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    detection: Detection
     generators: Generators
     embedders: dict[str, Embedder]
     attack: Attack
@@ -53,6 +55,11 @@ class Params(Paths):
         for name, dataset in self.datasets.items():
             for embedder in dataset.embedders:
                 check_member(f"datasets.{name}.embedders", embedder, self.embedders)
+            if dataset.identity_check is not None:
+                check_member(f"datasets.{name}.identity_check", dataset.identity_check, self.embedders)
+                if self.embedders[dataset.identity_check].weights is None:
+                    raise ValueError(f"datasets.{name}.identity_check={dataset.identity_check!r} is trained on this data set, "
+                                     "after its faces are chosen: name an embedder with weights")
             if dataset.reader == "synthetic" and None in (dataset.num_identities, dataset.photos_per_identity):
                 raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
         return self

@@ -59,6 +59,11 @@ class Dataset(Section):
     num_prominent, photos_per_prominent : int
         Reader ``synthetic`` only. The first ``num_prominent`` identities have ``photos_per_prominent`` photos each, since the
         targets of an experiment need many.
+    identity_check : str or None
+        Embedder with weights of its own that chooses among several faces of a photo by the person's other photos, and flags
+        photos of somebody else. None: the main face is taken, and nothing is flagged.
+    leave_out_foreign : bool
+        Flagged photos are left out.
     exploratory : list of str
         Claims of which a rule was chosen after results on this data set had been seen. A verdict on them says that it is
         exploratory.
@@ -80,6 +85,8 @@ class Dataset(Section):
     embedders: Annotated[list[str], Field(min_length=1)]
     num_pairs: Annotated[int, Field(ge=20, multiple_of=2)] = 2000
     seed: Seed = 1
+    identity_check: str | None = None
+    leave_out_foreign: bool = False
     exploratory: list[Literal["C1", "C2", "C4"]] = []
 
     @pydantic.field_validator("resolutions")
@@ -88,6 +95,23 @@ class Dataset(Section):
         if len(set(value)) < len(value):
             raise ValueError("each resolution must be given once")
         return value
+
+
+class Detection(Section):
+    """When a face that the detector finds counts, and when it is the person's."""
+
+    sure_probability: Fraction
+    upright_probability: Fraction
+    min_probability: Fraction
+    max_misfit: Positive
+    stranger_rate: Annotated[float, Field(gt=0, lt=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _rise(self):
+        values = [self.min_probability, self.upright_probability, self.sure_probability]
+        if values != sorted(values):
+            raise ValueError(f"min_, upright_ and sure_probability are {values}, but must rise in this order")
+        return self
 
 
 class Run(Section):
@@ -116,77 +140,6 @@ class Run(Section):
         if self.num_effort is not None and self.num_effort < self.num_generated:
             raise ValueError(f"num_effort={self.num_effort} is below num_generated={self.num_generated}: raise it, or null")
         return self
-
-
-class Generator(Section):
-    """How a generator is built and trained. All runs that name a generator share its settings."""
-
-    latent_dim: Count
-    channel_base: Count
-    channel_base_discriminator: Count
-    channel_max: Count
-    batch_size: Annotated[int, Field(gt=1)]
-    learning_rate: Positive
-    discriminator_rate: Positive
-    beta1: Annotated[float, Field(ge=0, lt=1)]
-    beta2: Annotated[float, Field(ge=0, lt=1)]
-    r1_gamma: Annotated[float, Field(ge=0)]
-    r1_interval: Count
-    ema_kimg: Positive
-    ema_rampup: Positive
-    flip: bool
-    augment: list[Literal["colour", "translation", "cutout", "ada"]]
-    ada_target: Annotated[float, Field(ge=-1, le=1)] | None = None
-    ada_kimg: Positive | None = None
-    snapshots: Annotated[list[Fraction], Field(min_length=1)]
-    checkpoint_seconds: Positive
-    precision: Literal["auto", "float32", "bfloat16"]
-
-    @pydantic.field_validator("snapshots")
-    @classmethod
-    def _hold_both_ends(cls, value):
-        if value != sorted(set(value)) or value[-1] != 1 or value[0] != 0:
-            raise ValueError("must rise from 0 to 1: the first snapshot is the untrained control, the last is attacked")
-        return value
-
-    @pydantic.model_validator(mode="after")
-    def _steers_ada(self):
-        if "ada" in self.augment and None in (self.ada_target, self.ada_kimg):
-            raise ValueError("augment holds 'ada', which needs ada_target and ada_kimg")
-        return self
-
-
-class FastGan(Generator):
-    """The settings of FastGAN, with those that only FastGAN has."""
-
-    redraw_weight: Annotated[float, Field(ge=0)]
-
-
-class StyleGan2(Generator):
-    """The settings of StyleGAN2, with those that only StyleGAN2 has."""
-
-    style_dim: Count
-    mapping_layers: Count
-    mapping_rate: Positive
-    style_mixing: Fraction
-    truncation: Fraction
-    path_length_weight: Annotated[float, Field(ge=0)]
-    path_length_interval: Count
-    path_length_shrink: Count
-    path_length_decay: Fraction
-
-
-class Generators(Section):
-    """The settings of each generator, by its name. A generator without settings is not listed."""
-
-    fastgan: FastGan | None = None
-    stylegan2: StyleGan2 | None = None
-
-    def __iter__(self):
-        return iter(name for name in GENERATORS if getattr(self, name) is not None)
-
-    def __getitem__(self, name):
-        return getattr(self, name)
 
 
 class Embedder(Section):

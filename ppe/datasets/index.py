@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.datasets.olivetti import OLIVETTI_FILE, OLIVETTI_SHA256, OLIVETTI_URL, find_olivetti_row, load_olivetti
-from ppe.datasets.photos import describe_error, describe_file, load_photo
+from ppe.datasets.photos import Photo, describe_error, describe_file, load_photo
 from ppe.datasets.readers import READERS, choose_photos
 from ppe.datasets.synthetic_reader import describe_synthetic, draw_batches
 
@@ -141,20 +141,21 @@ def iter_photos(index, reader, *, root=None, seed=0, size=128, batch_size=64, do
     Returns
     -------
     iterator of (positions, photos)
-        positions : int64 [B], rows of the index; photos : list of B, each uint8 [H, W, 3] RGB, or a str, the reason why
-        the photo cannot be read.
+        positions : int64 [B], rows of the index; photos : list of B ``ppe.datasets.photos.Photo``.
     """
     root = find_root(reader, root, download_dir)
     if reader == "synthetic":
-        return draw_batches(list(index["image_id"]), seed, size, batch_size)
+        batches = draw_batches(list(index["image_id"]), seed, size, batch_size)
+        return ((positions, [Photo(pixels) for pixels in block]) for positions, block in batches)
     if reader == "olivetti":
         faces = load_olivetti(root)
 
         def read(rows):
-            return [np.repeat(faces[find_olivetti_row(image_id)][:, :, None], 3, axis=2) for image_id in rows["image_id"]]
+            grey = [faces[find_olivetti_row(image_id)][:, :, None] for image_id in rows["image_id"]]
+            return [Photo(np.repeat(pixels, 3, axis=2)) for pixels in grey]
     else:
         def read(rows):
-            return [load_photo(root, path) if readable else reason
+            return [load_photo(root, path) if readable else Photo(None, reason)
                     for path, readable, reason in zip(rows["path"], rows["readable"], rows["reason"], strict=True)]
     return ((np.arange(start, min(start + batch_size, len(index))), read(index.iloc[start:start + batch_size]))
             for start in range(0, len(index), batch_size))

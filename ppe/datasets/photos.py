@@ -4,10 +4,14 @@ Listing and decoding share this module, because they must agree on names, links 
 """
 
 import hashlib
+import io
 import os
 import re
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -18,6 +22,25 @@ LONG_SIDE = 1_024
 """Longest side in pixels after reading; larger photos are reduced, so that memory is bounded."""
 PHOTO_SUFFIXES = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 OTHER_SUFFIXES = {".avif", ".cr2", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd", ".svg"}  # listed, but not read
+JPEG_END, FILLING = b"\xff\xd9", b"\x55" * 2**16
+ORIENTATION = 0x0112  # the EXIF tag
+MIN_ROWS = 0.5
+"""Least share of its rows that a truncated photo must have."""
+
+
+class Photo(NamedTuple):
+    """A photo as it was read.
+
+    pixels : uint8 [H, W, 3], RGB, upright, sides at most ``LONG_SIDE``; None if it cannot be read.
+    reason : str, why it cannot be read.
+    note : str, what is particular about it.
+    whole : function without arguments that reads it again in its full size, or None if ``pixels`` has that.
+    """
+
+    pixels: np.ndarray | None
+    reason: str = ""
+    note: str = ""
+    whole: Callable | None = None
 
 
 def walk_photos(root):
@@ -53,15 +76,53 @@ def walk_photos(root):
     return entries
 
 
-def load_photo(root, path):
-    """Decode a photo to uint8 [H, W, 3] RGB, upright, sides at most ``LONG_SIDE``; or return the reason (str) why not.
+def load_photo(root, path, long_side=LONG_SIDE):
+    """Decode a photo to a ``Photo`` whose sides are at most ``long_side``.
 
     Transparent photos are composited over white, 16-bit grey is scaled to 8 bits, an animation yields its first frame,
-    and colour profiles are ignored.
+    and colour profiles are ignored. A truncated JPEG gives the rows that are there.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it; a truncated photo must not count as read
     location, reason = _locate(root, path)
-    return reason or _open_photo(location, lambda image: np.array(_shrink(_convert_to_rgb(_load_upright(image)))))
+    if reason:
+        return Photo(None, reason)
+    read = partial(_read_photo, long_side=long_side)
+    photo = _open_photo(location, read)
+    if isinstance(photo, str) and "truncated" in photo:
+        photo = _read_truncated(location, read, photo)
+    if isinstance(photo, str):
+        return Photo(None, photo)
+    return photo._replace(whole=partial(load_photo, root, path, MAX_SIDE) if photo.whole else None)
+
+
+def _read_photo(image, long_side):
+    """The Photo of an opened file; ``whole`` is not None if it was reduced."""
+    size = max(image.size)
+    pixels = np.array(_shrink(_convert_to_rgb(_load_upright(image, long_side)), long_side))
+    return Photo(pixels, whole=load_photo if size > max(pixels.shape) else None)
+
+
+def _read_truncated(location, read, reason):
+    """The Photo of a JPEG that ends early, down to its last row, or the reason (str) if too little is there.
+
+    Two continuations of the file are decoded: rows in which they agree do not depend on what is lost.
+    """
+    data = Path(location).read_bytes().rstrip(b"\xff")  # half a marker
+    try:
+        ends = (io.BytesIO(data + JPEG_END), io.BytesIO(data + FILLING + JPEG_END))
+        with Image.open(ends[0]) as image, Image.open(ends[1]) as other:
+            can_be_cut = image.format == "JPEG" and "progressive" not in image.info and image.getexif().get(ORIENTATION, 1) == 1
+            photo, pixels = read(image), read(other).pixels
+    except Exception:  # as in _open_photo
+        return reason
+    differing = np.flatnonzero((photo.pixels != pixels).any((1, 2)))
+    if not len(differing):
+        return photo._replace(note="the file ends early, but no row is lost")
+    kept, num_rows = differing[0] - 2, len(pixels)  # colours are interpolated over two rows
+    if kept < MIN_ROWS * num_rows or not can_be_cut:
+        return reason
+    note = f"the file ends early: the lowest {1 - kept / num_rows:.0%} of its rows are lost"
+    return photo._replace(pixels=photo.pixels[:kept], note=note)
 
 
 def describe_file(root, path):
@@ -113,8 +174,8 @@ def describe_error(error):
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _load_upright(image):
-    image.draft(None, (LONG_SIDE, LONG_SIDE))  # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+def _load_upright(image, long_side):
+    image.draft(None, (long_side, long_side))  # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
     image.load()
     try:
         return ImageOps.exif_transpose(image)
@@ -134,7 +195,7 @@ def _convert_to_rgb(image):
     return image.convert("RGB")
 
 
-def _shrink(image):
+def _shrink(image, long_side):
     # A box filter to twice the size, then an antialiasing filter; smaller photos keep their size.
-    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    image.thumbnail((long_side, long_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return image

@@ -5,6 +5,7 @@ The verification protocol is that of Huang et al. 2007, "Labeled Faces in the Wi
 
 import tempfile
 from collections import deque
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ppe.config.storage import read_block, to_tensor
+from ppe.embedders import load
 from ppe.embedders.pairs import find_pairs
 from ppe.faces import resize_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
@@ -71,6 +73,16 @@ def embed_faces(faces, embedder, *, resolution=None, batch_size=None, device="cp
     with file:  # the mapping outlives the file object
         file.flush()
         return np.memmap(file, np.float32, "r", shape=(len(faces), vectors.shape[1]))
+
+
+def build_embed(params, dataset, name, device):
+    """Build a function of faces alone, uint8 [N, 3, H, W] -> float32 [N, D], of an embedder of params; None if ``name`` is None.
+
+    Raises ValueError of ``ppe.embedders.load``.
+    """
+    if name is None:
+        return None
+    return partial(embed_faces, embedder=load(params.embedders[name].net, params.weights_file(name, dataset)), device=device)
 
 
 def _iter_embeddings(faces, embedder, resolution, batch_size, device):

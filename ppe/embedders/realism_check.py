@@ -40,6 +40,6 @@ def check_realism(faces, table, settings, index_settings, weights=None, device="
     index = read_index(settings.reader, seed=settings.seed, **index_settings)
     sample = index.groupby("identity").head(PHOTOS_PER_IDENTITY).iloc[:MAX_PHOTOS]
     reading = iter_photos(sample, settings.reader, seed=settings.seed, size=settings.photo_size)
-    photos = np.stack([photo for _, block in reading for photo in block]).transpose(0, 3, 1, 2)
+    photos = np.stack([photo.pixels for _, block in reading for photo in block]).transpose(0, 3, 1, 2)
     scenery = read_scenery(photos, sample.filter(like="vector_"), sample.identity)
     return tabulate_promises(table.detected.mean(), likeness, scenery)

@@ -1,7 +1,9 @@
 """Faces of photos: detection, alignment, reduction to a generator's resolution, and near-duplicates.
 
-``detection`` finds a face and five landmarks in a photo, and ``alignment`` crops the face by them. ``resize`` reduces faces to
-a resolution, and ``duplicates`` finds pictures that occur twice. ``prepare_faces`` detects, aligns and flags a whole data set.
+``detection`` finds a face and five landmarks in a photo: ``detector`` is the network, and ``main_face`` chooses among what it
+finds. ``alignment`` and ``cutting`` crop the face. ``identity_check`` compares it with the person's other photos. ``resize``
+reduces faces to a resolution, ``duplicates`` finds pictures that occur twice, and ``losses`` says what became of the photos.
+``prepare_faces`` detects, aligns and flags a whole data set.
 """
 
 import numpy as np
@@ -10,27 +12,32 @@ from tqdm import tqdm
 
 from ppe.config.storage import release_pages
 from ppe.faces.alignment import LANDMARK_COLUMNS, TEMPLATE, align_faces, fit_similarity
-from ppe.faces.detection import BOX_COLUMNS, build_detector, detect_faces, iter_faces, no_face
+from ppe.faces.cutting import cut_out, open_photos
+from ppe.faces.detection import FACE_COLUMNS, detect_faces, iter_faces
+from ppe.faces.detector import build_detector
 from ppe.faces.duplicates import find_duplicates
+from ppe.faces.identity_check import check_identities
+from ppe.faces.losses import describe_fate
+from ppe.faces.main_face import BOX_COLUMNS, no_face
 from ppe.faces.resize import measure_sharpness, resize_faces
 
 __all__ = [
-    "BOX_COLUMNS", "LANDMARK_COLUMNS", "TEMPLATE", "align_faces", "build_detector", "detect_faces", "find_duplicates",
-    "fit_similarity", "measure_sharpness", "prepare_faces", "resize_faces",
+    "BOX_COLUMNS", "LANDMARK_COLUMNS", "TEMPLATE", "align_faces", "build_detector", "check_identities", "describe_fate",
+    "detect_faces", "find_duplicates", "fit_similarity", "measure_sharpness", "prepare_faces", "resize_faces",
 ]  # fmt: skip
 
 
-def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None):
+def prepare_faces(index, photos, size=112, device="cpu", rules=None, detector=None, out=None):
     """Detect, align and crop the faces of a whole data set, and flag near-duplicates.
 
     Parameters
     ----------
     index : DataFrame with image_id and identity, N rows.
-    photos : iterator of (row positions, list of ndarray [H, W, 3] uint8 or str)
-        As ``ppe.datasets.index.iter_photos`` yields; a str is the reason why that photo cannot be read.
+    photos : iterator of (row positions, list of ``ppe.datasets.photos.Photo``)
+        As ``ppe.datasets.index.iter_photos`` yields.
     size : int
         Side of a face in pixels.
-    device, detector
+    device, rules, detector
         As in ``detect_faces``.
     out : ndarray uint8 [N, 3, size, size] of zeros, or None
         Array that receives the faces. With that of ``ppe.config.create_array``, memory holds a block of faces and a few kB a
@@ -40,8 +47,9 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
     -------
     faces : ndarray [N, 3, size, size], uint8; zero where no face was found. Row i is row i of the index.
     table : DataFrame, N rows
-        image_id, identity, detected, reason, num_faces, probability, ``LANDMARK_COLUMNS``, and duplicate_of: the
-        image_id of the first photo with the same picture, under the same or another identity, or "".
+        image_id, identity, and of ``detect_faces`` detected, reason, num_faces, probability, turned, ``LANDMARK_COLUMNS``; note:
+        what is particular about the photo, or ""; and duplicate_of: the image_id of the first photo with the same picture, under
+        the same or another identity, or "".
 
     Raises
     ------
@@ -52,20 +60,19 @@ def prepare_faces(index, photos, size=112, device="cpu", detector=None, out=None
     if faces.shape != (len(index), 3, size, size) or faces.dtype != np.uint8:
         raise ValueError(f"out is {faces.dtype} {list(faces.shape)}, but must be uint8 {[len(index), 3, size, size]}")
     detector = detector or build_detector(str(device))
-    rows = [no_face("the photo was not given")] * len(index)
-    stream = ((position, photo) for block in photos for position, photo in zip(*block, strict=True))
+    rows, opened = [no_face("the photo was not given")] * len(index), {}
     with tqdm(total=len(index), desc="faces", unit="photo", disable=None) as bar:
-        for block in iter_faces(stream, detector):
+        for block in iter_faces(open_photos(photos, opened), detector, rules):
             for position, _, row in block:
-                rows[position] = row
-            hits = [(position, photo) for position, photo, row in block if row["detected"]]
-            landmarks = [[rows[position][column] for column in LANDMARK_COLUMNS] for position, _ in hits]
-            faces[[position for position, _ in hits]] = align_faces([photo for _, photo in hits], landmarks, size)
+                photo = opened.pop(position)
+                rows[position] = row | {"note": photo.note}
+                if row["detected"]:
+                    faces[position] = cut_out(photo, [row[column] for column in LANDMARK_COLUMNS], size)
             release_pages(faces)
             bar.update(len(block))
     names = index[["image_id", "identity"]].reset_index(drop=True)
-    columns = ["detected", "reason", "num_faces", "probability", *LANDMARK_COLUMNS]
-    table = pd.concat([names, pd.DataFrame(rows, columns=columns)], axis=1)
+    columns = [column for column in FACE_COLUMNS if column not in BOX_COLUMNS]
+    table = pd.concat([names, pd.DataFrame(rows, columns=[*columns, "note"])], axis=1)
     image_id, duplicate_of = table.image_id.to_numpy(), find_duplicates(faces, table.identity.to_numpy(), across=True)
     table["duplicate_of"] = np.where(duplicate_of < 0, "", image_id[duplicate_of])
     return faces, table

@@ -104,3 +104,30 @@ def fit_similarity(source, target):
         raise ValueError("landmarks are not finite or coincide: align only faces that were detected")
     linear = np.array([[a.real, -a.imag], [a.imag, a.real]])
     return np.column_stack([linear, target.mean(0) - linear @ source.mean(0)])
+
+
+def measure_scale(landmarks, size=112):
+    """Pixels of a crop of ``size`` px for one pixel of the photo: above 1 the photo is coarser. landmarks : ndarray [5, 2]."""
+    linear = fit_similarity(np.asarray(landmarks) + 0.5, (TEMPLATE + 0.5) * (size / 112))[:, :2]
+    return float(np.sqrt(np.linalg.det(linear)))
+
+
+def measure_misfit(landmarks):
+    """Measure how far five landmarks lie from those of a face that looks ahead, whatever its place, size and rotation.
+
+    Parameters
+    ----------
+    landmarks : ndarray [5, 2], pixels, in the order of ``LANDMARKS``.
+
+    Returns
+    -------
+    float, 0 or more: root mean square distance from the template after ``fit_similarity``, as a share of the template's distance
+    between the eyes; inf if the landmarks coincide. A turned head has a larger one than a head that looks ahead.
+    """
+    landmarks = np.asarray(landmarks, np.float64)
+    try:
+        matrix = fit_similarity(landmarks, TEMPLATE)
+    except ValueError:
+        return float("inf")
+    rest = landmarks @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
+    return float(np.sqrt((rest**2).sum(1).mean()) / np.linalg.norm(TEMPLATE[0] - TEMPLATE[1]))

@@ -144,6 +144,7 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
         f"groups of {' and '.join(map(str, sizes))} identities{few}",
         f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check "
         f"{models}{weak}",
+        *["mobilefacenet-casia chooses among several faces of a photo, and flags photos of somebody else"] * has_weights,
         f"{resolution} px; 64 px takes three to four times as long" if resolution == 32 else "64 px, since there is a GPU",
         f"about {RUN_MINUTES * len(sizes) + 5} minutes on two cores. Executed notebooks in .studies/{name}/ will show faces: "
         "keep them to yourself",
@@ -152,6 +153,7 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
               "max_train_photos": "null", "query_photos": plan.photos, "kimg": 32, "num_generated": 3000, "num_effort": "null",
               "seed": 1}  # fmt: skip
     trained = "net: mobilefacenet, input_size: 48, width: 0.5, steps: 400, learning_rate: 0.004, overlap: none"
+    check = ",\n    identity_check: mobilefacenet-casia" if has_weights else ""
     parts = {"arcface": "first half", "triplet": "second half"} if two else {"arcface": "all"}
     lines = [
         f"# {said[0]}.",
@@ -162,7 +164,7 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
         *(f"  {name}-{resolution}-fastgan-{size}: {{num_identities: {size}}}" for size in sizes),
         f"datasets:   # {_say_auxiliary(plan.auxiliary)} are auxiliary: never attacked",
         f"  {name}: {{reader: {reader}, root: {json.dumps(root.as_posix())}, auxiliary: {_flow(plan.auxiliary)},",
-        f"    resolutions: [{resolution}], embedders: [{', '.join(embedders)}], num_pairs: {plan.num_pairs}}}",
+        f"    resolutions: [{resolution}], embedders: [{', '.join(embedders)}], num_pairs: {plan.num_pairs}{check}}}",
         "embedders:   # trained on the auxiliary identities",
         *(f"  {name}-{loss}: {{{trained},\n    loss: {loss}, identities: {part}, seed: {seed}}}"
           for seed, (loss, part) in enumerate(parts.items(), 1)),

@@ -36,7 +36,7 @@ def check_embedders(params, dataset):
 
     lock = params.root / "dvc.lock"
     is_skipped = lock.is_file() and f"\n  embed@{dataset}:\n" in lock.read_text(encoding="utf-8")
-    for name in params.datasets[dataset].embedders:
+    for name in {*params.datasets[dataset].embedders, params.datasets[dataset].identity_check} - {None}:
         embedder, weights = params.embedders[name], params.weights_file(name, dataset)
         if embedder.steps:
             build(embedder.net, input_size=embedder.input_size, width=embedder.width)

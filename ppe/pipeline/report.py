@@ -3,6 +3,7 @@
 from ppe.config import load_table
 from ppe.evaluation.collection import compute_headlines, select_headline
 from ppe.evaluation.tables import choose_embedder
+from ppe.faces.losses import describe_losses
 
 
 def report_study(params):
@@ -17,6 +18,8 @@ def report_study(params):
         print(f"\nBy data share of a person: faces that match ({rate:.1%} is chance), identities detected:")
         for line in describe_experiments(table, list(params.experiments), params.verdicts.min_verification_auc):
             print(f"  {line}")
+    for sentence in describe_photos(params):
+        print(f"\nNote: {sentence}.")
     print("\nRead on (make lab opens the notebooks):")
     for file in (params.executed_file("5_attack", next(iter(params.runs))), params.executed_file("9_claims", params.study),
                  params.results_folder() / "attacks.csv", params.results_folder() / "figures"):  # fmt: skip
@@ -28,6 +31,17 @@ def report_run(params, run):
     (line,) = describe_runs(load_table(params.rows_file(run)), [run], params.verdicts)
     print(f"\nThe first result stands, AUC of the attack `nearest` on unseen photos (0.5 is chance): {line}")
     print(f"Read {params.executed_file('5_attack', run).relative_to(params.root)} while the study goes on.\n", flush=True)
+
+
+def describe_photos(params):
+    """What a study should know about the photos that it does not use: list of str, empty where no face was looked for here."""
+    sentences = []
+    for name in params.datasets:
+        file = params.faces_folder(name) / "faces.csv"
+        needs = {run: line.train_photos + line.query_photos for run, line in params.runs.items() if line.dataset == name}
+        if file.exists():
+            sentences += describe_losses(load_table(file), name, needs)
+    return sentences
 
 
 def describe_runs(rows, runs, rules):

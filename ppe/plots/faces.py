@@ -49,20 +49,24 @@ def plot_landmarks(photos, landmarks=None):
 
     Parameters
     ----------
-    photos : list of ndarray [H, W, 3], uint8, RGB, or str: why a photo cannot be read, which is written in its place.
+    photos : list of ``ppe.datasets.photos.Photo``; why one cannot be read is written in its place.
     landmarks : array [N, 5, 2] or None. x and y in pixels of the photo; NaN where no face was found.
 
     Returns
     -------
     matplotlib Figure.
     """
-    figure, axes = plt.subplots(1, len(photos), figsize=(1.5 * len(photos), 1.6), squeeze=False, layout="constrained")
-    for number, (axis, photo) in enumerate(zip(axes.flat, photos, strict=True)):
+    columns = max(1, len(photos))
+    figure, axes = plt.subplots(1, columns, figsize=(1.5 * columns, 1.6), squeeze=False, layout="constrained")
+    for axis in axes.flat:
         axis.axis("off")
-        if isinstance(photo, str):
-            axis.text(0.5, 0.5, photo, fontsize=7, ha="center", va="center", wrap=True)
+    if not photos:
+        axes[0, 0].text(0.5, 0.5, "none", ha="center", va="center")
+    for number, (axis, photo) in enumerate(zip(axes.flat, photos, strict=False)):
+        if photo.pixels is None:
+            axis.text(0.5, 0.5, photo.reason, fontsize=7, ha="center", va="center", wrap=True)
             continue
-        axis.imshow(photo)
+        axis.imshow(photo.pixels)
         if landmarks is not None:
             axis.scatter(*np.transpose(landmarks[number]), s=10, color="#00FF66", edgecolor="black", linewidth=0.4)
     return figure

@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ppe.config import load_params
 from ppe.datasets import synthetic
+from ppe.datasets.photos import Photo
 from ppe.faces import (
     LANDMARK_COLUMNS,
     TEMPLATE,
@@ -21,6 +23,8 @@ from ppe.faces import (
     resize_faces,
 )
 from ppe.faces.duplicates import correlate_registered
+
+RULES = load_params().detection
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +89,8 @@ def test_duplicates_are_found_and_other_photos_are_not(synthetic_photos):
 
 
 def test_detection_does_not_depend_on_the_batch(synthetic_photos):
-    together = detect_faces(synthetic_photos, batch_size=8)
-    alone = pd.concat([detect_faces([photo]) for photo in synthetic_photos], ignore_index=True)
+    together = detect_faces(synthetic_photos, rules=RULES)
+    alone = pd.concat([detect_faces([photo], rules=RULES) for photo in synthetic_photos], ignore_index=True)
     assert together.detected.mean() >= 0.75
     assert together.detected.tolist() == alone.detected.tolist()
     gap = np.nanmax(np.abs(together[LANDMARK_COLUMNS].to_numpy(float) - alone[LANDMARK_COLUMNS].to_numpy(float)))
@@ -95,14 +99,14 @@ def test_detection_does_not_depend_on_the_batch(synthetic_photos):
 
 
 def test_detection_does_not_depend_on_the_number_of_threads(synthetic_photos):
-    noise = np.full((112, 112, 3), 127, np.uint8)  # tried twice, in batches with photos that are tried once
+    noise = np.full((112, 112, 3), 127, np.uint8)  # looked at five times, in batches with other photos
     photos = [noise, *synthetic_photos, noise, np.zeros((1, 1, 3), np.uint8)]
     before = torch.get_num_threads()
     tables = []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            tables.append(detect_faces(photos, batch_size=4))
+            tables.append(detect_faces(photos, rules=RULES))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -123,7 +127,7 @@ def test_registration_finds_a_shifted_copy_and_not_its_negative():
 
 def test_one_picture_under_two_names_is_flagged(synthetic_photos):
     index = pd.DataFrame({"image_id": list("abcd"), "identity": ["x", "x", "y", "y"]})
-    _, table = prepare_faces(index, iter([(np.arange(4), [synthetic_photos[i] for i in (0, 1, 2, 0)])]))
+    _, table = prepare_faces(index, iter([(np.arange(4), [Photo(synthetic_photos[i]) for i in (0, 1, 2, 0)])]))
     assert table.duplicate_of.tolist() == ["", "", "", "a"]
 
 
@@ -131,7 +135,8 @@ def test_every_photo_keeps_its_row(synthetic_photos):
     noise = np.full((112, 112, 3), 127, np.uint8)
     tiny = np.zeros((1, 1, 3), np.uint8)
     first, second = synthetic_photos[:2]
-    blocks = [(np.array([0, 1, 2]), [first, "the file is empty", noise]), (np.array([3, 4]), [tiny, second])]
+    blocks = [(np.array([0, 1, 2]), [Photo(first), Photo(None, "the file is empty"), Photo(noise)]),
+              (np.array([3, 4]), [Photo(tiny), Photo(second)])]  # fmt: skip
     index = pd.DataFrame({"image_id": list("abcde"), "identity": ["x", "x", "y", "y", "y"]})
     faces, table = prepare_faces(index, iter(blocks))
     assert faces.shape == (5, 3, 112, 112) and list(table.image_id) == list("abcde")
@@ -143,7 +148,7 @@ def test_every_photo_keeps_its_row(synthetic_photos):
 def test_landmarks_in_lfw_agree_with_another_implementation(shared):
     expected = pd.read_csv(shared / "data" / "lfw-landmarks.csv").iloc[::200]
     photos = [np.asarray(Image.open(shared / "data" / "lfw" / path).convert("RGB")) for path in expected.path]
-    found = detect_faces(photos)
+    found = detect_faces(photos, rules=RULES)
     known = expected[LANDMARK_COLUMNS].to_numpy().reshape(-1, 5, 2)
     here = found[LANDMARK_COLUMNS].to_numpy(float).reshape(-1, 5, 2)
     gap = np.nanmedian(np.linalg.norm(here - known, axis=2))

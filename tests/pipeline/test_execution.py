@@ -123,3 +123,11 @@ def test_a_full_disk_is_explained_once():
 def test_an_unknown_notebook_is_one_sentence():
     with pytest.raises(ValueError, match="notebook '5_attak' is not one of"):
         execution.run_notebook("5_attak", "tiny")
+
+
+def test_threads_that_wait_do_not_spin_whoever_starts_the_command(root):
+    code = ("import os, sys; sys.argv = ['ppe', 'params']; import ppe.__main__; assert 'torch' not in sys.modules; "
+            "ppe.__main__.main(); print(os.environ['OMP_WAIT_POLICY'])")  # fmt: skip
+    bare = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=bare, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "PASSIVE"

@@ -5,15 +5,19 @@ import os
 import shutil
 import subprocess
 import threading
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from ppe.config import load_params
+from ppe.config import load_params, save_table
 from ppe.config.paths import LAST_WORDS
 from ppe.pipeline import presets
 from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, run_study
 from ppe.pipeline.project_copy import prepare_copy
+from ppe.pipeline.report import describe_photos
 
 FILES = (
     *("dvc.yaml", "params.yaml", "studies/lfw-cpu.yaml", "studies/lfw-overrepresentation-cpu.yaml", "ppe/__init__.py"),
@@ -207,3 +211,16 @@ def test_half_a_lock_that_a_living_dvc_is_writing_stays(tmp_path):
     writer.start()
     assert not drop_broken_lock(tmp_path, patience=5.0) and lock.read_text() == "{}"
     writer.join()
+
+
+def test_a_study_says_how_many_photos_it_lost(tmp_path):
+    table = pd.DataFrame({"identity": np.repeat(list("abcde"), 4), "detected": True, "reason": "", "is_foreign": False,
+                          "role": "attacked"})  # fmt: skip
+    table.loc[0, ["detected", "reason"]] = [False, "no face found"]
+    save_table(table, tmp_path / "mine" / "faces.csv")
+    run = SimpleNamespace(dataset="mine", train_photos=2, query_photos=2)
+    datasets = {"mine": None, "other": None}
+    params = SimpleNamespace(datasets=datasets, runs={"mine-2": run}, faces_folder=lambda name: tmp_path / name)
+    lost, short = describe_photos(params)
+    assert lost.startswith("1 of 20 photos of mine (5.0%)")
+    assert short.startswith("because of it 1 identities have fewer than the 4 photos")

@@ -14,6 +14,7 @@ import torch
 from synthetic_rows import judge, make_difference, make_experiment, make_run
 
 import ppe.plots
+from ppe.datasets.photos import Photo
 from ppe.overrepresentation.data_share import summarise_measures
 from ppe.overrepresentation.latin_square import plan_data_shares
 
@@ -60,7 +61,7 @@ CALLS = {
     "claims.plot_evidence": (CLAIMS, "title"),
     "claims.plot_sweeps": (SWEEPS,),
     "faces.plot_faces": (torch.from_numpy(FACES), list("abcd"), 2, "title", 1.0, ["one", "two"]),
-    "faces.plot_landmarks": ([np.zeros((9, 9, 3), np.uint8), "the file is empty"], np.ones((2, 5, 2))),
+    "faces.plot_landmarks": ([Photo(np.zeros((9, 9, 3), np.uint8)), Photo(None, "the file is empty")], np.ones((2, 5, 2))),
     "faces.plot_counts": (pd.DataFrame({"reason": ["", "no face found"]}), "reason", "title"),
     "faces.plot_detection": (pd.Series({"real": 1.0, "generated": 0.4}),),
     "models.plot_verification": (PAIRS, CURVE),
