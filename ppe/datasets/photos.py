@@ -122,7 +122,8 @@ def _read_truncated(location, read, reason):
     if kept < MIN_ROWS * num_rows or not can_be_cut:
         return reason
     note = f"the file ends early: the lowest {1 - kept / num_rows:.0%} of its rows are lost"
-    return photo._replace(pixels=photo.pixels[:kept], note=note)
+    # Another size would be cut at another share of its height: such a face is cut out of these pixels.
+    return photo._replace(pixels=photo.pixels[:kept], note=note, whole=None)
 
 
 def describe_file(root, path):

@@ -54,7 +54,7 @@ def detect_faces(photos, device="cpu", rules=None, detector=None):
     Returns
     -------
     DataFrame, one row a photo, in order
-        detected : bool; reason : str, "" if detected; num_faces : int, most that a look found; probability : float in [0, 1], of
+        detected : bool; reason : str, "" if detected; num_faces : int, found the same way up; probability : float in [0, 1], of
         the face, or the largest that did not count; turned : int, quarter turns to the left after which the face is upright;
         ``BOX_COLUMNS`` and ``LANDMARK_COLUMNS`` : float, pixels of the photo, in steps of 1/16, NaN if not detected.
     """

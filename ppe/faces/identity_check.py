@@ -56,7 +56,7 @@ def choose_faces(vectors, photo, identity, stranger_rate):
         lengths = np.linalg.norm(templates, axis=1)
         cosine = np.full(len(vectors), np.nan, np.float32)
         np.divide((vectors * templates).sum(1), lengths, out=cosine, where=lengths > 1e-6)
-        # The likest candidate of each photo, the first one where none is liker.
+        # The most similar candidate of each photo; of equally similar ones the first.
         order = np.lexsort((np.arange(len(photo)), -np.nan_to_num(cosine, nan=-2), photo))
         chosen = order[np.flatnonzero(np.r_[True, photo[order][1:] != photo[order][:-1]])]
         threshold = _find_threshold(vectors[chosen], number, totals, stranger_rate)

@@ -126,3 +126,13 @@ def test_a_truncated_jpeg_gives_the_rows_that_are_there(tmp_path, lost, note):
         assert short.pixels is None and "truncated" in short.reason
     else:
         assert note in short.note and np.array_equal(short.pixels, whole.pixels[: len(short.pixels)])
+
+
+def test_a_truncated_photo_that_was_reduced_is_not_read_again_in_another_size(tmp_path):
+    picture = np.asarray(Image.fromarray(draw_scene(1001, "plain", width=200).photo).resize((1400, 2000)))
+    Image.fromarray(picture).save(tmp_path / "large.jpg", quality=90)
+    content = (tmp_path / "large.jpg").read_bytes()
+    (tmp_path / "short.jpg").write_bytes(content[: round(0.85 * len(content))])
+    photo = load_photo(tmp_path, "short.jpg")
+    assert "rows are lost" in photo.note and photo.whole is None, "its height would be another share of the whole"
+    assert load_photo(tmp_path, "large.jpg").whole is not None
