@@ -2,8 +2,10 @@
 
 import torch
 
-from ppe.attacks.queries import GROUPS
+from ppe.attacks.appearance import blank_faces
+from ppe.attacks.queries import GROUPS, MEMBER_GROUPS
 from ppe.config.storage import LazyRows, load_array
+from ppe.embedders.embed import embed_faces
 from ppe.faces import resize_faces
 from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 
@@ -56,6 +58,32 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
         sets[f"untrained-{group}"] = torch.cat(list(sample_faces(generator, few))).numpy()
         sets[f"train-{group}"] = resize_faces(LazyRows(faces, part.index), run.resolution)
     return sets
+
+
+def build_views(queries, sets, embedder, general, device="cpu"):
+    """Compute what the attacks of ``ppe.attacks.appearance`` compare: faces, general features, and embeddings of blanked faces.
+
+    Parameters
+    ----------
+    queries : Tensor [N, 3, H, H], uint8.
+    sets : dict of ``build_face_sets``. Of the reference generator's faces only the grey levels are compared, to save time.
+    embedder, general : ppe.embedders.Embedder. A face recognition model, and a network for images of any kind.
+    device : str or torch.device
+
+    Returns
+    -------
+    query : dict, keyword -> array with N rows.
+    sets : dict, group a, b or c -> dict, keyword -> array with M rows.
+    """
+
+    def look(faces):
+        parts = {"surroundings": blank_faces(faces, "inner_face"), "inner_face": blank_faces(faces, "surroundings")}
+        seen = {name: embed_faces(part, embedder, device=device) for name, part in parts.items()}
+        return {"faces": faces, "features": embed_faces(faces, general, device=device), **seen}
+
+    views = {group: look(sets[group]) if group in MEMBER_GROUPS else {"faces": sets[group]} for group in GROUPS}
+    query = {f"query_{name}": rows for name, rows in look(queries).items()}
+    return query, {group: {f"generated_{name}": rows for name, rows in view.items()} for group, view in views.items()}
 
 
 def ask_discriminators(run, queries, folder, settings, device="cpu"):

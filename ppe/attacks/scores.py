@@ -10,6 +10,7 @@ Every attack is called by keyword with all that a run has. It names the keywords
     calibration_embeddings         float32 [R, D], unit L2 norm: faces of the reference generator, or the cohort
     query_faces                    uint8 [N, C, H, W], at the generator's resolution
     generated_faces                uint8 [M, C, H, W]
+    query_features, …              float32 [N, D], unit L2 norm: what ``ppe.attacks.appearance`` compares
     query_logits                   float32 [N], of the attacked generator's discriminator (white box)
     top_k, concentration, epsilon  constants, tuned on auxiliary identities
 
@@ -21,6 +22,7 @@ import inspect
 import numpy as np
 import pandas as pd
 
+from ppe.attacks.appearance import SCORES as BY_APPEARANCE
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
 
 
@@ -187,6 +189,7 @@ ATTACKS = {
     "monte_carlo": score_monte_carlo,
     "pixel": score_pixel,
     "discriminator": score_discriminator,
+    **BY_APPEARANCE,
 }
 
 

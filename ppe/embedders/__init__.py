@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from ppe.config.storage import write_whole
 
+# efficientnet_lite knows images, not faces: an attack is compared with it, and it gives no verdict (ppe.attacks.appearance).
 # A module offers build(input_size, width), normalise(faces), find_weights(weights) and rename_keys(state).
 EMBEDDERS = {
     "mobilefacenet": "ppe.embedders.mobilefacenet",
     "facenet": "ppe.embedders.facenet",
+    "efficientnet_lite": "ppe.embedders.efficientnet_lite",
 }
 
 

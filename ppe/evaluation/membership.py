@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from ppe.attacks.appearance import SCORES as BY_APPEARANCE
 from ppe.attacks.queries import CONTROLS, MEMBER_GROUPS, MEMBERSHIPS, aggregate_queries, select_queries
 from ppe.evaluation.tables import HEADLINE, NO_ROWS, judge_queries, label_rows, match_rows
 from ppe.statistics.agreement import bootstrap_kappa
@@ -60,7 +61,8 @@ def compare_attack_rows(scores, members, *, num_resamples, seed=0):
     """Compute paired differences in AUC on the same query photos: ``attack`` minus the attack that ``versus`` names.
 
     Every attack is compared with ``nearest``, the paper's. Every calibrated attack is also compared with itself without
-    calibration (``UNCALIBRATED``), which gives the gain from calibration. Above 0, ``attack`` is the better one.
+    calibration (``UNCALIBRATED``), which gives the gain from calibration. Above 0, ``attack`` is the better one. The baselines
+    of ``ppe.attacks.appearance`` are compared in ``ppe.evaluation.appearance``.
 
     scores, members, num_resamples, seed : as in ``evaluate_scores``. An attack without an embedder is compared with each
     embedder's ``nearest``. Returns rows, metric ``auc_difference``.
@@ -69,7 +71,7 @@ def compare_attack_rows(scores, members, *, num_resamples, seed=0):
     tables = dict(list(scores.groupby(["embedder", "attack", "calibration"], sort=False)))
     for (embedder, versus, base), first in tables.items():
         for (other_embedder, attack, calibration), second in tables.items():
-            is_pair = versus in {"nearest", UNCALIBRATED.get(attack)} and attack != versus and not base
+            is_pair = versus in {"nearest", UNCALIBRATED.get(attack)} and attack not in (versus, *BY_APPEARANCE) and not base
             if is_pair and other_embedder in (embedder, ""):
                 pair = [select_queries(t, members, "identity_membership") for t in (second, first)]
                 row = compare_attacks(*pair, num_resamples=num_resamples, seed=seed)

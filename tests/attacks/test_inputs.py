@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from ppe.attacks import inputs
+from ppe.attacks.appearance import BASELINES
+from ppe.attacks.scores import list_needed
 
 RUN = SimpleNamespace(generator="fastgan", resolution=4, num_generated=6)
 
@@ -46,6 +48,21 @@ def test_face_sets_hold_generated_faces_and_those_of_the_controls(tmp_path, monk
     assert drawn == [(f"{group}/snapshot-000000000.safetensors", [0, 1]) for group in "ab"]
     assert all(images.shape[1:] == (3, 4, 4) and np.asarray(images).dtype == np.uint8 for images in sets.values())
     assert sets["train-a"][:, 0, 0, 0].tolist() == [0, 3] and sets["train-b"][:, 0, 0, 0].tolist() == [1, 4]
+
+
+def test_views_hold_what_every_baseline_needs(monkeypatch):
+    def mean_colour(faces, net, device):
+        return torch.as_tensor(faces).float().mean((2, 3)) * net
+
+    monkeypatch.setattr(inputs, "embed_faces", mean_colour)
+    faces = torch.full((2, 3, 32, 32), 0, dtype=torch.uint8)
+    query, sets = inputs.build_views(faces, {s: faces.numpy() for s in ("a", "b", "c", "train-a")}, 1.0, 2.0)
+    assert set(query) == {"query_faces", "query_features", "query_surroundings", "query_inner_face"}
+    assert set(sets) == set("abc") and list(sets["c"]) == ["generated_faces"], "the reference generator: grey levels alone"
+    assert (query["query_features"] == 0).all() and (query["query_surroundings"] + query["query_inner_face"] == 128).all()
+    for attack in BASELINES:
+        needed = list_needed(attack)
+        assert set(needed) <= {*query, *sets["a"]}, attack
 
 
 def test_every_discriminator_gives_a_logit_for_every_query(tmp_path, monkeypatch):

@@ -24,6 +24,8 @@ ARRAYS = {
     "generated_faces": faces_of(51, 102),
     "calibration_embeddings": on_circle(40, 200),
     "query_logits": np.float32([2, 1, -3]),
+    **{f"query_{name}": on_circle(0, 50, 170) for name in ("features", "surroundings", "inner_face")},
+    **{f"generated_{name}": on_circle(10, 60, 300) for name in ("features", "surroundings", "inner_face")},
     "top_k": 2,
     "concentration": 10.0,
     "epsilon": 1 - np.cos(np.deg2rad(30)),
@@ -91,6 +93,7 @@ def test_every_attack_takes_all_arrays_and_scores_members_higher(name):
 
     # A generator that returns its training set: the queries of members are one degree away.
     copied = dict(ARRAYS, generated_embeddings=on_circle(1, 51), generated_faces=faces_of(1, 101))
+    copied |= {f"generated_{name}": on_circle(1, 51) for name in ("features", "surroundings", "inner_face")}
     copied |= {"calibration_embeddings": on_circle(80, 90, 100, 270), "top_k": 1}
     is_member = np.array([True, True, False])
     assert compute_auc(attack(**copied), is_member) == 1
