@@ -42,14 +42,12 @@ def bootstrap_matched(queries, distance, num_matches, *, num_resamples=2000, con
     apart = distance.loc[names, names].to_numpy(np.float64)
     counts = draw_identities(group, num_resamples, seed)
     values = np.mean([_weigh_matches(*part, apart, num_matches, counts) for part in member_groups], axis=0)
-    value, spread = float(values[0]), float(np.nanstd(values[1:], ddof=1)) if num_resamples > 1 else 0.0
-    sizes = np.bincount(group)
-    num_identities, free = int(sizes.min()), max(1, int(sizes.min()) - 1)
-    low = high = np.nan
-    if num_identities >= MIN_IDENTITIES and spread > NO_SPREAD and NO_SPREAD < value < 1 - NO_SPREAD:
-        reach = stats.t.ppf((1 + confidence) / 2, len(sizes) * free) * np.sqrt(num_identities / free) * spread
-        reach /= value * (1 - value)
-        low, high = expit(logit(value) - reach), expit(logit(value) + reach)
+    value, sizes, low, high = float(values[0]), np.bincount(group), np.nan, np.nan
+    if sizes.min() >= MIN_IDENTITIES and num_resamples > 1 and NO_SPREAD < value < 1 - NO_SPREAD:
+        free = int(sizes.min()) - 1
+        reach = stats.t.ppf((1 + confidence) / 2, len(sizes) * free) * np.sqrt((free + 1) / free) * np.nanstd(values[1:], ddof=1)
+        if reach > NO_SPREAD:
+            low, high = expit(logit(value) + np.array([-reach, reach]) / (value * (1 - value)))
     return {"metric": "auc", "value": value, "low": float(low), "high": float(high), **count_identities(member_groups)}
 
 
