@@ -20,8 +20,8 @@ CENTRE, RADII = (0.5, 0.64), (0.33, 0.37)
 GREY = 128
 """Grey level of a blanked pixel."""
 NUM_LEVELS = 16
-"""Levels of each colour in a histogram, the most that Swain and Ballard 1991 use. Of 2 to 16 levels 16 verify auxiliary synthetic
-identities best (AUC 0.95; 8: 0.94), and a rival should be as strong as it can be."""
+"""Levels of each colour in a histogram, the most that Swain and Ballard 1991 use. More levels tell auxiliary synthetic
+identities apart better (bench/appearance.py), and a rival should be as strong as it can be."""
 BLOCK_SIZE = 4096
 """Faces that are described at a time; no result depends on it."""
 RIVALS = ("pixel", "surroundings", "colour_histogram", "general")
@@ -60,7 +60,23 @@ def blank_faces(faces, part):
     return blanked
 
 
-def count_colours(faces):
+def cut_out(faces, part):
+    """The pixels of a part of every picture, as pictures of one column.
+
+    Parameters
+    ----------
+    faces : Tensor or ndarray [N, 3, H, H], uint8, aligned.
+    part : str. ``inner_face`` or ``surroundings``; raises ValueError for another.
+
+    Returns
+    -------
+    Tensor [N, 3, P, 1], uint8, for P pixels.
+    """
+    seen = torch.as_tensor(_find_part(part, faces.shape[2]))
+    return to_tensor(faces).flatten(2)[:, :, seen.flatten(), None]
+
+
+def count_colours(faces, num_levels=NUM_LEVELS):
     """Compute the square root of the share of pixels that have each colour.
 
     The product of two rows is then the coefficient of Bhattacharyya (1943): one minus the squared Hellinger distance.
@@ -68,14 +84,15 @@ def count_colours(faces):
     Parameters
     ----------
     faces : Tensor or ndarray [N, 3, H, W], uint8.
+    num_levels : int. Equal steps of each of the three colours.
 
     Returns
     -------
-    Tensor [N, NUM_LEVELS ** 3], float32, unit L2 norm. RGB in ``NUM_LEVELS`` equal steps a colour.
+    Tensor [N, num_levels ** 3], float32, unit L2 norm.
     """
-    level = to_tensor(faces).cpu().long().flatten(2) * NUM_LEVELS // 256
-    colour = (level[:, 0] * NUM_LEVELS + level[:, 1]) * NUM_LEVELS + level[:, 2]
-    count = torch.zeros(len(colour), NUM_LEVELS**3).scatter_add_(1, colour, torch.ones(colour.shape))
+    level = to_tensor(faces).cpu().long().flatten(2) * num_levels // 256
+    colour = (level[:, 0] * num_levels + level[:, 1]) * num_levels + level[:, 2]
+    count = torch.zeros(len(colour), num_levels**3).scatter_add_(1, colour, torch.ones(colour.shape))
     return (count / colour.shape[1]).sqrt()
 
 
@@ -92,12 +109,12 @@ def score_surroundings(*, query_faces, generated_faces, **unused):
     score : ndarray [N], float32, in [-1, 0]
         Minus the root mean square difference of these grey levels, in [0, 1]; large = member.
     """
-    return -_find_distance(find_nearest_pixel, partial(_cut_out, part="surroundings"), query_faces, generated_faces)
+    return -_find_distance(find_nearest_pixel, partial(cut_out, part="surroundings"), query_faces, generated_faces)
 
 
 def score_inner_face(*, query_faces, generated_faces, **unused):
     """Score each query as ``score_surroundings`` does, by the pixels of the inner face."""
-    return -_find_distance(find_nearest_pixel, partial(_cut_out, part="inner_face"), query_faces, generated_faces)
+    return -_find_distance(find_nearest_pixel, partial(cut_out, part="inner_face"), query_faces, generated_faces)
 
 
 def score_colour_histogram(*, query_faces, generated_faces, **unused):
@@ -160,12 +177,6 @@ def _find_part(part, resolution):
     if part not in parts:
         raise ValueError(f"part={part!r} is not one of {list(parts)}")
     return parts[part]
-
-
-def _cut_out(faces, part):
-    """The pixels of a part of the picture, as pictures of one column: uint8 [N, 3, P, 1]."""
-    seen = torch.as_tensor(_find_part(part, faces.shape[2]))
-    return to_tensor(faces).flatten(2)[:, :, seen.flatten(), None]
 
 
 def _find_distance(find, describe, query_faces, generated_faces):

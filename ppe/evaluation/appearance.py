@@ -6,7 +6,6 @@ people. The rivals are those of ``ppe.attacks.appearance``.
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ppe.attacks.appearance import BASELINES, RIVALS
 from ppe.attacks.queries import select_queries
@@ -91,17 +90,18 @@ def judge_look_alikes(scores, members, photos, features, *, embedder, num_resamp
 
     Returns
     -------
-    DataFrame of pooled rows, slice ``look-alikes: general features`` and ``look-alikes: attributes``.
+    DataFrame of pooled rows, slice ``look-alikes: all non-members`` (the headline, to compare with), ``look-alikes: general
+    features`` and ``look-alikes: attributes``.
     """
     queries = select_queries(scores, members, "identity_membership")
-    values = {"general features": torch.as_tensor(features).cpu().numpy(), "attributes": encode_attributes(photos)}
-    fewest = queries[~queries.is_member].groupby("member_group").identity.nunique().min()
+    others = int(queries[~queries.is_member].groupby("member_group").identity.nunique().min())
+    matches, attributes = max(1, int(np.ceil(MATCHED_SHARE * others))), encode_attributes(photos)
+    by = {"all non-members": (features, others), "general features": (features, matches), "attributes": (attributes, matches)}
     rows = []
-    for name, numbers in values.items():
-        if numbers.shape[1]:
-            distance = measure_unlikeness(photos.identity, numbers)
-            matches = max(1, int(np.ceil(MATCHED_SHARE * fewest)))
-            row = bootstrap_matched(queries, distance, matches, num_resamples=num_resamples, seed=seed)
+    for name, (values, num_matches) in by.items():
+        if values.shape[1]:
+            distance = measure_unlikeness(photos.identity, values)
+            row = bootstrap_matched(queries, distance, num_matches, num_resamples=num_resamples, seed=seed)
             rows.append(label_rows([row], embedder=embedder, slice=f"look-alikes: {name}"))
     return pd.concat(rows, ignore_index=True)
 

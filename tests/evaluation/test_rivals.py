@@ -86,11 +86,12 @@ def test_a_leak_of_appearance_shrinks_among_look_alikes():
     scores = pd.concat(sets).assign(embedder="net", attack="nearest", calibration="")
     features = np.stack([np.cos(tone / 20), np.sin(tone / 20)], 1).astype(np.float32)
     rows = judge_look_alikes(scores, MEMBERS, photos, features, embedder="net", num_resamples=50).set_index("slice")
-    assert list(rows.index) == ["look-alikes: general features", "look-alikes: attributes"]
+    assert list(rows.index) == [f"look-alikes: {name}" for name in ("all non-members", "general features", "attributes")]
     everybody = compare_all(scores)
-    assert (rows.value < everybody - 0.05).all() and (rows.value > 0.5).all()
+    assert rows.value.iloc[0] == pytest.approx(everybody)
+    assert (rows.value.iloc[1:] < everybody - 0.05).all() and (rows.value > 0.5).all()
     plain = photos.drop(columns=["attribute_tone", "attribute_hat"])
-    assert len(judge_look_alikes(scores, MEMBERS, plain, features, embedder="net", num_resamples=0)) == 1
+    assert len(judge_look_alikes(scores, MEMBERS, plain, features, embedder="net", num_resamples=0)) == 2
 
 
 def compare_all(scores):
