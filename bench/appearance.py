@@ -4,8 +4,8 @@
     python bench/appearance.py --faces .studies/lfw-cpu/data/faces/lfw --weights ../shared/weights/mobilefacenet-casia.pth
     python bench/appearance.py --faces .studies/olivetti-cpu/data/faces/olivetti --weights ... --part all
 
-No generator is attacked: all pairs of photos of some identities are ranked by each measure of ``ppe.attacks.appearance``, and by a
-face recognition model on whole and on blanked pictures. The folder is that of a study's stage ``faces``.
+No generator is attacked: all pairs of photos of some identities are ranked by each measure of ``ppe.attacks.appearance``, and by
+a face recognition model on whole and on blanked pictures. The folder is that of a study's stage ``faces``.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main():
         "nearest_surroundings": lambda: compare_vectors(embed_faces(without, net)),
         "nearest_inner_face": lambda: compare_vectors(embed_faces(alone, net)),
     }
-    print(f"{len(identity)} photos of {len(set(identity))} identities at {args.resolution} px; {is_same.sum()} pairs of one identity")
+    print(f"{len(identity)} photos of {len(set(identity))} identities at {args.resolution} px, {is_same.sum()} pairs alike")
     for name, compare in likeness.items():
         print(f"{name:30s} AUC {roc_auc_score(is_same, compare().numpy()[first, second]):.3f}", flush=True)
 
