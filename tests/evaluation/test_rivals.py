@@ -108,3 +108,18 @@ def test_attributes_have_equal_weight_and_texts_a_distance_of_one():
     apart = measure_unlikeness(photos.identity, numbers)
     assert apart.loc["a", "b"] == pytest.approx(np.linalg.norm(numbers[0] - numbers[2])) and apart.loc["a", "a"] == 0
     assert encode_attributes(photos[["identity"]]).shape == (4, 0)
+
+
+@pytest.mark.hard
+def test_a_rival_that_is_as_good_is_called_beaten_in_at_most_one_of_forty_studies():
+    """The level of the rule, where the other rivals are at chance; the interval's upper 2.5 % is what may go wrong."""
+    num_studies, wrong = 400, 0
+    for study in range(num_studies):
+        rng = np.random.default_rng([1, study])
+        scores = make_scores({"nearest": 0.8, **dict.fromkeys(RIVALS, 0.0), "general": 0.8})
+        of_identity = rng.normal(size=(len(scores.attack.unique()), 2, PHOTOS.identity.nunique()))
+        number = pd.factorize(PHOTOS.identity)[0]
+        leak = 0.8 * scores.attack.isin(["nearest", "general"]) * (scores.group == scores.face_set)
+        scores["score"] = leak + of_identity[..., number].reshape(-1) + rng.normal(size=len(scores))
+        wrong += judge_appearance(compare_with_appearance(scores, MEMBERS, num_resamples=300), "net")[-1]
+    assert wrong / num_studies <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / num_studies)
