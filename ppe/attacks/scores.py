@@ -8,10 +8,11 @@ Every attack is called by keyword with all that a run has. It names the keywords
     query_embeddings               float32 [N, D], unit L2 norm
     generated_embeddings           float32 [M, D], unit L2 norm
     calibration_embeddings         float32 [R, D], unit L2 norm: faces of the reference generator, or the cohort
+    cohort_embeddings              float32 [C, D], unit L2 norm: photos of auxiliary identities
     query_faces                    uint8 [N, C, H, W], at the generator's resolution
     generated_faces                uint8 [M, C, H, W]
     query_logits                   float32 [N], of the attacked generator's discriminator (white box)
-    top_k, concentration, epsilon  constants, tuned on auxiliary identities
+    top_k, concentration, epsilon, cohort_size, snorm_top_k    constants, tuned on auxiliary identities
 
 The other group's generator never calibrates a score: the non-members are its training identities, and the leak would count twice.
 """
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
+from ppe.attacks.normalisation import score_nearest_snorm
 
 
 def score_nearest(*, query_embeddings, generated_embeddings, **unused):
@@ -180,6 +182,7 @@ def score_discriminator(*, query_logits, **unused):
 ATTACKS = {
     "nearest": score_nearest,
     "nearest_top_k": score_nearest_top_k,
+    "nearest_snorm": score_nearest_snorm,
     "density": score_density,
     "nearest_calibrated": score_nearest_calibrated,
     "nearest_top_k_calibrated": score_nearest_top_k_calibrated,
