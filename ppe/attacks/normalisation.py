@@ -12,9 +12,26 @@ MIN_SPREAD = 1e-6
 """Least standard deviation of a face's cohort cosines; below it an embedder maps all faces to one point."""
 
 
-@torch.no_grad()
 def score_nearest_snorm(*, query_embeddings, generated_embeddings, cohort_embeddings, cohort_size, snorm_top_k, **unused):
     """Score each query by the mean of its ``snorm_top_k`` largest normalised cosines to the generated faces.
+
+    The mean of many is needed: the largest normalised cosine alone is a worse score than the largest cosine.
+
+    Parameters
+    ----------
+    query_embeddings, generated_embeddings, cohort_embeddings, cohort_size, snorm_top_k : as in ``find_top_k_snorm``.
+
+    Returns
+    -------
+    score : ndarray [N], float32. In standard deviations of cohort cosines; large = member.
+    """
+    largest = find_top_k_snorm(query_embeddings, generated_embeddings, cohort_embeddings, cohort_size, snorm_top_k)
+    return largest.mean(1).cpu().numpy()
+
+
+@torch.no_grad()
+def find_top_k_snorm(query, generated, cohort, cohort_size, k):
+    """Find each query's k largest normalised cosines to the generated faces.
 
     The normalised cosine of a query q and a generated face g is
 
@@ -24,29 +41,29 @@ def score_nearest_snorm(*, query_embeddings, generated_embeddings, cohort_embedd
 
     Parameters
     ----------
-    query_embeddings : Tensor or ndarray [N, D], float32, unit L2 norm.
-    generated_embeddings : Tensor or ndarray [M, D], float32, unit L2 norm. A numpy memmap is read block by block.
-    cohort_embeddings : Tensor or ndarray [C, D], float32, unit L2 norm, C at least 2
+    query : Tensor or ndarray [N, D], float32, unit L2 norm.
+    generated : Tensor or ndarray [M, D], float32, unit L2 norm. A numpy memmap is read block by block.
+    cohort : Tensor or ndarray [C, D], float32, unit L2 norm, C at least 2
         Photos, at the generator's resolution, of people who are surely no members.
     cohort_size : int, at least 2. K; all of the cohort counts where it is smaller.
-    snorm_top_k : int, at least 1. All generated faces count where there are fewer.
+    k : int, at least 1.
 
     Returns
     -------
-    score : ndarray [N], float32. In standard deviations of cohort cosines; large = member.
+    Tensor [N, min(k, M)], float32, largest first. In standard deviations of cohort cosines.
 
     Raises
     ------
     ValueError
         If a shape or dtype is wrong, a row is not finite or not of unit norm, or the cohort has fewer than two photos.
     """
-    of_query = measure_cohort(query_embeddings, cohort_embeddings, cohort_size)
+    of_query = measure_cohort(query, cohort, cohort_size)
     largest = None
-    for block, cosine in iter_cosines(query_embeddings, generated_embeddings):
-        normalised = normalise_cosines(cosine, of_query, measure_cohort(block, cohort_embeddings, cohort_size))
+    for block, cosine in iter_cosines(query, generated):
+        normalised = normalise_cosines(cosine, of_query, measure_cohort(block, cohort, cohort_size))
         joined = normalised if largest is None else torch.cat([largest, normalised], dim=1)
-        largest = joined.topk(min(snorm_top_k, joined.shape[1]), dim=1).values
-    return largest.mean(1).cpu().numpy()
+        largest = joined.topk(min(k, joined.shape[1]), dim=1).values
+    return largest
 
 
 def measure_cohort(rows, cohort, cohort_size):
@@ -63,6 +80,6 @@ def measure_cohort(rows, cohort, cohort_size):
 
 
 def normalise_cosines(cosine, of_query, of_face):
-    """Compute s' of ``score_nearest_snorm``: cosine Tensor [N, B]; of_query and of_face (mean, std) of [N] and [B]."""
+    """Compute s' of ``find_top_k_snorm``: cosine Tensor [N, B]; of_query and of_face (mean, std) of [N] and [B]."""
     (mean, spread), (other_mean, other_spread) = of_query, of_face
     return ((cosine - mean[:, None]) / spread[:, None] + (cosine - other_mean[None]) / other_spread[None]) / 2
