@@ -21,8 +21,8 @@ def judge_data_shares(rows, rules, exploratory=None):
 
     - *Supported*: the contrast is larger than that of control identities in their place (placebo test, p < ``control_p``). Some
       identities then leak, not necessarily all. So the reason says for how many ``match_share`` grew. It also gives two tests of
-      identities in general: paired by identity (in the design ``single``: targets take each other's generators), and the trend over
-      all data shares.
+      identities in general: paired by identity (in the design ``single``: targets take each other's generators), and the trend
+      over all data shares.
     - *Not supported*: the interval of the contrast ends below ``ceiling_share`` of the contrast for a generator that copies its
       training photos. Such an effect is small, not zero.
     - *Inconclusive*: otherwise.

@@ -20,7 +20,8 @@ MAX_EXACT = 5040
 """Orders of the generators, 7!, up to which all are counted; beyond, as many are drawn as there are permutations."""
 KEYS = ["embedder", "measure", "calibration"]
 ROW_COLUMNS = [
-    *("experiment", "kind", "design", "baseline", "dataset", "resolution", "generator", "kimg", "num_photos", "num_generated", "seed"),
+    *("experiment", "kind", "design", "baseline", "dataset", "resolution", "generator", "kimg", "num_photos", "num_generated"),
+    "seed",
     *(*KEYS, "embedder_auc", "statistic", "data_share", "group", "pseudonym", "value", "low", "high", "p_value"),
     *("num_identities", "num_controls", "num_generators"),
 ]

@@ -9,11 +9,11 @@ The design ``single`` is what the claim is about. Each generator has one target,
 for each pair of them. A target has a data share of 0 in the generators of all other targets. All generators take their background
 from one list. So two generators with one data share have the same background photos, and differ in their target and in chance.
 
-The design ``square`` is the cheaper one. Rotation r gives target i the data share number (i + r) modulo the number of data shares. So each target has each data share in
-some generator, and each generator has each data share for some target: five generators do the work of twenty-five. Where there
-are more targets than data shares, the next targets turn by another step, for example (i + 2 r). Two targets with one data share
-in one generator then differ in the others, so that a target is not mistaken for its look-alike in every generator. These are
-orthogonal Latin squares, if the number of data shares is prime.
+The design ``square`` is the cheaper one. Rotation r gives target i the data share number (i + r) modulo the number of data
+shares. So each target has each data share in some generator, and each generator has each data share for some target: five
+generators do the work of twenty-five. Where there are more targets than data shares, the next targets turn by another step, for
+example (i + 2 r). Two targets with one data share in one generator then differ in the others, so that a target is not mistaken
+for its look-alike in every generator. These are orthogonal Latin squares, if the number of data shares is prime.
 """
 
 import math

@@ -64,11 +64,11 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
         weights = average_generators(data_share[: alone.shape[1]] == level)
         low, high = np.quantile(_weigh(alone, weights), tails)
         rows.append({"data_share": level, "statistic": "control", "value": control.mean(), "low": low, "high": high})
-    together = np.concatenate([table, control])
-    dealt = together[_deal(random, num_identities + num_controls, num_identities, num_draws)]
+    order = _deal(random, num_identities + num_controls, num_identities, num_draws)
+    dealt = np.concatenate([table, control])[order]
     levels = np.unique(data_share)
     if levels[0] == 0:
-        rows.append({"data_share": 0.0, "statistic": "baseline", **_test_baseline(table, control, dealt, data_share == 0, tails)})
+        rows.append({"data_share": 0.0, "statistic": "baseline", **_test_baseline(table, control, order, data_share == 0, tails)})
     for level in levels[levels > 0]:
         has_both = (data_share == level).any(1) & (data_share == 0).any(1)
         if has_both.any():
@@ -109,16 +109,20 @@ def _test_effect(table, dealt, weights, tails):
     return {"value": value, "low": low, "high": high, "p_value": (1 + (null >= value - 1e-12).sum()) / (1 + len(null))}
 
 
-def _test_baseline(table, control, dealt, is_none, tails):
-    """Value, interval and two-sided p-value of targets minus control identities, in the generators of ``is_none``, [P, G]."""
+def _test_baseline(table, control, order, is_none, tails):
+    """Value, interval and two-sided p-value of targets minus control identities, in the generators of ``is_none``, [P, G].
+
+    Where a target was used for training, its value may be large, and that is no baseline: its mean elsewhere stands there.
+    """
     weights = average_generators(is_none)
     of_generators = weights.sum(0) / max(1, int(is_none.any(1).sum()))
-    total = (table.sum(0) + control.sum(0)) @ of_generators
+    table = np.where(is_none, table, (table * weights).sum(1, keepdims=True))
+    together = np.concatenate([table, control])
 
     def compare(values):
-        return _weigh(values, weights) - (total - values.sum(1) @ of_generators) / len(control)
+        return _weigh(values, weights) - (together.sum(0) - values.sum(1)) @ of_generators / len(control)
 
-    value, null = compare(table[None])[0], compare(dealt)
+    value, null = compare(table[None])[0], compare(together[order])
     low, high = value - np.quantile(null, tails[::-1])
     reached = min((null >= value - 1e-12).sum(), (null <= value + 1e-12).sum())
     return {"value": value, "low": low, "high": high, "p_value": min(1.0, 2 * (1 + reached) / (1 + len(null)))}
