@@ -31,7 +31,7 @@ ROW_COLUMNS = [
 - ``mean``, ``control``: the targets, or the control identities, at one data share;
 - ``trend``: over all data shares; ``onset``: a data share, of ``find_onsets``;
 - ``effect``: a data share minus 0; ``contrast``: the largest data share minus 0;
-- ``baseline``: the targets at a data share of 0, minus the control identities in the same generators;
+- ``imbalance``: the targets at a data share of 0, minus the control identities in the same generators;
 - ``generator``, ``mean``, ``share``, ``precision`` of ``false_alarms``: see ``ppe.overrepresentation.density_scan.count_alarms``.
 """
 

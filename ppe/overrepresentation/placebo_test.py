@@ -8,7 +8,7 @@ an effect is; a correlation of ranks would not.
 The labels that are exchanged are identities, each with its values in all generators, and so it is in both designs. Where each
 generator has one target (``single``), this includes the exchanges of ``ppe.overrepresentation.data_share``, in which targets take
 each other's generators. Control identities add exchanges, so that few targets can reach a small p, and they add an assumption: an
-identity with enough photos to be a target is no easier to match than others. The row ``baseline`` checks it.
+identity with enough photos to be a target is no easier to match than others. The row ``imbalance`` checks it.
 """
 
 import math
@@ -45,7 +45,7 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
 
         - One row ``control`` for each data share: the mean of control identities, and the band that holds the mean of as many
           control identities as there are targets.
-        - One row ``baseline`` (data_share 0), if some target has a data share of 0: the mean of targets there minus the mean of
+        - One row ``imbalance`` (data_share 0), if some target has a data share of 0: the mean of targets there minus the mean of
           control identities in the same generators, its two-sided p-value, and the shifts that the test does not reject.
         - One row ``effect`` for each data share above 0, if some target has both it and one of 0: the mean there minus the mean
           at 0, its one-sided p-value and its interval. The interval holds the shifts of a null effect that the test does not
@@ -68,7 +68,7 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
     dealt = np.concatenate([table, control])[order]
     levels = np.unique(data_share)
     if levels[0] == 0:
-        rows.append({"data_share": 0.0, "statistic": "baseline", **_test_baseline(table, control, order, data_share == 0, tails)})
+        rows.append({"data_share": 0.0, "statistic": "imbalance", **_test_imbalance(table, control, order, data_share == 0, tails)})
     for level in levels[levels > 0]:
         has_both = (data_share == level).any(1) & (data_share == 0).any(1)
         if has_both.any():
@@ -109,10 +109,10 @@ def _test_effect(table, dealt, weights, tails):
     return {"value": value, "low": low, "high": high, "p_value": (1 + (null >= value - 1e-12).sum()) / (1 + len(null))}
 
 
-def _test_baseline(table, control, order, is_none, tails):
+def _test_imbalance(table, control, order, is_none, tails):
     """Value, interval and two-sided p-value of targets minus control identities, in the generators of ``is_none``, [P, G].
 
-    Where a target was used for training, its value may be large, and that is no baseline: its mean elsewhere stands there.
+    Where a target was used for training, its value may be large for that reason: its mean elsewhere stands there.
     """
     weights = average_generators(is_none)
     of_generators = weights.sum(0) / max(1, int(is_none.any(1).sum()))

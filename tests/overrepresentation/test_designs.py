@@ -113,7 +113,7 @@ def test_an_exchange_of_targets_gives_the_p_value_counted_by_hand():
 
 
 def list_p_values(respond, respond_control, simulations, random):
-    """p-values of simulated experiments of four targets: placebo, baseline, exchange of targets. Functions of the modes."""
+    """p-values of simulated experiments of four targets: placebo, imbalance, exchange of targets. Functions of the modes."""
     found = []
     for seed in range(simulations):
         mode = dict(zip([f"r{i:02d}" for i in range(12)], random.pareto(1.2, 12), strict=True))
@@ -121,7 +121,7 @@ def list_p_values(respond, respond_control, simulations, random):
         controls = fill_controls(values, lambda i, group: respond_control(mode[group]))  # noqa: B023
         table = compare_with_controls(values, controls, num_draws=199, seed=seed).set_index("statistic").p_value
         own = summarise_data_shares(values, num_resamples=0, num_permutations=9).set_index("data_share").p_value
-        found.append((table["contrast"], table["baseline"], own[0.1]))
+        found.append((table["contrast"], table["imbalance"], own[0.1]))
     return np.array(found).T
 
 
@@ -133,21 +133,21 @@ def test_p_values_without_an_effect_are_uniform_with_modes_and_heavy_tails():
 
 
 def test_targets_that_are_easy_to_match_do_not_count_as_a_leak_where_targets_are_exchanged():
-    """The placebo test assumes that they are not: the row ``baseline`` says so, and the other test needs no such assumption."""
+    """The placebo test assumes that they are not: the row ``imbalance`` says so, and the other test needs no such assumption."""
     random = np.random.default_rng(4)
     easy = {"respond": lambda mode, target: (2 + 5 * target) * random.exponential(),
             "respond_control": lambda mode: random.exponential()}  # fmt: skip
-    _, baseline, exchanged = list_p_values(**easy, simulations=60, random=random)
-    assert np.mean(exchanged <= 0.05) < 0.12 and np.median(baseline) < 0.02
+    _, imbalance, exchanged = list_p_values(**easy, simulations=60, random=random)
+    assert np.mean(exchanged <= 0.05) < 0.12 and np.median(imbalance) < 0.02
 
 
-def test_the_baseline_is_what_targets_have_above_control_identities_in_generators_without_them():
+def test_the_imbalance_is_what_targets_have_above_control_identities_in_generators_without_them():
     values = fill_plan(lambda target, group, data_share: 0.3 if data_share == 0 else 0.9)
     table = compare_with_controls(values, fill_controls(values, lambda i, group: 0.1), num_draws=500)
-    row = table[table.statistic == "baseline"].iloc[0]
+    row = table[table.statistic == "imbalance"].iloc[0]
     assert row.value == pytest.approx(0.2) and row.data_share == 0 and row.p_value < 0.01 and row.low <= 0.2 <= row.high
     alike = compare_with_controls(values, fill_controls(values, lambda i, group: 0.3), num_draws=50)
-    assert alike[alike.statistic == "baseline"].value.item() == pytest.approx(0)
+    assert alike[alike.statistic == "imbalance"].value.item() == pytest.approx(0)
 
 
 def make_rows(design, effects, name=None):

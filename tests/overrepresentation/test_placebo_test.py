@@ -61,7 +61,7 @@ def test_one_target_cannot_have_a_smaller_p_than_its_controls_allow():
 def test_an_experiment_without_targets_has_a_band_and_no_contrast():
     values, controls = make_tables(np.zeros((3, 5)), np.ones((4, 5)))
     table = compare_with_controls(values.assign(data_share=0.0), controls, num_draws=50)
-    assert table.statistic.tolist() == ["control", "baseline"] and table.value.tolist() == pytest.approx([1.0, -1.0])
+    assert table.statistic.tolist() == ["control", "imbalance"] and table.value.tolist() == pytest.approx([1.0, -1.0])
 
 
 def test_each_embedder_and_measure_is_compared_with_its_own_controls():
