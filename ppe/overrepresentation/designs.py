@@ -87,7 +87,7 @@ def _list_effects(rows):
 def _bound_difference(values, confidence):
     if len(values) < 2:
         return np.nan, np.nan
-    if np.ptp(values) == 0:
+    if np.ptp(values) < 1e-12:  # but for rounding
         return values[0], values[0]
-    interval = stats.ttest_1samp(values, 0).confidence_interval(confidence)
-    return float(interval.low), float(interval.high)
+    low, high = stats.t.interval(confidence, len(values) - 1, loc=values.mean(), scale=stats.sem(values))
+    return float(low), float(high)

@@ -68,7 +68,8 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
     dealt = np.concatenate([table, control])[order]
     levels = np.unique(data_share)
     if levels[0] == 0:
-        rows.append({"data_share": 0.0, "statistic": "imbalance", **_test_imbalance(table, control, order, data_share == 0, tails)})
+        imbalance = _test_imbalance(table, control, order, data_share == 0, tails)
+        rows.append({"data_share": 0.0, "statistic": "imbalance", **imbalance})
     for level in levels[levels > 0]:
         has_both = (data_share == level).any(1) & (data_share == 0).any(1)
         if has_both.any():

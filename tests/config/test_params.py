@@ -104,7 +104,7 @@ def test_a_mistake_is_one_sentence(project, change, sentence):
         (lambda s: s["tiny"].update(baseline="tiny"), "experiments.tiny.baseline='tiny' is not one of ['tiny-none']"),
         (lambda s: s["tiny"].update(dataset="nobody"), "experiments.tiny.dataset='nobody' is not one of ['tiny']"),
         (lambda s: s["tiny"].update(kimg=9.0), "experiments.tiny.kimg=9.0 differs from experiments.tiny-none.kimg=0.3"),
-        (lambda s: s["tiny"].update(num_overrepresented=3, num_rotations=3), "experiments.tiny has 3 over-represented identities up to a data"),
+        (lambda s: s["tiny"].update(num_overrepresented=3, num_rotations=3), "tiny has 3 over-represented identities"),
         (lambda s: s["tiny"].update(num_rotations=4), "design='single' with num_rotations=4: 2 targets at 1 data shares"),
         (lambda s: s["tiny"].update(num_overrepresented=1, num_rotations=1), "at least 2 are needed"),
         (lambda s: s["tiny"].update(design="cross"), "experiments.tiny.design='cross'"),

@@ -108,7 +108,7 @@ def test_a_single_target_a_generator_needs_photos_for_its_data_share(check):
     """Each of two targets needs two of eight photos for a quarter of the data, and one query photo."""
     single = {"design": "single", "num_overrepresented": 2, "num_photos": 8, "max_background_photos": 2}
     check(list_photos([3] * 2 + [2] * 4 + [4] * 10), experiment=single)
-    with pytest.raises(ValueError, match="experiment many: the table has 1 identities with at least 3 photos, but 2 are needed as"):
+    with pytest.raises(ValueError, match="experiment many: .* 1 identities with at least 3 photos, but 2 are needed as"):
         check(list_photos([3] + [2] * 5 + [4] * 10), experiment=single)
 
 
