@@ -123,6 +123,8 @@ def _judge_measure(table, ceiling, excuse, rules, exploratory):
             reason += f", one over-represented identity in each of {num_generators} generators"
         reason += f"; p = {row.p_value:.3g} against {row.num_controls:g} control identities; {COPIES}: {ceiling:.3g}"
         reason += _describe_growth(table[table.statistic == "identity"]) + _describe_other_tests(table)
+        for other in table[table.statistic == "imbalance"].itertuples():
+            reason += f"; targets minus control identities at a data share of 0: {other.value:.2g} (p = {other.p_value:.2g})"
         measure = f"difference of {measure}"
         verdict, change = _judge_contrast(row, ceiling, rules)
     if last.measure != "match_share" or not len(contrast):

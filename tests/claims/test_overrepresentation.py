@@ -34,6 +34,13 @@ def test_a_square_is_judged_where_no_single_experiment_has_enough_identities_or_
     assert judge_data_shares(square.drop(columns="design"), RULES).verdict.tolist() == ["supported"], "rows of an earlier version"
 
 
+def test_the_reason_says_whether_targets_are_easier_to_match_than_control_identities():
+    rows = make_experiment()
+    imbalance = rows.iloc[[0]].assign(statistic="imbalance", value=0.0002, p_value=0.81)
+    reason = judge_data_shares(pd.concat([rows, imbalance]), RULES).reason.iloc[0]
+    assert "; targets minus control identities at a data share of 0: 0.0002 (p = 0.81)" in reason
+
+
 @pytest.mark.parametrize(("shift", "words"), [(0.0, "they agree within the intervals"), (0.8, "they differ at a data share of")])
 def test_whether_the_designs_agree_is_shown_at_each_data_share(shift, words):
     single, square = name_experiment("single", "single"), name_experiment("many", "square")
