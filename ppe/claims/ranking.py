@@ -5,7 +5,7 @@ import pandas as pd
 
 from ppe.config import load_table
 from ppe.evaluation.collection import select_headline
-from ppe.evaluation.tables import HEADLINE, match_rows
+from ppe.evaluation.tables import HEADLINE, KEYS, match_rows
 
 COLUMNS = ["attack", "calibration", "embedder", "runs", "auc", "gain", "better", "worse"]
 
@@ -30,7 +30,7 @@ def rank_attacks(tables, min_auc):
     """
     parts, seen = [], set()
     for table in tables:
-        table = table.assign(**{name: table[name].fillna("").astype(str) for name in ("embedder", "calibration", "versus", "slice")})
+        table = table.assign(**{name: table[name].fillna("").astype(str) for name in KEYS})
         for run in [name for name in table.run.unique() if name not in seen]:
             seen.add(run)
             parts.append(_list_gains(table, run, min_auc))
@@ -64,5 +64,5 @@ def _list_gains(table, run, min_auc):
     joined = auc[[*keys, "embedder", "value"]].rename(columns={"value": "auc"}).merge(gains, on=keys, how="left")
     is_own = joined.attack == "nearest"
     joined = joined[is_own | joined.gain.notna()]
-    is_face = np.where(joined.embedder == "", "", "own")
-    return joined.assign(embedder=is_face, gain=joined.gain.fillna(0.0), better=joined.better.eq(True), worse=joined.worse.eq(True))
+    joined = joined.assign(embedder=np.where(joined.embedder == "", "", "own"), gain=joined.gain.fillna(0.0))
+    return joined.assign(better=joined.better.eq(True), worse=joined.worse.eq(True))
