@@ -42,8 +42,7 @@ def load_earlier(files):
 def join_claims(tables, alpha):
     """Join the claims of several studies, study -> table, with a column ``study``.
 
-    p-values are corrected for the number of verdicts of all studies, which are decided anew (``correct_verdicts``). C3 is judged
-    over all settings. ``alpha`` is ``verdicts.alpha`` of params.
+    p-values are corrected for the number of verdicts of all studies (``correct_verdicts``, ``alpha``). C3 is judged over all.
     """
     joined = pd.concat([table.assign(study=study) for study, table in tables.items()], ignore_index=True)
     measured = joined[(joined.verdict != "not measured") & (joined.claim != "C3")]
@@ -244,8 +243,8 @@ def _say_value(row):
         return ""
     p_value = f", {say_p(row.p_adjusted)}" if np.isfinite(row.p_adjusted) else ""
     if row.claim == "C4":  # shares of generated faces, often well below a hundredth
-        interval = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
-        return f"matching faces {100 * row.value:+.2f} points{interval}{p_value}"
+        ends = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
+        return f"matching faces {100 * row.value:+.2f} points{ends}{p_value}"
     null = NULLS.get(row.claim)
     digits = next((n for n in (2, 3) if round(row.low, n) != null), 4)  # an end that would look like chance gets more digits
     interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if np.isfinite(row.low) else ""

@@ -26,6 +26,9 @@ from ppe.evaluation.collection import SWEEPS
 from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.statistics.intervals import MIN_IDENTITIES
 
+SMALL = {"C1": "small_auc", "C2": "small_difference"}
+"""Claim -> the threshold of params below which its effect is small."""
+
 
 def judge_claims(rows, experiments, rules, exploratory=None, scores=None, shared=None):
     """Judge the four claims on a study's rows, by one rule.
@@ -84,14 +87,12 @@ def judge_claims(rows, experiments, rules, exploratory=None, scores=None, shared
 
 
 def _make_pools(numbers, rules, scores, shared):
-    """Claim -> a function of rows (a seed each) and an embedder, which gives value, low, high, p_value and words on sharing.
-
-    A run that is only shown keeps the p-value of its rows.
-    """
+    """Claim -> a function of rows (a seed each) and an embedder. It gives value, low, high, p_value; and words on sharing."""
 
     def pool_seeds(seeds, embedder, is_judged=True):
         runs = [run for run in seeds.run if (run, embedder) in numbers.index]
-        found = pool_leaks(runs, embedder, numbers, rules.num_permutations, scores if is_judged else None, shared)
+        known = scores if is_judged else None  # a run that is only shown keeps the p-value of its rows
+        found = pool_leaks(runs, embedder, numbers, rules.num_permutations, known, shared)
         return found, describe_sharing(runs, embedder, shared)
 
     def pool_pairs(pairs, embedder, is_judged=True):
@@ -164,7 +165,8 @@ def _judge_seeds(table, claim, pool, rules, exploratory):
                 reason += f"; {EXPLORATORY}"
             runs = {"run": " ".join(_name_runs(row) for row in counts.to_dict("records"))}
             spread = {"spread": seeds.std(ddof=1) if len(seeds) > 1 else np.nan}
-            parts.append(_describe_row(counts.iloc[0].to_dict() | runs | numbers | spread, claim, verdict, reason, change, rules))
+            row = counts.iloc[0].to_dict() | runs | numbers | spread
+            parts.append(_describe_row(row, claim, verdict, reason, change, rules))
         shown = group if len(counts) > 1 else group[group.excuse != ""]
         for index, row in zip(shown.index, shown.to_dict("records"), strict=True):
             row |= {"run": _name_runs(row), **alone[index]}
@@ -196,23 +198,18 @@ def _describe_others(counts, claim, pool):
 
 def _judge(numbers, claim, rules):
     """(verdict, reason, what would change it) of one test by itself; ``correct_verdicts`` then counts the others."""
-    null, small = NULLS[claim], _find_small(claim, rules)
+    null, small = NULLS[claim], getattr(rules, SMALL[claim])
     low, high, p_value = numbers["low"], numbers["high"], numbers["p_value"]
     verdict = decide(p_value, high, small, rules.alpha)
     reason = {"C1": "permutation test over identities", "C2": "one-sided test by the interval"}[claim] + f": {say_p(p_value)}"
-    if not np.isfinite(p_value):
-        reason = "no test"
+    reason = reason if np.isfinite(p_value) else "no test"
     if not np.isfinite(low):
         reason += f"; no interval below {MIN_IDENTITIES} identities a side"
     elif low > null:
         reason += f"; the interval lies above {null:g}" + (f" and ends below {small}: a small effect" if high < small else "")
     else:
-        reason += f"; the interval ends below {small}" if high < small else f"; the interval contains {null:g} and reaches {small}"
+        reason += "; the interval " + (f"ends below {small}" if high < small else f"contains {null:g} and reaches {small}")
     return verdict, reason, describe_change(claim, verdict, small, rules.alpha)
-
-
-def _find_small(claim, rules):
-    return {"C1": rules.small_auc, "C2": rules.small_difference}[claim]
 
 
 def choose_cells(leaks, most=False):
@@ -256,6 +253,6 @@ def _describe_row(row, claim, verdict, reason, change, rules):
 
     cells = {"identities": say("num_identities"), "photos": say("max_train_photos"), "kimg": say("kimg"), "runs": row["run"]}
     same = {name: row[name] for name in ("dataset", "generator", "value", "low", "high", "p_value")}
-    same |= {"spread": row.get("spread", np.nan), "small": _find_small(claim, rules)}
+    same |= {"spread": row.get("spread", np.nan), "small": getattr(rules, SMALL[claim])}
     end = {"comparison": row["sweep"], "verdict": verdict, "reason": reason, "what_would_change": change}
     return describe_claim(claim, measure=MEASURES[claim], **same, **cells, **end, resolution=f"{row['resolution']:g}")

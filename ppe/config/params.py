@@ -23,7 +23,7 @@ SAME_AS_BASELINE = (
 )
 """What an experiment and its baseline have in common, so that only the over-represented identities differ."""
 MOST_VERDICTS = 100
-"""Verdicts for whose number the smallest p-value of a permutation test must still reach ``verdicts.alpha`` when it is corrected."""
+"""Verdicts for whose number the smallest p-value must still reach ``verdicts.alpha`` when it is corrected."""
 
 
 class Params(Paths):

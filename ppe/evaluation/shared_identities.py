@@ -63,7 +63,8 @@ def name_queries(scores, members):
     scores : DataFrame of ``ppe.attacks.queries.score_photos``; members : DataFrame, written by the trainer.
     """
     nearest = scores[scores.attack == "nearest"]
-    parts = [select_queries(own, members, "identity_membership").assign(embedder=name) for name, own in nearest.groupby("embedder")]
+    parts = [select_queries(own, members, "identity_membership").assign(embedder=embedder)
+             for embedder, own in nearest.groupby("embedder")]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 from ppe.statistics.resampling import arrange_identities, count_identities, has_both_roles, weigh_pairs
 
 BLOCK = 2**21
-"""Labels that are shuffled at a time (16 MB): memory does not grow with the number of permutations, and p does not depend on it."""
+"""Labels that are shuffled at a time (16 MB). Memory does not grow with the permutations, and p does not depend on it."""
 
 
 def permute_identities(queries, *, num_permutations=2000, seed=0):
@@ -66,7 +66,8 @@ def permute_runs(tables, *, num_permutations=2000, seed=0):
         raise ValueError("no runs to test: at least one is needed")
     # The first run's random numbers are those that it has alone.
     streams = [np.random.default_rng([seed, number] if number else seed) for number in range(len(tables))]
-    values = np.mean([_permute(*own, seed) for own in zip(tables, [num_permutations] * len(tables), streams, strict=True)], axis=0)
+    pairs = zip(tables, streams, strict=True)
+    values = np.mean([_permute(queries, num_permutations, stream, seed) for queries, stream in pairs], axis=0)
     return {"metric": "auc", "value": float(values[0]), "p_value": _count_reached(values)}
 
 

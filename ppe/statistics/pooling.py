@@ -116,7 +116,8 @@ def _find_arms(row, confidence):
     free = 2 * max(1, num_identities - 1)  # as ``bootstrap_identities``, whose two groups have as many identities each
     factor = stats.t.ppf((1 + confidence) / 2, free) / stats.t.ppf(0.975, free)
     place = logit(row.value)
-    low, high = (expit(place + factor * (logit(end) - place)) for end in (row.low, row.high))
+    ends = np.clip([row.low, row.high], SMALLEST_P, 1 - SMALLEST_P)  # of which the logit is finite
+    low, high = expit(place + factor * (logit(ends) - place))
     return row.value - low, high - row.value
 
 

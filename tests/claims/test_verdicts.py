@@ -115,7 +115,8 @@ def test_the_reason_ends_with_what_another_sound_embedder_found():
 
 
 def test_seeds_are_shown_and_their_mean_is_judged_no_narrower_than_one():
-    runs = [make_run("one", (0.7, 0.6, 0.8)), make_run("two", (0.6, 0.5, 0.7), 0.02, seed=2), make_run("none", (0.9, 0.8, 1), seed=0)]
+    runs = [make_run("one", (0.7, 0.6, 0.8)), make_run("two", (0.6, 0.5, 0.7), 0.02, seed=2)]
+    runs.append(make_run("none", (0.9, 0.8, 1), seed=0))
     table = judge(*runs)
     first = table[table.claim == "C1"]
     assert list(first.verdict) == ["supported", "shown", "shown", "shown"]
