@@ -63,7 +63,7 @@ def claims():
     files = loaded.claims_files()
     if not files:
         raise ValueError("no results/<study>/claims.csv yet: run `make study`")
-    write_tables(files, loaded.root)
+    write_tables(files, loaded.root, loaded.verdicts.alpha)
     print(f"README.md, docs/results.md: the claims of {', '.join(files)}")
 
 

@@ -9,7 +9,7 @@ from ppe.claims.verdicts import judge_claims
 from ppe.evaluation.tables import KEYS
 
 RULES = SimpleNamespace(
-    small_auc=0.55, small_difference=0.05, draw_error=0.03, max_p=0.018, ceiling_share=0.1, min_verification_auc=0.9,
+    alpha=0.05, num_permutations=999, small_auc=0.55, small_difference=0.05, ceiling_share=0.1, min_verification_auc=0.9,
     control_p=0.01,
 )  # fmt: skip
 USUAL = {
@@ -18,22 +18,26 @@ USUAL = {
 }  # fmt: skip
 
 
-def make_run(run, interval, p_value=0.02, control_p=0.5, embedder_auc=0.95, uneven=False, **settings):
-    """The rows of a run that the claims read: its headline with (value, low, high), and its negative control."""
+def make_run(run, interval, p_value=None, control_p=0.5, embedder_auc=0.95, uneven=False, **settings):
+    """The rows of a run that the claims read: its headline with (value, low, high), and its negative control.
+
+    p_value : float or None: small if the interval lies above chance.
+    """
+    p_value = p_value if p_value is not None else 0.0001 if interval[1] > 0.5 else 0.3
     keys = {**dict.fromkeys(KEYS, ""), "embedder": "first", "attack": "nearest", "membership": "identity_membership",
             "level": "photo", "control": "none", "slice": "all", "member_group": "pooled", "metric": "auc"}  # fmt: skip
     rows = [dict(zip(("value", "low", "high"), interval, strict=True)) | {"p_value": p_value}]
     rows += [{"value": 0.5, "control": "negative_control", "member_group": group, "p_value": control_p / 2} for group in "ab"]
     if uneven:
         rows.append({"value": 0.5, "slice": "train_photos: 5"})
+    keys |= dict.fromkeys(("num_members", "num_non_members"), settings.get("num_identities", USUAL["num_identities"]))
     return pd.DataFrame([{"run": run, **USUAL, "embedder_auc": embedder_auc, **keys, **settings, **row} for row in rows])
 
 
-def make_difference(rows, first, second, interval, sweep):
-    """The row of ``collect_rows`` of two runs' difference, (value, low, high)."""
+def make_difference(rows, first, second, sweep):
+    """The row of ``collect_rows`` that compares two runs, from whose own rows the claims compute the difference."""
     head = rows[(rows.run == first)].iloc[:1]
-    names = dict(zip(("value", "low", "high"), interval, strict=True))
-    return head.assign(metric="auc_difference", versus=second, slice=sweep, p_value=np.nan, **names)
+    return head.assign(metric="auc_difference", versus=second, slice=sweep, value=np.nan, low=np.nan, high=np.nan, p_value=np.nan)
 
 
 def make_experiment(experiment="many", kind="many", p_value=0.002, contrast=(0.3, 0.2, 0.4), num_identities=5, embedder_auc=0.95):
@@ -52,5 +56,5 @@ def make_experiment(experiment="many", kind="many", p_value=0.002, contrast=(0.3
     return pd.DataFrame([{"low": np.nan, "high": np.nan, "p_value": np.nan, **keys, **row} for row in rows])
 
 
-def judge(*parts, experiments=None, exploratory=None):
-    return judge_claims(pd.concat(parts, ignore_index=True), experiments, RULES, exploratory)
+def judge(*parts, experiments=None, exploratory=None, scores=None, shared=None):
+    return judge_claims(pd.concat(parts, ignore_index=True), experiments, RULES, exploratory, scores, shared)

@@ -21,11 +21,13 @@ NULLS = {"C1": 0.5, "C2": 0.0}
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
     "claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "value",
-    "low", "high", "p_value", "verdict", "reason", "what_would_change",
+    "low", "high", "spread", "small", "p_value", "p_adjusted", "verdict", "reason", "what_would_change",
 ]  # fmt: skip
+"""``spread``: standard deviation over seeds. ``small``: an effect below it is small. ``p_adjusted``: corrected for the number of
+verdicts in the table (Holm)."""
 VERDICTS = ("supported", "not supported", "inconclusive", "not measured", "shown")
 """``shown`` is evidence that no verdict is built on."""
-EXPLORATORY = "exploratory: a rule was chosen after results on this data set had been seen"
+EXPLORATORY = "exploratory: a recipe or a rule was chosen after results on this data set had been seen"
 
 
 def describe_evidence(rows, rules):
@@ -42,7 +44,7 @@ def describe_evidence(rows, rules):
 
         - ``epochs``: how often each training photo was used, if all identities have equally many;
         - ``excuse``: why no verdict is built on the run, or "";
-        - ``others``: dict of ``list_others``.
+        - ``others``: list of str, the other sound embedders.
     """
     headlines = compute_headlines(rows, list(rows.run.unique()), rules)
     table = []
@@ -57,23 +59,15 @@ def describe_evidence(rows, rules):
             excuse = f"the negative control failed (p = {headlines[run]['control_p_value']:.3f})"
         settings = row[["run", *RUN_COLUMNS, "embedder", "value", "low", "high", "p_value"]].to_dict()
         epochs = 1000 * row.kimg / (row.num_identities * row.max_train_photos)
-        others = list_others(match_rows(part, **HEADLINE, metric="auc"), row.embedder, rules)
-        table.append({**settings, "epochs": epochs, "excuse": excuse, "others": others})
+        others = match_rows(part, **HEADLINE, metric="auc")
+        others = others[(others.embedder != row.embedder) & (others.embedder_auc >= rules.min_verification_auc)].embedder
+        table.append({**settings, "epochs": epochs, "excuse": excuse, "others": list(others)})
     return pd.DataFrame(table)
 
 
 def explain_embedder(rules):
     """Why there is no verdict where no embedder is sound."""
     return f"no embedder reaches an AUC of {rules.min_verification_auc} on identities that it never saw"
-
-
-def list_others(rows, embedder, rules):
-    """List what the sound embedders besides ``embedder`` found.
-
-    rows : DataFrame, one row an embedder. Returns a dict, embedder -> (value, low, high, p_value).
-    """
-    rows = rows[(rows.embedder != embedder) & (rows.embedder_auc >= rules.min_verification_auc)]
-    return {row.embedder: (row.value, row.low, row.high, row.p_value) for row in rows.itertuples()}
 
 
 def list_sweeps(runs):
@@ -107,12 +101,17 @@ def list_sweeps(runs):
 
 def describe_claim(claim, **cells):
     """A row with ``COLUMNS``; cells that are not given are empty."""
-    numbers = dict.fromkeys(("value", "low", "high", "p_value"), np.nan)
+    numbers = dict.fromkeys(("value", "low", "high", "spread", "small", "p_value", "p_adjusted"), np.nan)
     return {**dict.fromkeys(COLUMNS, ""), **numbers, "claim": claim, **cells}
 
 
+def say_p(p_value):
+    """A p-value in words: str."""
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
+
+
 def is_exploratory(dataset, claim, exploratory):
-    """Whether a rule of this claim was chosen with this data set.
+    """Whether a recipe or a rule behind this claim was chosen with this data set.
 
     exploratory : mapping, data set -> claims (``datasets.<name>.exploratory`` of params), or None.
     """

@@ -5,7 +5,9 @@ It says that one over-represented identity leaks even where all others are diver
 
 import pandas as pd
 
+from ppe.claims.correction import decide, describe_change
 from ppe.claims.evidence import EXPLORATORY, describe_claim, explain_embedder, is_exploratory
+from ppe.config.params import MOST_VERDICTS
 from ppe.evaluation.tables import choose_embedder
 from ppe.overrepresentation.designs import compare_designs, fill_design
 from ppe.overrepresentation.placebo_test import find_smallest_p
@@ -19,10 +21,10 @@ def judge_data_shares(rows, rules, exploratory=None):
     **C4** is judged on ``match_share``, the share of generated faces that match the over-represented identity. The contrast is
     its mean at the largest data share minus its mean at 0.
 
-    - *Supported*: the contrast is larger than that of control identities in their place (placebo test, p < ``control_p``). Some
-      identities then leak, not necessarily all. So the reason says for how many ``match_share`` grew. It also gives two tests of
-      identities in general: paired by identity (in the design ``single``: targets take each other's generators), and the trend
-      over all data shares.
+    - *Supported*: the contrast is larger than that of control identities in their place (placebo test, p < ``alpha``, once it is
+      corrected for the number of verdicts). Some identities then leak, not necessarily all. So the reason says for how many
+      ``match_share`` grew. It also gives two tests of identities in general: paired by identity (in the design ``single``:
+      targets take each other's generators), and the trend over all data shares.
     - *Not supported*: the interval of the contrast ends below ``ceiling_share`` of the contrast for a generator that copies its
       training photos. Such an effect is small, not zero.
     - *Inconclusive*: otherwise.
@@ -33,9 +35,8 @@ def judge_data_shares(rows, rules, exploratory=None):
 
     The interval assumes that the effect is the same for all targets, since so few identities allow no other. It is about these
     identities alone. Other measures are shown without a verdict, and so are experiments with too few identities for such a p, and
-    the false alarms of generators without an over-represented identity. Each experiment is judged by itself; nothing is corrected
-    for their number. On data sets with which this rule was chosen, the reason says that the verdict is
-    exploratory.
+    the false alarms of generators without an over-represented identity. On data sets with which this rule was chosen, the reason
+    says that the verdict is exploratory. Here each p stands for itself; ``judge_claims`` corrects it.
 
     Parameters
     ----------
@@ -72,7 +73,8 @@ def judge_data_shares(rows, rules, exploratory=None):
 def _find_singles(rows, rules):
     """The experiments of the design ``single`` that give the verdict: a dict, baseline -> name."""
     contrasts = rows[(rows.design == "single") & (rows.measure == "match_share") & (rows.statistic == "contrast")]
-    able = [find_smallest_p(row.num_identities, row.num_controls) < rules.control_p for row in contrasts.itertuples()]
+    needed = rules.alpha / MOST_VERDICTS
+    able = [find_smallest_p(row.num_identities, row.num_controls) < needed for row in contrasts.itertuples()]
     chosen = contrasts[pd.Series(able, contrasts.index, dtype=bool)].drop_duplicates(["baseline", "experiment"])
     return chosen.groupby("baseline", sort=False).experiment.agg(" and ".join).to_dict()
 
@@ -126,11 +128,13 @@ def _judge_measure(table, ceiling, excuse, rules, exploratory):
         for other in table[table.statistic == "imbalance"].itertuples():
             reason += f"; targets minus control identities at a data share of 0: {other.value:.2g} (p = {other.p_value:.2g})"
         measure = f"difference of {measure}"
-        verdict, change = _judge_contrast(row, ceiling, rules)
+        numbers |= {"p_value": row.p_value, "small": rules.ceiling_share * ceiling}
+        verdict = decide(row.p_value, row.high, numbers["small"], rules.alpha)
+        change = describe_change("C4", verdict, numbers["small"], rules.alpha)
     if last.measure != "match_share" or not len(contrast):
         excuse = excuse or "no verdict is built on this measure"
-    elif find_smallest_p(contrast.num_identities.iloc[0], contrast.num_controls.iloc[0]) >= rules.control_p:
-        excuse = excuse or f"so few identities cannot reach p < {rules.control_p}"
+    elif find_smallest_p(contrast.num_identities.iloc[0], contrast.num_controls.iloc[0]) >= rules.alpha / MOST_VERDICTS:
+        excuse = excuse or f"so few identities cannot reach p < {rules.alpha} once p is corrected for {MOST_VERDICTS} verdicts"
     if excuse:
         verdict, change, reason = "shown", "", f"{reason}; {excuse}"
     elif is_exploratory(last.dataset, "C4", exploratory):
@@ -138,15 +142,6 @@ def _judge_measure(table, ceiling, excuse, rules, exploratory):
     end = {"verdict": verdict, "reason": reason, "what_would_change": change}
     shape = _describe_setting(last) | {"identities": f"{last.num_identities:g}"}
     return describe_claim("C4", measure=measure, **shape, **numbers, **end)
-
-
-def _judge_contrast(row, ceiling, rules):
-    """(verdict, what would change it) of a contrast."""
-    if row.p_value < rules.control_p:
-        return "supported", f"a rerun with p of {rules.control_p} or more"
-    if row.high < rules.ceiling_share * ceiling:
-        return "not supported", f"a rerun whose interval reaches {rules.ceiling_share:g} of the contrast for {COPIES}"
-    return "inconclusive", "more identities, more photos of each, or a longer training"
 
 
 def _count_alarms(part):

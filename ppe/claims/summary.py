@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS
+from ppe.claims.correction import correct_verdicts
+from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS, say_p
 from ppe.claims.verdicts import choose_cells, judge_cells
 from ppe.config import load_table, write_whole
 from ppe.evaluation.collection import select_headline
@@ -38,19 +39,22 @@ def load_earlier(files):
     return {study: set(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else set() for study, path in found.items()}
 
 
-def join_claims(tables):
-    """Join the claims of several studies, study -> table, with a column ``study``; C3 is judged over all their settings."""
+def join_claims(tables, alpha):
+    """Join the claims of several studies, study -> table, with a column ``study``.
+
+    p-values are corrected for the number of verdicts of all studies (``correct_verdicts``, ``alpha``). C3 is judged over all.
+    """
     joined = pd.concat([table.assign(study=study) for study, table in tables.items()], ignore_index=True)
     measured = joined[(joined.verdict != "not measured") & (joined.claim != "C3")]
     # Two studies may hold one run: the same evidence counts once.
     measured = measured.drop_duplicates(["claim", "comparison", "measure", "runs", "kimg", "value"])
-    measured = measured[~_has_larger(measured)]
+    measured = correct_verdicts(measured[~_has_larger(measured)], alpha)
     absent = joined[~joined.claim.isin([*measured.claim, "C3"])].drop_duplicates("claim").assign(study="all")
     cells = judge_cells(measured).assign(study="all")
     return pd.concat([measured, cells, absent]).sort_values("claim", kind="stable", ignore_index=True)
 
 
-def write_results(tables, earlier=None):
+def write_results(tables, alpha, earlier=None):
     """Write the README's table: the main verdicts on synthetic identities and on LFW, in a few rows.
 
     C1 is given for the fewest identities of a data set and, in the same setting, for the most; C2 at equal kimg; C3 over all
@@ -59,13 +63,14 @@ def write_results(tables, earlier=None):
     Parameters
     ----------
     tables : dict, study -> claims, of ``load_claims``.
+    alpha : float. ``verdicts.alpha``.
     earlier : dict, study -> set of runs, of ``load_earlier``, or None.
 
     Returns
     -------
     str, Markdown. A row with runs in ``earlier`` is marked with a dagger, which a line below the table explains.
     """
-    joined = join_claims(tables)
+    joined = join_claims(tables, alpha)
     rows = joined.loc[_choose_results(joined)]
     rows = rows.assign(question=rows.claim.map(QUESTIONS).where(~rows.claim.duplicated(), ""))
     cells = choose_cells(joined)
@@ -81,13 +86,13 @@ def write_results(tables, earlier=None):
     return _write_table("question | data | generator | identities | result | verdict", table)
 
 
-def write_claims(tables, earlier=None):
+def write_claims(tables, alpha, earlier=None):
     """Write the full table of docs/results.md: the verdicts of all studies, and a line for each density scan below it.
 
     Of C1, it holds the rows with the fewest identities, on which C3 is judged, and with the most, for each data set, generator
     and resolution. Parameters and the returned text are as in ``write_results``.
     """
-    joined = join_claims(tables)
+    joined = join_claims(tables, alpha)
     scans = _describe_scans(joined, earlier)
     ends = [*choose_cells(joined).index, *choose_cells(joined, most=True).index]
     joined = joined[(joined.verdict != "shown") & ((joined.claim != "C1") | joined.index.isin(ends))].copy()
@@ -103,10 +108,10 @@ def write_claims(tables, earlier=None):
     return _write_table(head, table, scans)
 
 
-def write_tables(files, root):
+def write_tables(files, root, alpha):
     """Write the tables of README.md and docs/results.md, both pages or, if one lacks its markers, none.
 
-    files : dict, study -> path of its claims; root : path of the repository.
+    files : dict, study -> path of its claims; root : path of the repository; alpha : float, ``verdicts.alpha``.
 
     Raises
     ------
@@ -118,7 +123,7 @@ def write_tables(files, root):
     texts = {}
     for page, (write, markers) in pages.items():
         try:
-            texts[page] = put_summary((root / page).read_text(encoding="utf-8"), write(tables, earlier), markers)
+            texts[page] = put_summary((root / page).read_text(encoding="utf-8"), write(tables, alpha, earlier), markers)
         except ValueError as error:
             raise ValueError(f"{page}: {error}") from None
     for page, text in texts.items():
@@ -236,14 +241,16 @@ def _say_verdict(row):
 def _say_value(row):
     if not np.isfinite(row.value):
         return ""
+    p_value = f", {say_p(row.p_adjusted)}" if np.isfinite(row.p_adjusted) else ""
     if row.claim == "C4":  # shares of generated faces, often well below a hundredth
-        interval = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
-        return f"matching faces {100 * row.value:+.2f} points{interval}"
+        ends = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
+        return f"matching faces {100 * row.value:+.2f} points{ends}{p_value}"
     null = NULLS.get(row.claim)
     digits = next((n for n in (2, 3) if round(row.low, n) != null), 4)  # an end that would look like chance gets more digits
     interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if np.isfinite(row.low) else ""
-    interval += f" (p = {row.p_value:.4f})" if np.isfinite(row.p_value) else ""
-    return f"{row.measure} {row.value:.2f}{interval}"
+    num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
+    seeds = f" ({num_seeds} seeds, SD {row.spread:.2f})" if np.isfinite(row.spread) else ""
+    return f"{row.measure} {row.value:.2f}{interval}{seeds}{p_value}"
 
 
 def _say_cell(value):

@@ -22,6 +22,8 @@ SAME_AS_BASELINE = (
     *("num_generated", "seed"),
 )
 """What an experiment and its baseline have in common, so that only the over-represented identities differ."""
+MOST_VERDICTS = 100
+"""Verdicts for whose number the smallest p-value must still reach ``verdicts.alpha`` when it is corrected."""
 
 
 class Params(Paths):
@@ -69,6 +71,9 @@ class Params(Paths):
         if 2 / (1 + self.attack.num_permutations) >= self.verdicts.control_p:
             raise ValueError(f"attack.num_permutations={self.attack.num_permutations} cannot reach p < verdicts.control_p="
                              f"{self.verdicts.control_p}: raise it")
+        if MOST_VERDICTS / (1 + self.verdicts.num_permutations) >= self.verdicts.alpha:
+            raise ValueError(f"verdicts.num_permutations={self.verdicts.num_permutations} cannot reach p < verdicts.alpha="
+                             f"{self.verdicts.alpha} once p is corrected for {MOST_VERDICTS} verdicts: raise it")
         if self.experiments and self.overrepresentation is None:
             raise ValueError("experiments need the section overrepresentation: its constants are explained in params.yaml")
         for name, experiment in self.experiments.items():

@@ -65,8 +65,8 @@ class Dataset(Section):
     leave_out_foreign : bool
         Flagged photos are left out.
     exploratory : list of str
-        Claims of which a rule was chosen after results on this data set had been seen. A verdict on them says that it is
-        exploratory.
+        Claims for which a recipe or a rule was chosen after results on this data set had been seen. A verdict on them says that
+        it is exploratory.
     """
 
     reader: Literal[READERS]
@@ -199,6 +199,6 @@ class Verdicts(Section):
     min_verification_auc: Fraction
     small_auc: Fraction
     small_difference: Fraction
-    draw_error: Fraction
-    max_p: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    num_permutations: Count
     ceiling_share: Fraction

@@ -8,6 +8,7 @@ import pandas as pd
 from ppe.attacks.queries import restore_queries
 from ppe.config import load_table
 from ppe.evaluation.membership import judge_control
+from ppe.evaluation.shared_identities import find_correlations
 from ppe.evaluation.tables import HEADLINE, KEYS, RUN_COLUMNS, choose_embedder, match_rows
 from ppe.statistics.intervals import compare_runs
 from ppe.statistics.metrics import compute_roc
@@ -28,7 +29,7 @@ GAINS = {
 """Name of a gain -> (attack, what calibrates it, the attack that it is compared with on the same photos)."""
 
 
-def collect_rows(files, scores):
+def collect_rows(files, scores, shared=None):
     """Gather the rows of all runs, in the order of params.yaml, and add the differences between runs.
 
     Two runs that differ in one thing are compared. Such a row has the metric ``auc_difference``, the run with more identities (or
@@ -38,6 +39,8 @@ def collect_rows(files, scores):
     ----------
     files : dict, run -> list of paths of its rows: those of 6_evaluate and of 7_sensitivity.
     scores : dict, run -> DataFrame of ``pseudonymise_scores``, from which the differences are computed.
+    shared : DataFrame of ``ppe.evaluation.shared_identities.relate_runs``, or None
+        How the two runs move together; where it does not say, their interval is wider than necessary.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def collect_rows(files, scores):
         raise FileNotFoundError(f"no rows of the runs {missing}: make them with {command}")
     rows = pd.concat([load_table(path) for paths in files.values() for path in paths], ignore_index=True)
     rows[KEYS] = rows[KEYS].fillna("").astype(str)
-    return pd.concat([rows, *_compare_runs(rows, scores)], ignore_index=True)
+    return pd.concat([rows, *_compare_runs(rows, scores, shared)], ignore_index=True)
 
 
 def name_sweep(first, second):
@@ -75,7 +78,7 @@ def name_sweep(first, second):
     return "photos" if different in ({"max_train_photos"}, {"train_photos", "max_train_photos"}) else ""
 
 
-def _compare_runs(rows, scores):
+def _compare_runs(rows, scores, shared):
     """Compute the differences between any two runs that ``name_sweep`` names, one row an embedder."""
     runs = rows[rows.slice == "all"].drop_duplicates("run").set_index("run")
     parts = []
@@ -89,7 +92,8 @@ def _compare_runs(rows, scores):
                 restore_queries(s[(s.attack == "nearest") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
             ]
             row = match_rows(rows[rows.run == first], **HEADLINE, metric="auc", embedder=embedder).iloc[:1]
-            parts.append(row.assign(**compare_runs(*pair), p_value=np.nan, versus=second, slice=sweep))
+            correlation = find_correlations(shared, [first, second], embedder, [1, -1])[0, 1]
+            parts.append(row.assign(**compare_runs(*pair, correlation=correlation), versus=second, slice=sweep))
     return parts
 
 
@@ -173,6 +177,7 @@ def _read_values(rows, embedder):
     wanted = {
         "auc_identity_level": {"level": "identity", "aggregate": "mean"},
         "tpr_at_fpr_1e-1": {"metric": "tpr_at_fpr_1e-1"},
+        "tpr_at_fpr_1e-2": {"metric": "tpr_at_fpr_1e-2"},
         "image_membership_auc": {"membership": "image_membership"},
         "photo_given_identity_auc": {"membership": "photo_given_identity"},
         "nearest_top_k_calibrated_auc": {"attack": "nearest_top_k_calibrated", **calibrated},

@@ -151,7 +151,7 @@ def _judge_memberships(table, members, settings, key, is_main):
     parts = []
     for membership in MEMBERSHIPS:
         queries = select_queries(table, members, membership)
-        metrics = ("auc", "tpr_at_fpr_1e-1", *(["average_precision"] * is_main))
+        metrics = ("auc", "tpr_at_fpr_1e-1", *(["tpr_at_fpr_1e-2", "average_precision"] * is_main))
         if membership == "photo_given_identity":
             metrics = ("auc",)  # the others would rank photos of different identities
         parts.append(judge_queries(queries, metrics, settings, **key, membership=membership))

@@ -101,12 +101,17 @@ def embed_experiment(experiment):
 
 
 def collect(name=None):
-    """Gather the rows of runs and experiments into attacks.csv, overrepresentation.csv and metrics.json.
+    """Gather the rows of runs and experiments into attacks.csv, overrepresentation.csv, shared.csv and metrics.json.
 
     name : ``tiny`` gathers what the notebooks left in scratch/.
     """
+    import hashlib
+
+    import pandas as pd
+
     from ppe.config import load_table, require_file, save_json, save_table
     from ppe.evaluation.collection import collect_rows, compute_headlines
+    from ppe.evaluation.shared_identities import relate_runs
     from ppe.overrepresentation.data_share import collect_experiments
 
     params = load_params(name)
@@ -114,8 +119,13 @@ def collect(name=None):
         require_file(params.rows_file(name))
         require_file(params.sensitivity_rows_file(name))
     files = {run: [params.rows_file(run), params.sensitivity_rows_file(run)] for run in params.runs}
-    known = [run for run in params.runs if params.scores_file(run).exists()]
-    rows = collect_rows(files, {run: load_table(params.scores_file(run)) for run in known})
+    scores = {run: load_table(params.scores_file(run)) for run in params.runs if params.scores_file(run).exists()}
+    runs = pd.DataFrame({run: settings.model_dump() for run, settings in params.runs.items()}).T
+    file = params.results_folder() / "shared.csv"
+    digests = {run: hashlib.sha256(params.scores_file(run).read_bytes()).hexdigest()[:12] for run in scores}
+    shared = relate_runs(runs, _name_scores(params, scores), digests, load_table(file) if file.exists() else None)
+    save_table(shared, file)
+    rows = collect_rows(files, scores, shared)
     _check_rows(rows, params.runs)
     headlines = compute_headlines(rows, list(params.runs), params.verdicts)
     experiments = {experiment: params.experiment_rows_file(experiment) for experiment in params.experiments}
@@ -124,6 +134,25 @@ def collect(name=None):
     save_table(rows, params.results_folder() / "attacks.csv")
     save_table(collect_experiments(experiments), params.results_folder() / "overrepresentation.csv")
     save_json(headlines, params.results_folder() / "metrics.json")
+
+
+def _name_scores(params, hidden):
+    """The queries with names of the runs whose scores lie on this machine and are those that were committed: run -> DataFrame.
+
+    hidden : dict, run -> DataFrame of ``pseudonymise_scores``, as committed.
+    """
+    from ppe.attacks.queries import pseudonymise_scores
+    from ppe.config import load_table
+    from ppe.evaluation.shared_identities import name_queries
+
+    named = {}
+    for run, committed in hidden.items():
+        file, members = params.attack_folder(run) / "scores.csv", params.generators_folder(run) / "members.csv"
+        if file.exists() and members.exists():
+            scores = load_table(file)
+            if pseudonymise_scores(scores).score.round(4).tolist() == committed.score.tolist():
+                named[run] = name_queries(scores, load_table(members))
+    return named
 
 
 def _gather_training(params, settings, table, split):

@@ -9,11 +9,11 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from ppe.statistics.permutation import permute_identities
+from ppe.statistics.pooling import NO_SPREAD, invert_interval, pool_values
 from ppe.statistics.resampling import arrange_identities, count_identities, resample_identities
 
 MIN_IDENTITIES = 10  # identities a side below which there is no interval: (NaN, NaN)
 MIN_CEILING = 0.55  # AUC below which a ceiling is so close to chance that a share of it means nothing
-NO_SPREAD = 1e-12  # a difference of metrics up to this is rounding
 
 
 def evaluate_groups(queries, metrics=("auc",), *, pooled=True, num_resamples=2000, num_permutations=2000, seed=0):
@@ -97,24 +97,25 @@ def bootstrap_identities(queries, metric="auc", *, num_resamples=2000, confidenc
     return {"metric": metric, "value": value, "low": float(low), "high": float(high), **count_identities(member_groups)}
 
 
-def compare_runs(first, second, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
-    """Compute the interval of the difference between two runs on different identities, for example of two sizes.
+def compare_runs(first, second, metric="auc", *, correlation=np.nan, num_resamples=2000, confidence=0.95, seed=0):
+    """Compute the interval of the difference between two runs, for example of two sizes, and the p-value that it implies.
 
-    The two bootstrap intervals are combined by the squares of their arms (MOVER, Zou and Donner 2008), which keeps arms unequal
-    where they are unequal, near 0 and 1. At value 0 or 1 a run has one arm, and its bound is one-sided. MOVER takes that bound at
-    the level of either end of a two-sided interval, (1 + confidence) / 2, and the other arm is 0. Where the runs share
-    identities, as nested sizes do, their values move together, and the interval is wider than necessary.
+    The two bootstrap intervals are combined by their arms (``ppe.statistics.pooling.pool_values``).
 
     Parameters
     ----------
     first, second : DataFrame. Queries of the two runs, as in ``resample_identities``.
+    correlation : float
+        Of the two values, when identities are drawn anew: above 0 where the runs share identities, as nested sizes do. NaN is
+        unknown and counts as 0, so that the interval is wider than necessary.
     metric, num_resamples, confidence, seed : as in ``bootstrap_identities``.
 
     Returns
     -------
     row : dict
         ``metric`` (with ``_difference``), ``value``: first minus second; ``low``, ``high`` (NaN where one run has no interval);
-        ``num_members``, ``num_non_members`` (identities, of the smaller run).
+        ``p_value``, one-sided, of ``ppe.statistics.pooling.invert_interval``; ``num_members``, ``num_non_members`` (identities,
+        of the smaller run).
 
     Raises
     ------
@@ -122,12 +123,12 @@ def compare_runs(first, second, metric="auc", *, num_resamples=2000, confidence=
         As ``bootstrap_identities``.
     """
     settings = {"num_resamples": num_resamples, "seed": seed}
-    one, two = (_bound_arms(queries, metric, confidence, settings) for queries in (first, second))
-    value = one["value"] - two["value"]
-    low = value - np.hypot(one["value"] - one["low"], two["high"] - two["value"])
-    high = value + np.hypot(one["high"] - one["value"], two["value"] - two["low"])
-    fewest = {name: min(one[name], two[name]) for name in ("num_members", "num_non_members")}
-    return {"metric": f"{metric}_difference", "value": value, "low": float(low), "high": float(high), **fewest}
+    rows = pd.DataFrame([bootstrap_identities(queries, metric, **settings) for queries in (first, second)])
+    together = (rows, [1, -1], np.array([[1, correlation], [correlation, 1]]))
+    value, low, high = pool_values(*together, confidence=confidence)
+    fewest = {name: int(rows[name].min()) for name in ("num_members", "num_non_members")}
+    row = {"metric": f"{metric}_difference", "value": value, "low": low, "high": high, "p_value": invert_interval(*together)}
+    return {**row, **fewest}
 
 
 def compare_attacks(first, second, metric="auc", *, num_resamples=2000, confidence=0.95, seed=0):
@@ -200,14 +201,6 @@ def compare_ceiling(queries, ceiling, *, num_resamples=2000, confidence=0.95, se
         reach = quantile * scale * np.std((samples_1 - 0.5) / (samples_2 - 0.5), ddof=1)
         low, high = value - reach, value + reach
     return {**row, "metric": "leak_share", "value": float(value), "low": float(low), "high": float(high)}
-
-
-def _bound_arms(queries, metric, confidence, settings):
-    """``bootstrap_identities``; a bound at value 0 or 1 is taken at the level of one end of a two-sided interval."""
-    row = bootstrap_identities(queries, metric, confidence=confidence, **settings)
-    if min(row["value"], 1 - row["value"]) < NO_SPREAD:
-        row = bootstrap_identities(queries, metric, confidence=(1 + confidence) / 2, **settings)
-    return row
 
 
 def _measure_groups(group, confidence):

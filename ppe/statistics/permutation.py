@@ -5,6 +5,9 @@ from scipy import stats
 
 from ppe.statistics.resampling import arrange_identities, count_identities, has_both_roles, weigh_pairs
 
+BLOCK = 2**21
+"""Labels that are shuffled at a time (16 MB). Memory does not grow with the permutations, and p does not depend on it."""
+
 
 def permute_identities(queries, *, num_permutations=2000, seed=0):
     """Test whether the AUC, averaged over member groups, is larger than chance, by reassigning identities to groups.
@@ -29,17 +32,43 @@ def permute_identities(queries, *, num_permutations=2000, seed=0):
     ValueError
         As ``resample_identities``.
     """
-    member_groups, group = arrange_identities(queries)
-    if has_both_roles(member_groups):
-        # Other people in each member group: so each has random numbers of its own, which its name chooses.
-        streams = [np.random.default_rng([seed, *str(name).encode()]) for name in np.unique(queries["member_group"])]
-        shuffled = [_permute_photos(*own, num_permutations, rng) for own, rng in zip(member_groups, streams, strict=True)]
-        values = np.mean(shuffled, axis=0)
-    else:
-        values = _permute_groups(member_groups, group, num_permutations, np.random.default_rng(seed))
-    reached = np.sum(values[1:] >= values[0] - 1e-9)  # values that differ by rounding alone count as reached
-    p_value = (1 + reached) / (1 + num_permutations) if np.isfinite(values[0]) else np.nan
-    return {"metric": "auc", "value": float(values[0]), "p_value": float(p_value), **count_identities(member_groups)}
+    values = _permute(queries, num_permutations, np.random.default_rng(seed), seed)
+    row = {"metric": "auc", "value": float(values[0]), "p_value": _count_reached(values)}
+    return {**row, **count_identities(arrange_identities(queries)[0])}
+
+
+def permute_runs(tables, *, num_permutations=2000, seed=0):
+    """Test whether the mean AUC of several runs is larger than chance, by reassigning each run's identities to its groups.
+
+    The runs are several seeds of one setting. What is exchangeable: a seed deals the identities that it draws out to the groups
+    at random, and each seed deals anew. If nothing leaks, scores do not depend on that deal. So the labels of each run may be
+    shuffled among its own identities, independently of the other runs. This holds also where an identity stands in several runs,
+    in whatever groups: its scores stay as they are, however alike, and only labels move. Names are therefore not needed.
+
+    Runs of *one* seed and different sizes are another case, since they deal their shared identities alike: not for this test.
+
+    Parameters
+    ----------
+    tables : list of DataFrame. Queries of each run, as in ``permute_identities``.
+    num_permutations, seed : int
+
+    Returns
+    -------
+    row : dict
+        ``metric``, ``value``: the mean; ``p_value`` as in ``permute_identities``.
+
+    Raises
+    ------
+    ValueError
+        As ``permute_identities``, or if there is no run.
+    """
+    if not tables:
+        raise ValueError("no runs to test: at least one is needed")
+    # The first run's random numbers are those that it has alone.
+    streams = [np.random.default_rng([seed, number] if number else seed) for number in range(len(tables))]
+    pairs = zip(tables, streams, strict=True)
+    values = np.mean([_permute(queries, num_permutations, stream, seed) for queries, stream in pairs], axis=0)
+    return {"metric": "auc", "value": float(values[0]), "p_value": _count_reached(values)}
 
 
 def permute_often(queries, *, num_shuffles, num_permutations=199, level=0.05, seed=0):
@@ -77,16 +106,36 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, level=0.05, se
     return {**row, **count_identities(member_groups)}
 
 
+def _permute(queries, num_permutations, rng, seed):
+    """Compute the AUC, averaged over member groups, as it is (row 0) and under shuffled labels: [1 + num_permutations]."""
+    member_groups, group = arrange_identities(queries)
+    if not has_both_roles(member_groups):
+        return _permute_groups(member_groups, group, num_permutations, rng)
+    # Other people in each member group: so each has random numbers of its own, which its name chooses.
+    streams = [np.random.default_rng([seed, *str(name).encode()]) for name in np.unique(queries["member_group"])]
+    shuffled = [_permute_photos(*own, num_permutations, stream) for own, stream in zip(member_groups, streams, strict=True)]
+    return np.mean(shuffled, axis=0)
+
+
+def _count_reached(values):
+    """The p-value of a permutation test: the share of values, the true one (row 0) among them, that reach the true one."""
+    if not np.isfinite(values[0]):
+        return np.nan
+    return float((values >= values[0] - 1e-9).mean())  # values that differ by rounding alone count as reached
+
+
 def _permute_groups(member_groups, group, num_permutations, rng):
     """Compute the AUC, averaged over member groups, under the true labels (row 0) and under shuffled ones."""
-    order = rng.permuted(np.tile(np.arange(len(group)), (1 + num_permutations, 1)), axis=1)
-    order[0] = np.arange(len(group))
-    values = np.zeros(1 + num_permutations)
-    for score, number, is_member in member_groups:
-        role = np.zeros(len(group))
-        role[number[is_member]] = 1
-        every = np.ones(len(score), dtype=bool)
-        values += weigh_pairs(score, number, every, every, role[order], 1 - role[order]) / len(member_groups)
+    values, size = np.zeros(1 + num_permutations), BLOCK // len(group) + 1
+    for start in range(0, len(values), size):
+        part = values[start : start + size]
+        order = rng.permuted(np.tile(np.arange(len(group)), (len(part), 1)), axis=1)
+        if start == 0:
+            order[0] = np.arange(len(group))
+        for score, number, is_member in member_groups:
+            role, every = np.zeros(len(group)), np.ones(len(score), dtype=bool)
+            role[number[is_member]] = 1
+            part += weigh_pairs(score, number, every, every, role[order], 1 - role[order]) / len(member_groups)
     return values
 
 

@@ -58,6 +58,38 @@ def resample_identities(queries, metric="auc", *, num_resamples=2000, seed=0, wh
     return float(values[0]), values[1:]
 
 
+def resample_together(tables, metric="auc", *, num_resamples=2000, seed=0):
+    """Draw identities with replacement from all that stand in several runs, and compute each run's metric of each draw.
+
+    An identity is drawn once for all runs, with all its rows, whatever its group in each. So the number of identities of a group
+    varies from draw to draw, unlike in ``resample_identities``.
+
+    Parameters
+    ----------
+    tables : list of DataFrame. Queries as in ``resample_identities``; an identity has one name in all of them.
+    metric, num_resamples, seed : as in ``resample_identities``.
+
+    Returns
+    -------
+    samples : ndarray [runs, num_resamples], float64. NaN where a draw leaves a run without members or non-members.
+
+    Raises
+    ------
+    ValueError
+        As ``resample_identities``.
+    """
+    names = [np.unique(table["identity"]) for table in tables]
+    everybody = np.unique(np.concatenate(names))
+    share = np.full(len(everybody), 1 / len(everybody))
+    counts = np.random.default_rng(seed).multinomial(len(everybody), share, num_resamples).astype(np.float64)
+    samples = []
+    for table, own in zip(tables, names, strict=True):
+        drawn = counts[:, np.searchsorted(everybody, own)]
+        member_groups, _ = arrange_identities(table)
+        samples.append(np.mean([_weigh_metric(*member_group, drawn, metric) for member_group in member_groups], axis=0))
+    return np.stack(samples)
+
+
 def draw_identities(group, num_resamples, seed):
     """Draw identities with replacement within each group: how often is each one in each sample?
 

@@ -34,7 +34,7 @@ def test_a_page_holds_what_the_command_would_write(root, tmp_path, page):
     (tmp_path / "docs").mkdir()
     for name in ("README.md", "docs/results.md"):
         (tmp_path / name).write_text((root / name).read_text(encoding="utf-8"), encoding="utf-8")
-    write_tables(files, tmp_path)
+    write_tables(files, tmp_path, RULES.alpha)
     written, committed = ((folder / page).read_text(encoding="utf-8") for folder in (tmp_path, root))
     assert written == committed, "run `python -m ppe claims`"
 
@@ -46,7 +46,9 @@ def test_committed_claims_are_what_the_committed_rows_say(root, tmp_path):
         datasets = own.get("datasets", {}) if own else {name: one.model_dump() for name, one in params.datasets.items()}
         exploratory = {name: settings.get("exploratory", []) for name, settings in datasets.items()}
         rows, shares = (load_table(file.parent / f"{name}.csv") for name in ("attacks", "overrepresentation"))
-        save_table(judge_claims(rows, shares, params.verdicts, exploratory), tmp_path / f"{study}.csv")
+        scores = {path.stem: load_table(path) for path in (file.parent / "scores").glob("*.csv")}
+        judged = judge_claims(rows, shares, params.verdicts, exploratory, scores, load_table(file.parent / "shared.csv"))
+        save_table(judged, tmp_path / f"{study}.csv")
         assert (tmp_path / f"{study}.csv").read_text() == file.read_text(), f"{study}: run the notebook 9_claims"
 
 
@@ -63,11 +65,11 @@ def claims(tmp_path):
 
 def test_the_full_table_has_the_fewest_and_the_most_identities_of_a_cell(claims):
     sizes = [make_run(f"run{n}", (0.7 - n / 200, 0.6 - n / 200, 0.8 - n / 200), num_identities=n) for n in (10, 20, 40)]
-    lines = write_claims(claims(*sizes)).splitlines()
+    lines = write_claims(claims(*sizes), RULES.alpha).splitlines()
     assert lines[0] == "| claim | study | data, generator, pixels | identities | kimg | measured | verdict |"
     assert [line.split("|")[1].strip()[:2] for line in lines[2:]] == ["C1", "C1", "C2", "C3", "C4"]
-    assert "| mine | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] | **supported** |" in lines[2]
-    assert "| mine | d, fastgan, 32 | 40 | 32 | AUC 0.50 [0.40, 0.60] | **inconclusive** |" in lines[3]
+    assert "| mine | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75], p = 0.0003 | **supported** |" in lines[2], "of three"
+    assert "| mine | d, fastgan, 32 | 40 | 32 | AUC 0.50 [0.40, 0.60], p = 0.6000 | **inconclusive** |" in lines[3]
 
 
 def make_readme_study(dataset, best):
@@ -78,7 +80,7 @@ def make_readme_study(dataset, best):
     rows.append(make_run(f"{dataset}-long", (0.95, 0.9, 0.99), kimg=128.0, num_identities=40, dataset=dataset))
     table = pd.concat(rows)
     kinds = (("equal kimg", f"{dataset}-40"), ("equal epochs", f"{dataset}-long"))
-    rows += [make_difference(table, f"{dataset}-10", other, (0.15, 0.05, 0.25), kind) for kind, other in kinds]
+    rows += [make_difference(table, f"{dataset}-10", other, kind) for kind, other in kinds]
     return rows
 
 
@@ -89,18 +91,19 @@ def test_the_readme_has_a_few_rows_of_synthetic_identities_and_of_lfw(claims):
         **claims(*make_readme_study("lfw", 0.7), study="two", experiments=experiments, exploratory={"lfw": ["C4"]}),
         **claims(make_run("other", (0.7, 0.6, 0.8), dataset="other", generator="stylegan2"), study="three"),
     }
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in write_results(tables).splitlines()[2:]]
+    lines = write_results(tables, RULES.alpha).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0].split()[0] if row[0] else "" for row in cells] == ["Can", "", "", "", "Does", "", "Does", "Do", ""]
     assert [row[1:] for row in cells] == [
-        ["synthetic, 32 px", "fastgan", "10", "AUC 0.80 [0.70, 0.90]", "supported"],
-        ["synthetic, 32 px", "fastgan", "40", "AUC 0.65 [0.55, 0.75]", "supported"],
-        ["LFW, 32 px", "fastgan", "10", "AUC 0.65 [0.55, 0.75]", "supported"],
-        ["LFW, 32 px", "fastgan", "40", "AUC 0.50 [0.40, 0.60]", "inconclusive"],
-        ["synthetic, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.05, 0.25]", "supported"],
-        ["LFW, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.05, 0.25]", "supported"],
+        ["synthetic, 32 px", "fastgan", "10", "AUC 0.80 [0.70, 0.90], p = 0.0017", "supported"],
+        ["synthetic, 32 px", "fastgan", "40", "AUC 0.65 [0.55, 0.75], p = 0.0017", "supported"],
+        ["LFW, 32 px", "fastgan", "10", "AUC 0.65 [0.55, 0.75], p = 0.0017", "supported"],
+        ["LFW, 32 px", "fastgan", "40", "AUC 0.50 [0.40, 0.60], p = 1.0000", "inconclusive"],
+        ["synthetic, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.01, 0.29], p = 0.1154", "inconclusive"],
+        ["LFW, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.01, 0.29], p = 0.1154", "inconclusive"],
         ["3 data sets", "2 generators", "", "5 of 5 settings", "supported"],
-        ["LFW, 32 px", "fastgan", "5, many", "matching faces +30.00 points [20.00, 40.00]", "supported, exploratory"],
-        ["LFW, 32 px", "fastgan", "5, repeated", "matching faces +30.00 points [20.00, 40.00]", "supported, exploratory"],
+        *(["LFW, 32 px", "fastgan", kind, "matching faces +30.00 points [20.00, 40.00], p = 0.0160", "supported, exploratory"]
+          for kind in ("5, many", "5, repeated")),
     ]
 
 
@@ -108,28 +111,29 @@ def test_rows_of_an_earlier_version_have_a_dagger(claims, tmp_path):
     tables = claims(make_run("ten", (0.7, 0.6, 0.8)), make_run("forty", (0.5, 0.4, 0.6), num_identities=40))
     files = {"mine": tmp_path / "mine" / "claims.csv"}
     assert load_earlier(files) == {"mine": set()}
-    assert "†" not in write_claims(tables, load_earlier(files)) and EARLIER not in write_claims(tables)
+    assert "†" not in write_claims(tables, RULES.alpha, load_earlier(files)) and EARLIER not in write_claims(tables, RULES.alpha)
     (tmp_path / "mine" / "earlier.json").write_text(json.dumps(["forty"]))
     assert load_earlier(files) == {"mine": {"forty"}}
-    lines = write_claims(tables, load_earlier(files)).splitlines()
+    lines = write_claims(tables, RULES.alpha, load_earlier(files)).splitlines()
     assert ["†" in line for line in lines[2:5]] == [False, True, False] and lines[-2:] == ["", EARLIER]
     assert lines[3].endswith("**inconclusive** † |")
     (tmp_path / "mine" / "earlier.json").write_text(json.dumps(["ten"]))
-    lines = write_claims(tables, load_earlier(files)).splitlines()
+    lines = write_claims(tables, RULES.alpha, load_earlier(files)).splitlines()
     assert ["†" in line for line in lines[2:6]] == [True, False, False, True], "C3 rests on the run"
 
 
 def test_a_verdict_on_some_of_the_seeds_of_another_is_left_out(claims):
     seeds = [make_run("one", (0.7, 0.6, 0.8)), make_run("two", (0.6, 0.503, 0.7), seed=2)]
     few, both = claims(*seeds[1:], study="few"), claims(*seeds, study="both")
-    text = write_claims(few | both)
-    assert "| both | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] |" in text and "| few |" not in text
-    assert "AUC 0.60 [0.503, 0.700]" in write_claims(few), "an end that is not chance does not look like it"
+    text = write_claims(few | both, RULES.alpha)
+    assert "| both | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] (2 seeds, SD 0.07), p = 0.0002 |" in text
+    assert "| few |" not in text
+    assert "AUC 0.60 [0.503, 0.700]" in write_claims(few, RULES.alpha), "an end that is not chance does not look like it"
 
 
 def test_where_there_is_no_interval_the_table_gives_p(claims):
-    text = write_claims(claims(make_run("few", (0.8, np.nan, np.nan), p_value=0.004, num_identities=8)))
-    assert "| mine | d, fastgan, 32 | 8 | 32 | AUC 0.80 (p = 0.0040) | **supported** |" in text
+    text = write_claims(claims(make_run("few", (0.8, np.nan, np.nan), p_value=0.004, num_identities=8)), RULES.alpha)
+    assert "| mine | d, fastgan, 32 | 8 | 32 | AUC 0.80, p = 0.0040 | **supported** |" in text
 
 
 def test_density_scans_stand_below_the_full_table(claims):
@@ -137,7 +141,7 @@ def test_density_scans_stand_below_the_full_table(claims):
     none = make_experiment("none", "none").iloc[:1].assign(**alarms, calibration="cohort")
     found = make_experiment().query("statistic == 'mean'").assign(measure="detected", calibration="cohort", value=[0.0, 0.6])
     experiments = pd.concat([none, make_experiment(), found])
-    last = write_claims(claims(make_run("ten", (0.7, 0.6, 0.8)), experiments=experiments)).splitlines()[-1]
+    last = write_claims(claims(make_run("ten", (0.7, 0.6, 0.8)), experiments=experiments), RULES.alpha).splitlines()[-1]
     assert last == ("- mine, density scan calibrated on photos of auxiliary identities. Detected at the largest data share: 3 of "
                     "5 (many). False alarms in 2 of 8 generators without an over-represented identity: 25% [3%, 65%].")
 
@@ -160,10 +164,10 @@ def test_no_page_is_written_where_one_lacks_its_markers(claims, tmp_path):
     (tmp_path / "docs" / "results.md").write_text(f"{CLAIMS_MARKERS[0]}\n")
     files = {"mine": tmp_path / "mine" / "claims.csv"}
     with pytest.raises(ValueError, match="docs/results.md: the page must hold"):
-        write_tables(files, tmp_path)
+        write_tables(files, tmp_path, RULES.alpha)
     assert (tmp_path / "README.md").read_text() == "{}\n{}\n".format(*RESULTS_MARKERS)
     (tmp_path / "docs" / "results.md").write_text("{}\n{}\n".format(*CLAIMS_MARKERS))
-    write_tables(files, tmp_path)
+    write_tables(files, tmp_path, RULES.alpha)
     assert "| question |" in (tmp_path / "README.md").read_text()
     assert "| claim | study |" in (tmp_path / "docs" / "results.md").read_text()
 

@@ -42,7 +42,7 @@ DISTANCES = pd.DataFrame({"parameter_distance": np.linspace(0, 1, 30), "embeddin
 LOSSES = pd.DataFrame({"group": list("abc"), "images": 1000, "loss_generator": 1.0, "loss_discriminator": 1.0, "loss_redraw": 0.1,
                        "p": 0.0})  # fmt: skip
 RUNS = pd.concat([make_run("ten", (0.7, 0.6, 0.8)), make_run("forty", (0.5, 0.4, 0.6), num_identities=40)])
-CLAIMS = judge(RUNS, make_difference(RUNS, "ten", "forty", (0.2, 0.1, 0.3), "equal kimg"), experiments=make_experiment())
+CLAIMS = judge(RUNS, make_difference(RUNS, "ten", "forty", "equal kimg"), experiments=make_experiment())
 SWEEPS = pd.DataFrame({"sweep": "equal kimg", "line": "lfw", "x": [10, 40], "value": [0.7, 0.6], "low": [0.6, 0.5],
                        "high": [0.8, 0.7]})  # fmt: skip
 CALLS = {
