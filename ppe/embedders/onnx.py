@@ -27,7 +27,9 @@ class OnnxNet(nn.Module):
 
     def forward(self, x):
         """x float32 [B, 3, input_size, input_size] -> embeddings float32 [B, D], on the device of x."""
-        batches = x.cpu().split(1 if self.is_single and len(x) else max(len(x), 1))
+        if not len(x):  # a face tells the number of columns
+            return self(x.new_zeros(1, *x.shape[1:]))[:0]
+        batches = x.cpu().split(1 if self.is_single else len(x))
         name = self.session.get_inputs()[0].name
         parts = [self.session.run(None, {name: np.ascontiguousarray(batch.numpy())})[0] for batch in batches]
         return torch.from_numpy(np.concatenate(parts)).to(x.device)
@@ -94,7 +96,8 @@ def _open_session(path):
     try:
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception for each kind of damage, and no common one of its own
-        raise ValueError(f"{path} is damaged or no ONNX model ({_say(error)}): export it again, with its weights inside") from None
+        raise ValueError(f"{path} is damaged or no ONNX model, or its weights are in another file ({_say(error)}): export it "
+                         "again, into one file") from None
 
 
 def _check_input(session, input_size, path):
