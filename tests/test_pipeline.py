@@ -95,7 +95,8 @@ def test_every_test_that_the_table_names_exists(root):
 
 
 @pytest.mark.parametrize(
-    "name", ["coverage", "data_share_power", "drawn_people", "embedders", "lfw_pairs", "nearest", "pipeline", "train"]
+    "name",
+    ["coverage", "data_share_power", "dlib_outputs", "drawn_people", "embedders", "lfw_pairs", "nearest", "pipeline", "train"],
 )
 def test_a_bench_finds_what_it_measures(root, name):
     """Nothing else runs the benches, so that a moved function would be noticed by whoever needs the number."""

@@ -57,11 +57,13 @@ def prepare_copy(root, copy, name):
 def _leave_out_absent(content, root, name):
     """Take optional embedders whose weights are not here out of the lists of data sets, so that dvc sees which were used.
 
-    Not where the study's rows came from a machine that had the weights: dvc would take these rows for those of other params.
+    Not where the study's rows came, with their lock, from a machine that had the weights: dvc would take them for rows of other
+    params. Rows of an earlier version of the code are made again, and do not count.
     """
     params = load_study(name, root) if name else load_params(root=root)
-    file = root / "results" / params.study / "params.yaml"
-    made = yaml.safe_load(file.read_text(encoding="utf-8"))["datasets"] if params.absent and file.is_file() else {}
+    results, made = root / "results" / params.study, {}
+    if params.absent and (results / "dvc.lock").is_file() and not (results / "earlier.json").exists():
+        made = yaml.safe_load((results / "params.yaml").read_text(encoding="utf-8"))["datasets"]
     for key, dataset in content["datasets"].items():
         gone = set(params.absent) - set(made.get(key, {}).get("embedders", []))
         dataset["embedders"] = [embedder for embedder in dataset["embedders"] if embedder not in gone]
