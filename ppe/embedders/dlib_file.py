@@ -52,7 +52,7 @@ class ModelFile:
     def read_number(self):
         """Read a float: mantissa times 2 to the exponent."""
         mantissa, exponent = self.read_integer(), self.read_integer()
-        if not -1100 <= exponent <= 1023:
+        if not -1100 <= exponent <= 900:  # else Python would overflow
             raise self.refuse()
         return math.ldexp(mantissa, exponent)
 

@@ -98,12 +98,11 @@ def test_embeddings_are_unit_vectors_and_do_not_depend_on_the_batch_or_the_size(
         ([0x02, 0, 1], "read_integer", 256),
         ([0x81, 17], "read_integer", -17),
         ([0x01, 16, 0x81, 4], "read_number", 1.0),
-        ([0x01, 3, 0x61, 0x62, 0x63], "read_text", None),  # below
+        ([0x01, 3, 0x61, 0x62, 0x63], "read_text", "abc"),
     ],
 )
-def test_numbers_are_read_as_dlib_writes_them(data, read, value):
-    expected = "abc" if read == "read_text" else value
-    assert getattr(ModelFile(bytes(data), "it"), read)() == expected
+def test_numbers_and_texts_are_read_as_dlib_writes_them(data, read, value):
+    assert getattr(ModelFile(bytes(data), "it"), read)() == value
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,8 @@ def test_numbers_are_read_as_dlib_writes_them(data, read, value):
         ([0x09] + [1] * 9, "read_integer"),  # more than eight
         ([0x11, 1], "read_integer"),  # an unknown flag
         ([0x02, 1], "read_integer"),  # the end
-        ([0x01, 1, 0x02, 0xFF, 0xFF], "read_number"),  # 2 to 65535
+        ([0x01, 1, 0x02, 0xFF, 0xFF], "read_number"),  # 2 to the power of 65535
+        ([0x08, *[255] * 8, 0x02, 0xFF, 0x03], "read_number"),  # 2^64 times 2^1023
         ([0x01, 200, 65], "read_text"),
         ([0x81, 1], "read_text"),  # a negative length
         ([0x01, 2] + [0x08, *[255] * 7, 127] * 4, "read_tensor"),  # 10^76 numbers
