@@ -19,6 +19,9 @@ def index(dataset):
     file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
     settings = params.datasets[dataset]
     choose_device(params.device)
+    print("".join(f"{line}\n" for line in describe_absent(params)), end="")
+    check_embedders(params, dataset)  # before a data set is downloaded
+    check_fid(params, dataset)
     table = read_index(
         settings.reader,
         root=params.dataset_root(dataset),
@@ -28,9 +31,6 @@ def index(dataset):
     )
     save_table(table, file)
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} identities, {(~table.readable).sum()} unreadable")
-    print("".join(f"{line}\n" for line in describe_absent(params)), end="")
-    check_embedders(params, dataset)
-    check_fid(params, dataset)
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
 

@@ -27,6 +27,7 @@ def test_the_published_network_agrees_with_dlib(weights, root):
     chips = runpy.run_path(str(root / "bench" / "dlib_outputs.py"))["make_chips"]()
     expected = load_table(root / "tests" / "embedders" / "dlib_outputs.csv").to_numpy()
     net = embedders.load("dlib", weights).net
+    assert ModelFile(weights.read_bytes(), weights).read_header() == pytest.approx(dlib.MEANS, rel=1e-6)
     with torch.inference_mode():
         got = net.embed_chips(dlib.normalise(torch.from_numpy(chips).permute(0, 3, 1, 2))).numpy()
     assert got.shape == expected.shape == (6, 128)
