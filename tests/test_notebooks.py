@@ -10,6 +10,7 @@ from smoke_study import alone, run
 
 from ppe.attacks.queries import CONTROLS, MEMBERSHIPS
 from ppe.attacks.scores import ATTACKS
+from ppe.attacks.together import TOGETHER
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy
 
@@ -27,7 +28,7 @@ def test_the_graph_runs_from_photos_to_figures(study):
     auc = rows[(rows.metric == "auc") & (rows.slice == "all")]
     assert auc.value.astype(float).between(0, 1).all()
     pooled = auc[(auc.member_group == "pooled") & (auc.control == "none")]
-    assert set(zip(pooled.attack, pooled.membership, strict=True)) == set(product(ATTACKS, MEMBERSHIPS))
+    assert set(zip(pooled.attack, pooled.membership, strict=True)) == set(product([*ATTACKS, *TOGETHER], MEMBERSHIPS))
     assert set(pooled.embedder) == {"", "synthetic-arcface", "synthetic-triplet"}
     assert set(pooled[pooled.attack == "density_ratio"].calibration) == {"reference_generator", "cohort"}
     assert set(auc.control) == set(CONTROLS)
@@ -39,7 +40,7 @@ def test_the_graph_runs_from_photos_to_figures(study):
     slices = set(rows.slice.str.split(":").str[0])
     assert {"generated faces", "photos held", "own_similarity", "without the nearest quarter", "kimg"} <= slices
     assert {"kernel_distance", "frechet_distance", "kernel_gap", "effective_identities"} <= set(rows.metric)
-    assert {"concentration", "top_k", "epsilon"} <= set(rows.metric)
+    assert {"concentration", "top_k", "epsilon", "cohort_size", "snorm_top_k"} <= set(rows.metric)
     metrics = json.loads((results / "metrics.json").read_text())
     assert set(metrics) == {"tiny"} and metrics["tiny"]["auc_low"] is None
     figures = {p.stem for p in (results / "figures").iterdir()}

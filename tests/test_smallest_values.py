@@ -16,8 +16,8 @@ FASTGAN = {"batch_size": 2, "snapshots": [0.0, 1.0], "latent_dim": 1, "channel_b
 STYLEGAN2 = {"batch_size": 2, "snapshots": [0.0, 1.0], "latent_dim": 1, "style_dim": 1, "mapping_layers": 1, "channel_base": 32,
              "channel_base_discriminator": 32, "channel_max": 1, "path_length_interval": 1, "r1_interval": 1}  # fmt: skip
 ATTACK = {"num_resamples": 1, "num_permutations": 200, "num_shuffles": 1, "concentrations": [1e-6], "top_shares": [1e-6],
-          "num_tuning_games": 1, "false_match_rate": 1e-6, "verdict_fpr": 1e-6, "num_untrained": 1, "num_snapshot_faces": 2,
-          "efforts": [1]}  # fmt: skip
+          "cohort_sizes": [2], "learned_regularisation": 1e-6, "num_tuning_games": 1, "false_match_rate": 1e-6,
+          "verdict_fpr": 1e-6, "num_untrained": 1, "num_snapshot_faces": 2, "efforts": [1]}  # fmt: skip
 
 
 @pytest.mark.hard

@@ -28,6 +28,11 @@ def list_photos(table, split, members):
     return photos.assign(train_photos=photos.identity.map(members.identity.value_counts()).to_numpy())
 
 
+def list_shadow_photos(split, members):
+    """List the photos of the reference generator's training identities that it was not trained on: rows of ``split``."""
+    return split[(split.group == "c") & ~split.image_id.isin(members.image_id)]
+
+
 def build_face_sets(run, generated, faces, members, generators, *, num_untrained, device="cpu"):
     """Gather the sets of faces that photos are compared with: generated faces, and those of the controls.
 

@@ -125,7 +125,7 @@ def find_top_k(query, database, k, block_size=8192):
     if k < 1:
         raise ValueError(f"k={k} is not at least 1")
     largest = None
-    for cosine in _iter_cosines(query, database, block_size):
+    for _, cosine in iter_cosines(query, database, block_size):
         joined = cosine if largest is None else torch.cat([largest, cosine], dim=1)
         largest = joined.topk(min(k, joined.shape[1]), dim=1).values
     return largest.clamp(-1, 1)
@@ -152,7 +152,7 @@ def compute_log_density(query, database, concentration, block_size=8192):
     if not concentration > 0:
         raise ValueError(f"concentration={concentration} is not above 0")
     total = None
-    for cosine in _iter_cosines(query, database, block_size):
+    for _, cosine in iter_cosines(query, database, block_size):
         part = torch.logsumexp(concentration * cosine, dim=1)
         total = part if total is None else torch.logaddexp(total, part)
     return total - float(np.log(len(database)))
@@ -168,15 +168,17 @@ def count_within(query, database, epsilon, block_size=8192):
     """
     if not 0 < epsilon <= 2:
         raise ValueError(f"epsilon={epsilon} is not a cosine distance between 0 and 2")
-    return sum((cosine >= 1 - epsilon).sum(1) for cosine in _iter_cosines(query, database, block_size))
+    return sum((cosine >= 1 - epsilon).sum(1) for _, cosine in iter_cosines(query, database, block_size))
 
 
-def _iter_cosines(query, database, block_size):
-    """Yield blocks of cosines [N, B], in the order of the rows of the database."""
+@torch.no_grad()
+def iter_cosines(query, database, block_size=8192):
+    """Yield (rows of the database [B, D], cosines [N, B]) block by block; parameters and errors as in ``find_nearest``."""
     _check_shapes(query, database, torch.float32, 2, block_size)
     query = _check_unit(to_tensor(query), "query", 0)
     for start in range(0, len(database), block_size):
-        yield query @ _check_unit(read_block(database, start, block_size).to(query.device), "database", start).T
+        block = _check_unit(read_block(database, start, block_size).to(query.device), "database", start)
+        yield block, query @ block.T
 
 
 def _check_shapes(query, database, dtype, num_dims, block_size):

@@ -55,7 +55,7 @@ def score_photos(photos, query, sets, attacks, embedder="", calibration=""):
     return pd.concat(parts, ignore_index=True)
 
 
-def score_with_constants(photos, query, generated, cohort, constants, embedder):
+def score_with_constants(photos, query, generated, cohort, constants, embedder, mirrored):
     """Score by every attack that uses one embedder, except ``nearest``: uncalibrated, and with both calibrations.
 
     Parameters
@@ -64,8 +64,9 @@ def score_with_constants(photos, query, generated, cohort, constants, embedder):
     query : Tensor [N, D], float32, unit L2 norm.
     generated : dict, group a, b or c -> Tensor [M, D], float32, unit L2 norm: faces of its generator.
     cohort : Tensor [R, D], float32, unit L2 norm. Photos of auxiliary identities.
-    constants : dict, ``epsilon``, ``concentration`` and ``top_k`` of ``ppe.attacks.tuning``.
+    constants : dict of ``ppe.attacks.tuning.tune_constants``.
     embedder : str
+    mirrored : Tensor [N, D], float32, unit L2 norm. The photos' mirror images.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def score_with_constants(photos, query, generated, cohort, constants, embedder):
     """
     calibrated = [attack for attack in ATTACKS if "calibration_embeddings" in list_needed(attack)]
     others = [attack for attack in ATTACKS if attack not in (*calibrated, "nearest")]
-    known = {**constants, "query_embeddings": query}
+    known = {**constants, "query_embeddings": query, "query_mirrored": mirrored, "cohort_embeddings": cohort}
     by_reference, by_cohort = ({**known, "calibration_embeddings": vectors} for vectors in (generated["c"], cohort))
     sets = {group: {"generated_embeddings": generated[group]} for group in GROUPS}
     attacked = {group: sets[group] for group in MEMBER_GROUPS}

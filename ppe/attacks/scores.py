@@ -6,12 +6,14 @@ Every attack is called by keyword with all that a run has. It names the keywords
 ``ATTACKS`` therefore needs no special cases, and a new attack that reads one more array changes no other attack. The keywords:
 
     query_embeddings               float32 [N, D], unit L2 norm
+    query_mirrored                 float32 [N, D], unit L2 norm: the queries' mirror images
     generated_embeddings           float32 [M, D], unit L2 norm
     calibration_embeddings         float32 [R, D], unit L2 norm: faces of the reference generator, or the cohort
+    cohort_embeddings              float32 [C, D], unit L2 norm: photos of auxiliary identities
     query_faces                    uint8 [N, C, H, W], at the generator's resolution
     generated_faces                uint8 [M, C, H, W]
     query_logits                   float32 [N], of the attacked generator's discriminator (white box)
-    top_k, concentration, epsilon  constants, tuned on auxiliary identities
+    top_k, concentration, epsilon, cohort_size, snorm_top_k    constants, tuned on auxiliary identities
 
 The other group's generator never calibrates a score: the non-members are its training identities, and the leak would count twice.
 """
@@ -20,8 +22,11 @@ import inspect
 
 import numpy as np
 import pandas as pd
+from torch.nn.functional import normalize
 
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
+from ppe.attacks.normalisation import score_nearest_snorm
+from ppe.config.storage import to_tensor
 
 
 def score_nearest(*, query_embeddings, generated_embeddings, **unused):
@@ -43,6 +48,30 @@ def score_nearest(*, query_embeddings, generated_embeddings, **unused):
     """
     distance, _ = find_nearest(query_embeddings, generated_embeddings)
     return 1 - distance.cpu().numpy()
+
+
+def score_nearest_mirrored(*, query_embeddings, query_mirrored, generated_embeddings, **unused):
+    """Score each query by the largest cosine of its mirror-free embedding: the mean of the photo's and its mirror image's.
+
+    Generators are trained on faces and their mirror images alike, so which side a photo shows is noise.
+
+    Parameters
+    ----------
+    query_embeddings, query_mirrored : Tensor or ndarray [N, D], float32, unit L2 norm.
+    generated_embeddings : as in ``score_nearest``.
+
+    Returns
+    -------
+    score : ndarray [N], float32, in [-1, 1]. Cosine; large = member.
+    """
+    return score_nearest(
+        query_embeddings=average_embeddings(query_embeddings, query_mirrored), generated_embeddings=generated_embeddings
+    )
+
+
+def average_embeddings(first, second):
+    """Return the mean of two sets of unit vectors, float32 Tensor [N, D], scaled to unit norm."""
+    return normalize(to_tensor(first) + to_tensor(second))
 
 
 def score_nearest_top_k(*, query_embeddings, generated_embeddings, top_k, **unused):
@@ -179,7 +208,9 @@ def score_discriminator(*, query_logits, **unused):
 
 ATTACKS = {
     "nearest": score_nearest,
+    "nearest_mirrored": score_nearest_mirrored,
     "nearest_top_k": score_nearest_top_k,
+    "nearest_snorm": score_nearest_snorm,
     "density": score_density,
     "nearest_calibrated": score_nearest_calibrated,
     "nearest_top_k_calibrated": score_nearest_top_k_calibrated,

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from ppe.attacks.normalisation import measure_cohort, normalise_cosines
 from ppe.attacks.scores import score_density, score_nearest_top_k
 from ppe.statistics.resampling import resample_identities
 
@@ -41,7 +42,9 @@ def find_radius(embeddings, identity, false_match_rate):
     return max(SMALLEST_RADIUS, 1 - float(np.quantile(cosine, 1 - false_match_rate)))
 
 
-def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identities, num_tuning_games, seed=0):
+def tune_attack(
+    embeddings, identity, cohort, *, concentrations, top_shares, cohort_sizes, num_identities, num_tuning_games, seed=0
+):
     """Compute the AUC of the attack on auxiliary identities for each candidate constant.
 
     Each game draws two groups of identities, of the attack's size or as large as possible. The first half of an identity's photos
@@ -53,8 +56,11 @@ def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identit
     ----------
     embeddings : Tensor [N, D], float32, unit L2 norm. Photos of auxiliary identities at the generator's resolution.
     identity : sequence of str, N. Identities with a single photo are left out.
+    cohort : Tensor [C, D], float32, unit L2 norm. Photos of other auxiliary identities.
     concentrations : sequence of float. Candidates for ``density``.
-    top_shares : sequence of float, in (0, 1]. Candidates for k of ``nearest_top_k``, as a share of the faces an identity has.
+    top_shares : sequence of float, in (0, 1]
+        Candidates for k of ``nearest_top_k`` and of ``nearest_snorm``, as a share of the faces an identity has.
+    cohort_sizes : sequence of int, at least 2. Candidates for K of ``nearest_snorm``.
     num_identities : int. Identities a group.
     num_tuning_games : int. Games with different groups.
     seed : int. The same seed gives the same games.
@@ -62,8 +68,8 @@ def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identit
     Returns
     -------
     DataFrame, one row a candidate, smallest first
-        constant (``concentration`` or ``top_share``), value, k (what a share amounts to here; 0 for a concentration), auc (mean
-        over groups and games).
+        constant (``concentration``, ``top_share`` or ``snorm_top_share``), value, cohort_size (0 but for ``snorm_top_share``), k
+        (what a share amounts to here; 0 for a concentration), auc (mean over groups and games).
 
     Raises
     ------
@@ -82,14 +88,19 @@ def tune_attack(embeddings, identity, *, concentrations, top_shares, num_identit
     games = [_draw_game(photos, order[:size], order[size : 2 * size]) for order in orders]
     own = photos.is_generated.sum() / len(identities)
     top_k = [(value, max(1, round(value * own))) for value in sorted(top_shares)]
-    candidates = [("concentration", value, 0, partial(score_density, concentration=value)) for value in sorted(concentrations)]
-    candidates += [("top_share", value, k, partial(score_nearest_top_k, top_k=k)) for value, k in top_k]
-    rows = [(*names, np.mean([_play_game(game, embeddings, score) for game in games])) for *names, score in candidates]
-    return pd.DataFrame(rows, columns=["constant", "value", "k", "auc"])
+    ask = partial(_ask, embeddings)
+    candidates = [("concentration", value, 0, 0, ask(score_density, concentration=value)) for value in sorted(concentrations)]
+    candidates += [("top_share", value, 0, k, ask(score_nearest_top_k, top_k=k)) for value, k in top_k]
+    for size in sorted(cohort_sizes):
+        spread = measure_cohort(embeddings, cohort, size)
+        normalised = normalise_cosines(embeddings @ embeddings.T, spread, spread)
+        candidates += [("snorm_top_share", value, size, k, partial(_average_largest, normalised, k)) for value, k in top_k]
+    rows = [(*names, np.mean([_play_game(game, ask) for game in games])) for *names, ask in candidates]
+    return pd.DataFrame(rows, columns=["constant", "value", "cohort_size", "k", "auc"])
 
 
 def choose_constants(tuned, num_faces):
-    """Choose the value of each constant with the largest AUC; of equally good values the smaller one.
+    """Choose the value of each constant with the largest AUC; of equally good values the smaller one, of the smaller cohort.
 
     Parameters
     ----------
@@ -98,29 +109,32 @@ def choose_constants(tuned, num_faces):
 
     Returns
     -------
-    dict, ``concentration`` (float) and ``top_k`` (int): the chosen share of ``num_faces``.
+    dict: ``concentration`` (float), ``cohort_size`` (int), and ``top_k`` and ``snorm_top_k`` (int), shares of ``num_faces``.
     """
-    best = tuned.assign(auc=tuned.auc.round(6)).sort_values(["auc", "value"], ascending=[False, True])
-    best = best.drop_duplicates("constant").set_index("constant").value
-    return {"concentration": float(best["concentration"]), "top_k": max(1, round(best["top_share"] * num_faces))}
+    best = tuned.assign(auc=tuned.auc.round(6)).sort_values(["auc", "value", "cohort_size"], ascending=[False, True, True])
+    best = best.drop_duplicates("constant").set_index("constant")
+    top_k, snorm_top_k = (max(1, round(best.value[name] * num_faces)) for name in ("top_share", "snorm_top_share"))
+    cohort_size = int(best.cohort_size["snorm_top_share"])
+    return {"concentration": float(best.value["concentration"]), "top_k": top_k, "snorm_top_k": snorm_top_k,
+            "cohort_size": cohort_size}  # fmt: skip
 
 
-def tune_constants(embeddings, identity, *, false_match_rate, num_generated, num_identities, **grid):
+def tune_constants(embeddings, identity, cohort, *, false_match_rate, num_generated, num_identities, **grid):
     """Tune every constant of the attacks that use one embedder, on auxiliary identities alone.
 
     Parameters
     ----------
-    embeddings, identity : as in ``tune_attack``.
+    embeddings, identity, cohort : as in ``tune_attack``.
     false_match_rate : float, in (0, 1). As in ``find_radius``.
     num_generated, num_identities : int. Generated faces of one generator, and the identities in its training set.
-    grid : ``concentrations``, ``top_shares`` and ``num_tuning_games`` of ``tune_attack``.
+    grid : ``concentrations``, ``top_shares``, ``cohort_sizes`` and ``num_tuning_games`` of ``tune_attack``.
 
     Returns
     -------
     tuned : DataFrame of ``tune_attack``.
-    constants : dict, ``epsilon``, ``concentration`` (float) and ``top_k`` (int).
+    constants : dict, ``epsilon`` (float) and those of ``choose_constants``.
     """
-    tuned = tune_attack(embeddings, identity, num_identities=num_identities, **grid)
+    tuned = tune_attack(embeddings, identity, cohort, num_identities=num_identities, **grid)
     chosen = choose_constants(tuned, num_generated / num_identities)
     return tuned, {"epsilon": find_radius(embeddings, identity, false_match_rate), **chosen}
 
@@ -131,13 +145,23 @@ def _draw_game(photos, first, second):
     return photos[photos.identity.isin(list(group))].assign(group=lambda table: table.identity.map(group))
 
 
-def _play_game(photos, embeddings, score):
-    """Compute the AUC of a game's queries, averaged over both groups."""
+def _play_game(photos, ask):
+    """Compute the AUC of a game's queries, averaged over both groups; ``ask`` scores rows of queries against rows of faces."""
     queries = photos[~photos.is_generated]
     parts = []
     for group in "ab":
         generated = photos.index[photos.is_generated & (photos.group == group)]
-        found = score(query_embeddings=embeddings[queries.index], generated_embeddings=embeddings[generated])
-        columns = {"identity": queries.identity, "is_member": queries.group == group, "score": found}
+        columns = {"identity": queries.identity, "is_member": queries.group == group, "score": ask(queries.index, generated)}
         parts.append(pd.DataFrame({"member_group": group, **columns}))
     return resample_identities(pd.concat(parts, ignore_index=True), num_resamples=0)[0]
+
+
+def _ask(embeddings, score, **constants):
+    """An attack as a function of rows of queries and rows of faces, both of ``embeddings``."""
+    return lambda rows, faces: score(query_embeddings=embeddings[rows], generated_embeddings=embeddings[faces], **constants)
+
+
+def _average_largest(similarity, k, rows, faces):
+    """The mean of each row's ``k`` largest similarities to faces, of a matrix of all pairs."""
+    part = similarity[rows][:, faces]
+    return part.topk(min(k, part.shape[1]), dim=1).values.mean(1).cpu().numpy()

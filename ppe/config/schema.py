@@ -212,7 +212,9 @@ class Attack(Section):
     num_shuffles: Count
     concentrations: Annotated[list[Positive], Field(min_length=1)]
     top_shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    cohort_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     num_tuning_games: Count
+    learned_regularisation: Positive
     false_match_rate: Annotated[float, Field(gt=0, lt=1)]
     verdict_fpr: Annotated[float, Field(gt=0, lt=1)]
     num_untrained: Count

@@ -18,11 +18,14 @@ SWEEPS = {
     "photos": "more photos of each of the same identities, as many training images in all",
 }
 """What differs between two compared runs -> in words."""
+STRONGEST = "learned"
+"""The attack that is shown beside ``nearest``, chosen on runs that give no verdict on attacks (docs/statistics.md)."""
 GAINS = {
-    "calibration_gain": ("nearest_calibrated", "nearest"),
-    "calibration_gain_top_k": ("nearest_top_k_calibrated", "nearest_top_k"),
+    "strongest_gain": (STRONGEST, "", "nearest"),
+    "calibration_gain": ("nearest_calibrated", "reference_generator", "nearest"),
+    "calibration_gain_top_k": ("nearest_top_k_calibrated", "reference_generator", "nearest_top_k"),
 }
-"""Name of a gain -> (attack that is calibrated by the reference generator, the same without calibration)."""
+"""Name of a gain -> (attack, what calibrates it, the attack that it is compared with on the same photos)."""
 
 
 def collect_rows(files, scores):
@@ -173,14 +176,15 @@ def _read_values(rows, embedder):
         "image_membership_auc": {"membership": "image_membership"},
         "photo_given_identity_auc": {"membership": "photo_given_identity"},
         "nearest_top_k_calibrated_auc": {"attack": "nearest_top_k_calibrated", **calibrated},
+        "strongest_auc": {"attack": STRONGEST, "embedder": ""},
         "discriminator_auc": {"attack": "discriminator", "embedder": ""},
         "pixel_auc": {"attack": "pixel", "embedder": ""},
         "ceiling_auc": {"control": "held_out_ceiling"},
         "leak_share_of_ceiling": {"metric": "leak_share", "versus": "held_out_ceiling"},
     }
     values = {name: _read_first(rows, embedder, "value", keys) for name, keys in wanted.items()}
-    for name, (attack, versus) in GAINS.items():
-        keys = {"metric": "auc_difference", "attack": attack, "versus": versus, **calibrated}
+    for name, (attack, calibration, versus) in GAINS.items():
+        keys = {"metric": "auc_difference", "attack": attack, "versus": versus, "calibration": calibration}
         for end, column in (("", "value"), ("_low", "low"), ("_high", "high")):
             values[name + end] = _read_first(rows, embedder, column, keys)
     return values

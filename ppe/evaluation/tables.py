@@ -43,8 +43,9 @@ def label_rows(rows, **keys):
 
 
 def describe_constants(constants, embedder):
-    """List the constants of a run's attacks as rows, metric ``epsilon``, ``concentration`` or ``top_k``."""
-    attacks = {"epsilon": "monte_carlo", "concentration": "density", "top_k": "nearest_top_k"}
+    """List the constants of a run's attacks as rows, one metric a constant."""
+    attacks = {"epsilon": "monte_carlo", "concentration": "density", "top_k": "nearest_top_k",
+               "cohort_size": "nearest_snorm", "snorm_top_k": "nearest_snorm"}  # fmt: skip
     unknown = dict.fromkeys(["low", "high", "num_members", "num_non_members"], np.nan)
     rows = [
         label_rows([{"metric": name, "value": float(value), **unknown}], embedder=embedder, attack=attacks[name])

@@ -48,13 +48,16 @@ def test_every_attack_scores_every_set_for_which_it_has_its_inputs(photos):
     assert set(scores.face_set) == {"a", "b"} and set(scores.attack) == {"nearest"}
 
 
+UNCALIBRATED = ("nearest_mirrored", "nearest_top_k", "nearest_snorm", "density", "monte_carlo")
+
+
 def test_calibrated_attacks_run_once_with_each_calibration(photos):
     embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
     generated = {group: torch.nn.functional.normalize(torch.randn(30, 8), dim=1) for group in ("a", "b", "c", "train-a")}
-    constants = {"epsilon": 0.5, "concentration": 8.0, "top_k": 3}
-    scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net")
+    constants = {"epsilon": 0.5, "concentration": 8.0, "top_k": 3, "cohort_size": 5, "snorm_top_k": 3}
+    scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net", embeddings)
     kinds = scores.groupby(["attack", "calibration"]).face_set.unique().map(sorted).to_dict()
-    expected = {(name, ""): ["a", "b", "c"] for name in ("nearest_top_k", "density", "monte_carlo")}
+    expected = {(name, ""): ["a", "b", "c"] for name in UNCALIBRATED}
     for name in ("nearest_calibrated", "nearest_top_k_calibrated", "density_ratio"):
         expected[name, "reference_generator"] = ["a", "b"]  # the reference generator is not calibrated by itself
         expected[name, "cohort"] = ["a", "b", "c"]
