@@ -238,7 +238,7 @@ def test_more_than_there_is_is_refused_before_anything_is_computed(project, coun
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [({"num_controls": 5000}, "experiment tiny: .* but 5000 are needed as control identities"),
-     ({"num_photos": 100_000}, "experiment tiny: .* photos, but 2 are needed as targets: lower")],
+     ({"num_photos": 100_000}, "experiment tiny: .* photos, but 2 are needed as targets, with")],
 )  # fmt: skip
 def test_an_experiment_that_asks_for_too_much_is_refused_by_the_first_stage(project, root, change, sentence):
     preset = merge_study("smoke", root)

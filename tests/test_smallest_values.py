@@ -8,7 +8,7 @@ from smoke_study import make_study, run
 from ppe.config import load_params
 
 RUN = {"num_identities": 2, "train_photos": 1, "query_photos": 1, "kimg": 0.001, "num_generated": 10}
-EXPERIMENT = {"num_overrepresented": 1, "data_shares": [0, 0.25], "num_photos": 4, "max_background_photos": 1, "query_photos": 1,
+EXPERIMENT = {"num_overrepresented": 2, "data_shares": [0, 0.25], "num_photos": 4, "max_background_photos": 1, "query_photos": 1,
               "num_controls": 1, "kimg": 0.001, "num_generated": 10}  # fmt: skip
 DATASET = {"num_identities": 12, "num_auxiliary": 8, "auxiliary": {"last": 8}, "photos_per_identity": 3, "num_pairs": 20}
 FASTGAN = {"batch_size": 2, "snapshots": [0.0, 1.0], "latent_dim": 1, "channel_base": 1, "channel_base_discriminator": 1,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ppe.claims.evidence import EXPLORATORY, describe_claim, explain_embedder, is_exploratory
 from ppe.evaluation.tables import choose_embedder
+from ppe.overrepresentation.designs import compare_designs, fill_design
 from ppe.overrepresentation.placebo_test import find_smallest_p
 
 COPIES = "a generator that copies its training photos"
@@ -20,10 +21,15 @@ def judge_data_shares(rows, rules, exploratory=None):
 
     - *Supported*: the contrast is larger than that of control identities in their place (placebo test, p < ``control_p``). Some
       identities then leak, not necessarily all. So the reason says for how many ``match_share`` grew. It also gives two tests of
-      identities in general: paired by identity, and the trend over all data shares.
+      identities in general: paired by identity (in the design ``single``: targets take each other's generators), and the trend
+      over all data shares.
     - *Not supported*: the interval of the contrast ends below ``ceiling_share`` of the contrast for a generator that copies its
       training photos. Such an effect is small, not zero.
     - *Inconclusive*: otherwise.
+
+    The verdict comes from experiments with one over-represented identity a generator (``design: single``), where a study has one
+    with enough identities. Latin squares with the same baseline are then shown beside it, whatever their kind: each of their
+    generators has several over-represented identities. Whether the two designs agree is shown, too.
 
     The interval assumes that the effect is the same for all targets, since so few identities allow no other. It is about these
     identities alone. Other measures are shown without a verdict, and so are experiments with too few identities for such a p, and
@@ -42,6 +48,8 @@ def judge_data_shares(rows, rules, exploratory=None):
     DataFrame with ``ppe.claims.evidence.COLUMNS``.
     """
     parts, alarms = [], []
+    if rows is not None:
+        rows, singles = fill_design(rows), _find_singles(fill_design(rows), rules)
     for _, part in rows.groupby("experiment", sort=False) if rows is not None else ():
         verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
         embedder, is_sound = choose_embedder(verified, rules.min_verification_auc)
@@ -52,12 +60,51 @@ def judge_data_shares(rows, rules, exploratory=None):
         ceiling = part[(part.measure == "match_share_ceiling") & (part.statistic == "contrast")].value.max()
         for _, table in part.groupby(["measure", "calibration"], sort=False):
             if (table[table.statistic == "mean"].data_share.notna()).any():
-                excuse = "" if is_sound else explain_embedder(rules)
+                excuse = _explain_design(part, singles) if is_sound else explain_embedder(rules)
                 parts.append(_judge_measure(table, ceiling, excuse, rules, exploratory))
+        parts += _compare_with_squares(rows[rows.embedder == embedder], part) if part.design.iloc[0] == "single" else []
     if not parts:
         parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no experiments",
                                 what_would_change="a study with experiments")]  # fmt: skip
     return pd.DataFrame(parts + alarms)
+
+
+def _find_singles(rows, rules):
+    """The experiments of the design ``single`` that give the verdict: a dict, baseline -> name."""
+    contrasts = rows[(rows.design == "single") & (rows.measure == "match_share") & (rows.statistic == "contrast")]
+    able = [find_smallest_p(row.num_identities, row.num_controls) < rules.control_p for row in contrasts.itertuples()]
+    chosen = contrasts[pd.Series(able, contrasts.index, dtype=bool)].drop_duplicates(["baseline", "experiment"])
+    return chosen.groupby("baseline", sort=False).experiment.agg(" and ".join).to_dict()
+
+
+def _explain_design(part, singles):
+    """Why there is no verdict on a Latin square where an experiment of the design ``single`` has the same baseline."""
+    name = singles.get(part.baseline.iloc[0], "")
+    if part.design.iloc[0] == "single" or not name:
+        return ""
+    return f"the verdict is that of {name}, with one over-represented identity a generator"
+
+
+def _compare_with_squares(rows, part):
+    """Rows of how an experiment of the design ``single`` differs from each Latin square: at each data share that both have."""
+    name, measure, found = part.experiment.iloc[0], "match_share", []
+    pairs = compare_designs(rows[rows.measure == measure])
+    for square, table in pairs[pairs.single == name].groupby("square", sort=False):
+        shares = [f"{row.data_share:.1%}: {_say(row, '_single')}, {_say(row, '_square')}, difference "
+                  f"{row.difference:.3g} [{row.low:.3g}, {row.high:.3g}]" for row in table.itertuples()]  # fmt: skip
+        differ = [f"{row.data_share:.1%}" for row in table.itertuples() if not row.agrees]
+        end = f"they differ at a data share of {', '.join(differ)}" if differ else "they agree within the intervals"
+        reason = f"effect of one identity a generator, of the square {square}: {'; '.join(shares)}; {end}"
+        last = table.iloc[-1]
+        numbers = {"value": last.difference, "low": last.low, "high": last.high, "identities": f"{last.num_identities:g}"}
+        shape = _describe_setting(part.iloc[0]) | numbers | {"runs": f"{name} {square}"}
+        found.append(describe_claim("C4", measure=f"{measure}, single minus square", verdict="shown", reason=reason, **shape))
+    return found
+
+
+def _say(row, design):
+    value, low, high = (getattr(row, name + design) for name in ("value", "low", "high"))
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _judge_measure(table, ceiling, excuse, rules, exploratory):
@@ -71,8 +118,13 @@ def _judge_measure(table, ceiling, excuse, rules, exploratory):
     if len(contrast):
         row = contrast.iloc[0]
         numbers = {name: row[name] for name in ("value", "low", "high")}
+        if last.design == "single":
+            num_generators = table.group[table.statistic == "identity"].nunique()
+            reason += f", one over-represented identity in each of {num_generators} generators"
         reason += f"; p = {row.p_value:.3g} against {row.num_controls:g} control identities; {COPIES}: {ceiling:.3g}"
         reason += _describe_growth(table[table.statistic == "identity"]) + _describe_other_tests(table)
+        for other in table[table.statistic == "imbalance"].itertuples():
+            reason += f"; targets minus control identities at a data share of 0: {other.value:.2g} (p = {other.p_value:.2g})"
         measure = f"difference of {measure}"
         verdict, change = _judge_contrast(row, ceiling, rules)
     if last.measure != "match_share" or not len(contrast):
@@ -112,7 +164,8 @@ def _describe_other_tests(table):
     """The p-values of the largest data share against 0, paired by identity, and of the trend over all data shares."""
     means = table[(table.statistic == "mean") & table.p_value.notna()].sort_values("data_share")
     trends = table[(table.statistic == "trend") & table.p_value.notna()]
-    paired = f"; paired by identity p = {means.p_value.iloc[-1]:.2g}" if len(means) else ""
+    how = "targets exchanged" if (table.design == "single").all() else "paired by identity"
+    paired = f"; {how} p = {means.p_value.iloc[-1]:.2g}" if len(means) else ""
     return paired + (f"; trend over all data shares p = {trends.p_value.iloc[0]:.2g}" if len(trends) else "")
 
 

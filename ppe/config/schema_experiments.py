@@ -19,6 +19,7 @@ class Experiment(Section):
     resolution: Resolution
     generator: Literal[GENERATORS]
     kind: Literal["many", "repeated", "none"]
+    design: Literal["square", "single"] = "square"
     baseline: str
     num_overrepresented: Count
     num_rotations: Count
@@ -38,10 +39,21 @@ class Experiment(Section):
         if self.kind == "none" and self.num_rotations < 2:
             raise ValueError("kind='none' with num_rotations=1: some of its generators set thresholds, others are judged, so at "
                              "least 2 are needed")
-        if self.kind != "none" and self.num_rotations != len(self.data_shares):
+        if self.kind != "none" and self.design == "single":
+            self._has_a_generator_for_each_pair()
+        elif self.kind != "none" and self.num_rotations != len(self.data_shares):
             raise ValueError(f"num_rotations={self.num_rotations} is not the number of data_shares, {len(self.data_shares)}: "
                              "each target passes through each data share once")
         return self
+
+    def _has_a_generator_for_each_pair(self):
+        pairs = self.num_overrepresented * (len(self.data_shares) - 1)
+        if self.num_overrepresented < 2:
+            raise ValueError("design='single' with num_overrepresented=1: at a data share of 0 a target is looked for in the "
+                             "generators of the others, so at least 2 are needed")
+        if self.num_rotations != pairs:
+            raise ValueError(f"design='single' with num_rotations={self.num_rotations}: {self.num_overrepresented} targets at "
+                             f"{len(self.data_shares) - 1} data shares above 0 need {pairs}, a generator for each pair")
 
 
 class Overrepresentation(Section):

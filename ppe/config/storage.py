@@ -13,7 +13,7 @@ import pandas as pd
 TEXT_COLUMNS = (
     *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "pseudonym", "face_set"),
     *("run", "dataset", "generator", "member_group", "embedder", "attack", "membership", "level", "aggregate", "control"),
-    *("slice", "metric", "versus", "calibration", "experiment", "kind", "baseline", "measure"),
+    *("slice", "metric", "versus", "calibration", "experiment", "kind", "design", "baseline", "measure"),
 )
 """Columns of the study's tables that are read as text, even if every cell is empty."""
 

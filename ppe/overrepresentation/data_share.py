@@ -20,7 +20,8 @@ MAX_EXACT = 5040
 """Orders of the generators, 7!, up to which all are counted; beyond, as many are drawn as there are permutations."""
 KEYS = ["embedder", "measure", "calibration"]
 ROW_COLUMNS = [
-    *("experiment", "kind", "baseline", "dataset", "resolution", "generator", "kimg", "num_photos", "num_generated", "seed"),
+    *("experiment", "kind", "design", "baseline", "dataset", "resolution", "generator", "kimg", "num_photos", "num_generated"),
+    "seed",
     *(*KEYS, "embedder_auc", "statistic", "data_share", "group", "pseudonym", "value", "low", "high", "p_value"),
     *("num_identities", "num_controls", "num_generators"),
 ]
@@ -28,7 +29,9 @@ ROW_COLUMNS = [
 
 - ``identity``: one target in one generator;
 - ``mean``, ``control``: the targets, or the control identities, at one data share;
-- ``trend``: over all data shares; ``contrast``: the largest data share minus 0; ``onset``: a data share, of ``find_onsets``;
+- ``trend``: over all data shares; ``onset``: a data share, of ``find_onsets``;
+- ``effect``: a data share minus 0; ``contrast``: the largest data share minus 0;
+- ``imbalance``: the targets at a data share of 0, minus the control identities in the same generators;
 - ``generator``, ``mean``, ``share``, ``precision`` of ``false_alarms``: see ``ppe.overrepresentation.density_scan.count_alarms``.
 """
 
@@ -39,10 +42,15 @@ def summarise_data_shares(values, *, num_resamples=2000, num_permutations=2000, 
     The interval of a data share is the bias-corrected and accelerated bootstrap over targets (Efron and Tibshirani 1993). It is
     left out below 10 targets, and where all values are equal.
 
-    p-values are of permutations within the experiment: of all of them where they are few, else of random ones. To test one data
-    share, each target's values at that data share and at 0 may be swapped, so that n targets resolve 1 / 2^n. To test the
-    trend, whole generators may be swapped with all their targets, since the faces of one generator are alike; five generators
-    resolve 1/120.
+    p-values are of permutations within the experiment: of all of them where they are few, else of random ones.
+
+    - To test one data share of a Latin square, each target's values at that data share and at 0 may be swapped, so that n targets
+      resolve 1 / 2^n.
+    - To test one data share where each generator has one target, the targets may take each other's generators: n targets resolve
+      1 / n!. If training on a target changes nothing that is measured, generators of one data share differ in chance alone, since
+      their background photos are the same. So the test is exact, however easy some targets are to match.
+    - To test the trend, whole generators may be swapped with all their targets, since the faces of one generator are alike; five
+      generators resolve 1/120.
 
     Parameters
     ----------
@@ -167,6 +175,11 @@ def collect_experiments(files):
     return pd.concat([load_table(path) for path in files.values()], ignore_index=True) if files else empty
 
 
+def average_generators(is_chosen):
+    """Weights that average the chosen generators of each place: [P, G] of bool; rows sum to 1, or to 0 where none is chosen."""
+    return is_chosen / np.maximum(1, is_chosen.sum(1, keepdims=True))
+
+
 def _bound_mean(values, num_resamples, confidence, seed):
     if len(values) < MIN_IDENTITIES or np.ptp(values) == 0 or num_resamples < 2:
         return np.nan, np.nan
@@ -187,6 +200,8 @@ def _list_orders(num_groups, num_permutations, seed):
 
 def _compare_with_none(table, data_share, one, num_permutations, seed):
     """p-value of the mean difference between a data share and 0, over targets that have both; NaN if none has."""
+    if len(table) > 1 and ((data_share > 0).sum(0) == 1).all():
+        return _exchange_targets(table, data_share, one, num_permutations, seed)
     both = [i for i in range(len(table)) if (data_share[i] == one).any() and (data_share[i] == 0).any()]
     if not both:
         return np.nan
@@ -198,6 +213,14 @@ def _compare_with_none(table, data_share, one, num_permutations, seed):
         vectorized=True, n_resamples=max(num_permutations, 2), rng=np.random.default_rng(seed),
     )  # fmt: skip
     return float(test.pvalue)
+
+
+def _exchange_targets(table, data_share, one, num_permutations, seed):
+    """p-value of the same difference where each generator has one target: targets take each other's generators."""
+    weights = average_generators(data_share == one) - average_generators(data_share == 0)
+    value = weights @ table.T  # of each place, if each target had it
+    orders = _list_orders(len(table), num_permutations, seed)
+    return _count_reached(value[np.arange(len(table)), orders].mean(1), len(orders))
 
 
 def _correlate(table, data_share, orders):

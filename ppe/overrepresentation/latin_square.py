@@ -1,14 +1,19 @@
-"""The design of an experiment: which photos each generator is trained on, laid out as a Latin square.
+"""The design of an experiment: which photos each generator is trained on, one target at a time or laid out as a Latin square.
 
 An experiment tests the fourth claim of Webster et al. (arXiv 2107.06018), that one over-represented identity leaks. It is a set
-of generators of one recipe. Each is trained on equally many photos: those of a few *targets*, and those of *background*
-identities, a few photos each. The share of a target among a generator's training photos is its *data share*.
+of generators of one recipe. Each is trained on equally many photos: those of *targets*, and those of *background* identities, a
+few photos each. The share of a target among a generator's training photos is its *data share*. *Control* identities are in no
+training set.
 
-Rotation r gives target i the data share number (i + r) modulo the number of data shares. So each target has each data share in
-some generator, and each generator has each data share for some target: five generators do the work of twenty-five. Where there
-are more targets than data shares, the next targets turn by another step, for example (i + 2 r). Two targets with one data share
-in one generator then differ in the others, so that a target is not mistaken for its look-alike in every generator. These are
-orthogonal Latin squares, if the number of data shares is prime. *Control* identities are in no training set.
+The design ``single`` is what the claim is about. Each generator has one target, at one data share above 0; there is a generator
+for each pair of them. A target has a data share of 0 in the generators of all other targets. All generators take their background
+from one list. So two generators with one data share have the same background photos, and differ in their target and in chance.
+
+The design ``square`` is the cheaper one. Rotation r gives target i the data share number (i + r) modulo the number of data
+shares. So each target has each data share in some generator, and each generator has each data share for some target: five
+generators do the work of twenty-five. Where there are more targets than data shares, the next targets turn by another step, for
+example (i + 2 r). Two targets with one data share in one generator then differ in the others, so that a target is not mistaken
+for its look-alike in every generator. These are orthogonal Latin squares, if the number of data shares is prime.
 """
 
 import math
@@ -21,14 +26,14 @@ PARTS = ("target", "background", "control")
 BACKGROUND_STREAM = "crowd"
 """Hashed into the order of background photos: another word would draw others, and committed rows could not be reproduced."""
 SPLIT_SETTINGS = {
-    *("kind", "num_overrepresented", "num_rotations", "data_shares", "num_photos", "max_background_photos", "query_photos"),
-    *("num_controls", "seed"),
+    *("kind", "design", "num_overrepresented", "num_rotations", "data_shares", "num_photos", "max_background_photos"),
+    *("query_photos", "num_controls", "seed"),
 }
 """The settings of an experiment that decide who is used for training: the keywords of ``split_experiment``."""
 
 
-def plan_data_shares(*, kind, num_overrepresented, num_rotations, data_shares, num_photos):
-    """Lay out the Latin square.
+def plan_data_shares(*, kind, num_overrepresented, num_rotations, data_shares, num_photos, design="square"):
+    """Lay out which target has which data share in which generator.
 
     Parameters
     ----------
@@ -37,9 +42,11 @@ def plan_data_shares(*, kind, num_overrepresented, num_rotations, data_shares, n
     num_overrepresented, num_rotations : int
         Targets, and generators.
     data_shares : sequence of float, in [0, 1)
-        Shares of a generator's training photos.
+        Shares of a generator's training photos, rising from 0.
     num_photos : int
         Training photos of each generator.
+    design : str
+        ``square``, or ``single``: a target's generators follow each other, from its smallest data share above 0 to its largest.
 
     Returns
     -------
@@ -56,12 +63,12 @@ def plan_data_shares(*, kind, num_overrepresented, num_rotations, data_shares, n
         raise ValueError(f"a data share of {least} of {num_photos} photos is no photo: raise num_photos or the smallest data "
                          "share (params.yaml: experiments)")
     width = len(str(num_rotations - 1))
-    steps = [step for step in range(1, len(data_shares) + 1) if math.gcd(step, len(data_shares)) == 1]
     rows = []
     for rotation in range(num_rotations):
         for target in range(num_overrepresented):
-            step = steps[target // len(data_shares) % len(steps)]
-            data_share = 0.0 if kind == "none" else float(data_shares[(target + step * rotation) % len(data_shares)])
+            place = _place_single if design == "single" else _place_square
+            number = 0 if kind == "none" else place(rotation, target, len(data_shares))
+            data_share = float(data_shares[number])
             rows.append((f"r{rotation:0{width}d}", target, data_share, round(data_share * num_photos)))
     plan = pd.DataFrame(rows, columns=["group", "target", "data_share", "num_photos"])
     most = int(plan.groupby("group").num_photos.sum().max())
@@ -73,13 +80,13 @@ def plan_data_shares(*, kind, num_overrepresented, num_rotations, data_shares, n
 
 
 def split_experiment(
-    table, *, num_overrepresented, num_photos, max_background_photos, query_photos, num_controls, seed, **design
+    table, *, num_overrepresented, num_photos, max_background_photos, query_photos, num_controls, seed, **layout
 ):  # fmt: skip
     """Draw targets, control identities and background identities, and choose the photos of each generator.
 
     All orders are those of a hash of (seed, name), as in ``ppe.datasets.splits.split_identities``. Three things follow:
 
-    - All kinds have the same targets, with the same query photos. An experiment of one target has the first of five.
+    - All kinds and designs have the same targets, with the same query photos. An experiment of one target has the first of five.
     - A smaller data share has the first photos of a larger one.
     - In the kinds ``many`` and ``repeated`` all generators have the same background identities, and more of them where the
       targets have fewer photos. In the kind ``none`` each generator has others, and the identities that would be targets are
@@ -91,7 +98,7 @@ def split_experiment(
         As in ``split_identities``. Targets and control identities have the role ``attacked``; background identities are all
         others that are not ``auxiliary``.
     num_overrepresented, num_photos : int
-        As in ``plan_data_shares``; so are ``design``: ``kind``, ``num_rotations`` and ``data_shares``.
+        As in ``plan_data_shares``; so are ``layout``: ``kind``, ``design``, ``num_rotations`` and ``data_shares``.
     max_background_photos : int
         Photos of a background identity, at most.
     query_photos : int
@@ -110,11 +117,13 @@ def split_experiment(
     ValueError
         If there are too few identities or photos, or an image_id is in two rows.
     """
-    plan = plan_data_shares(num_overrepresented=num_overrepresented, num_photos=num_photos, **design)
+    plan = plan_data_shares(num_overrepresented=num_overrepresented, num_photos=num_photos, **layout)
     photos = _list_pictures(table, seed)
-    most = round(max(design["data_shares"]) * num_photos)
+    largest = max(layout["data_shares"])
+    most = round(largest * num_photos)
     able = photos[photos.role == "attacked"].identity.value_counts()
-    targets = _draw(able, num_overrepresented, most + query_photos, (), seed, "targets")
+    whom = f"targets, with {most} training photos (a data share of {largest:.3g} of {num_photos}) and {query_photos} query photos"
+    targets = _draw(able, num_overrepresented, most + query_photos, (), seed, whom)
     controls = _draw(able, num_controls, query_photos, targets, seed, "control identities")
     own = photos[photos.identity.isin([*targets, *controls])].groupby("identity")
     chosen = {identity: list(part.image_id) for identity, part in own}
@@ -126,9 +135,9 @@ def split_experiment(
     for number, (group, cells) in enumerate(plan.groupby("group", sort=True)):
         for cell in cells.itertuples():
             unused = chosen[cell.identity][query_photos:]
-            used = unused[:1] * cell.num_photos if design["kind"] == "repeated" else unused[: cell.num_photos]
+            used = unused[:1] * cell.num_photos if layout["kind"] == "repeated" else unused[: cell.num_photos]
             rows += [(image_id, cell.identity, group, "target", "train") for image_id in used]
-        names = (seed, BACKGROUND_STREAM, number) if design["kind"] == "none" else (seed, BACKGROUND_STREAM)
+        names = (seed, BACKGROUND_STREAM, number) if layout["kind"] == "none" else (seed, BACKGROUND_STREAM)
         others = _draw_background(background, num_photos - int(cells.num_photos.sum()), max_background_photos, names)
         rows += [(image_id, identity, group, "background", "train") for identity, image_id in others]
     return pd.DataFrame(rows, columns=["image_id", "identity", "group", "part", "role"]), plan
@@ -163,6 +172,18 @@ def count_parts(split):
     """
     counts = {"identities": ("identity", "nunique"), "photos": ("image_id", "nunique"), "uses": ("image_id", "size")}
     return split.groupby(["part", "role"]).agg(**counts)
+
+
+def _place_square(rotation, target, num_data_shares):
+    """The number of the data share that a target has in a rotation of the Latin square."""
+    steps = [step for step in range(1, num_data_shares + 1) if math.gcd(step, num_data_shares) == 1]
+    return (target + steps[target // num_data_shares % len(steps)] * rotation) % num_data_shares
+
+
+def _place_single(rotation, target, num_data_shares):
+    """The number of the data share that a target has in a generator of the design ``single``: 0 in those of other targets."""
+    own, number = divmod(rotation, num_data_shares - 1)
+    return 1 + number if own == target else 0
 
 
 def _list_pictures(table, seed):

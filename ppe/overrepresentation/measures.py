@@ -14,7 +14,6 @@ import torch
 from ppe.attacks.nearest import find_nearest
 from ppe.attacks.scores import aggregate_scores, score_nearest, score_nearest_top_k
 from ppe.config import load_array
-from ppe.statistics.metrics import compute_auc
 
 
 def average_templates(embeddings, identity):
@@ -167,24 +166,31 @@ def rank_targets(generated, queries, photos, plan, top_k):
 
     Returns
     -------
-    DataFrame ``values``, measures ``nearest`` and ``nearest_top_k``. The value is the share of control identities with a lower
-    score, ties counted half: 0.5 is chance, 1 is above all of them. An identity's score is the mean over its photos.
+    values, control_values : DataFrame, of targets and of control identities; measures ``nearest`` and ``nearest_top_k``
+        The value is the share of control identities, or of the other ones, with a lower score, ties counted half: 0.5 is chance
+        (and is given where there is no other one), 1 is above all of them. An identity's score is the mean over its photos.
     """
     attacks = {"nearest": score_nearest, "nearest_top_k": score_nearest_top_k}
     part = photos.groupby("identity").part.first()
-    rows = []
+    rows, control_rows = [], []
     for embedder, attack, group in itertools.product(generated, attacks, plan.group.unique()):
         faces = generated[embedder][group]
         score = attacks[attack](query_embeddings=queries[embedder], generated_embeddings=faces, top_k=top_k)
         identities, scores = aggregate_scores(score, photos.identity.to_numpy())
-        control = scores[part[identities].to_numpy() == "control"]
-        own = dict(zip(identities, scores, strict=True))
-        is_member = np.arange(len(control) + 1) == 0
+        own, is_control = dict(zip(identities, scores, strict=True)), part[identities].to_numpy() == "control"
+        named = {"group": group, "embedder": embedder, "measure": attack, "calibration": ""}
         for cell in plan[plan.group == group].itertuples():
-            auc = compute_auc(np.concatenate([[own[cell.identity]], control]), is_member)
-            named = {"embedder": embedder, "measure": attack, "calibration": ""}
-            rows.append({"identity": cell.identity, "group": group, "data_share": cell.data_share, "value": auc, **named})
-    return pd.DataFrame(rows)
+            rank = _rank(own[cell.identity], scores[is_control])
+            rows.append({"identity": cell.identity, "data_share": cell.data_share, "value": rank, **named})
+        for identity in identities[is_control]:
+            rank = _rank(own[identity], scores[is_control & (identities != identity)])
+            control_rows.append({"identity": identity, "data_share": 0.0, "value": rank, **named})
+    return pd.DataFrame(rows), pd.DataFrame(control_rows)
+
+
+def _rank(score, others):
+    """Share of other scores that are lower, ties counted half; 0.5 where there is none: float, in [0, 1]."""
+    return float(((others < score) + 0.5 * (others == score)).mean()) if len(others) else 0.5
 
 
 def find_nearest_faces(faces, generated, templates, identities, plan):

@@ -4,6 +4,11 @@ Every generator has modes, and a mode may look like a target. Control identities
 same faces, so whatever a generator does by itself is in both. The test is a permutation test of one number, the *contrast*: the
 mean over targets of the value at the largest data share, minus the mean at a data share of 0. The contrast measures how large
 an effect is; a correlation of ranks would not.
+
+The labels that are exchanged are identities, each with its values in all generators, and so it is in both designs. Where each
+generator has one target (``single``), this includes the exchanges of ``ppe.overrepresentation.data_share``, in which targets take
+each other's generators. Control identities add exchanges, so that few targets can reach a small p, and they add an assumption: an
+identity with enough photos to be a target is no easier to match than others. The row ``imbalance`` checks it.
 """
 
 import math
@@ -11,18 +16,18 @@ import math
 import numpy as np
 import pandas as pd
 
-from ppe.overrepresentation.data_share import KEYS
+from ppe.overrepresentation.data_share import KEYS, average_generators
 
 MAX_COUNTED = 10**9
 """Assignments are counted up to here: with more of them, the smallest p-value is below any threshold in use."""
 
 
 def compare_with_controls(values, control_values, *, num_draws=2000, confidence=0.95, seed=0):
-    """Test the contrast of the targets by dealing targets and control identities out to the places of the Latin square.
+    """Test the contrast of the targets by dealing targets and control identities out to the places of the design.
 
-    A place is a row of the square: a data share for each generator. Under the null hypothesis a target does not differ from a
+    A place is a row of the design: a data share for each generator. Under the null hypothesis a target does not differ from a
     control identity, so all of them may be dealt out at random. p is the share of deals, the true one included, whose contrast
-    reaches the true one. The test assumes that an identity with enough photos to be a target is no easier to match than others.
+    reaches the true one.
 
     Parameters
     ----------
@@ -40,8 +45,12 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
 
         - One row ``control`` for each data share: the mean of control identities, and the band that holds the mean of as many
           control identities as there are targets.
-        - One row ``contrast`` (data_share NaN), if some target has both a data share above 0 and one of 0: the contrast, its
-          one-sided p-value and its interval. The interval holds the shifts of a null contrast that the test does not reject.
+        - One row ``imbalance`` (data_share 0), if some target has a data share of 0: the mean of targets there minus the mean of
+          control identities in the same generators, its two-sided p-value, and the shifts that the test does not reject.
+        - One row ``effect`` for each data share above 0, if some target has both it and one of 0: the mean there minus the mean
+          at 0, its one-sided p-value and its interval. The interval holds the shifts of a null effect that the test does not
+          reject.
+        - One row ``contrast`` (data_share NaN): the effect of the largest data share.
     """
     table, data_share = (values.pivot(index="identity", columns="group", values=name) for name in ("value", "data_share"))
     control = control_values.pivot(index="identity", columns="group", values="value").loc[:, table.columns].to_numpy()
@@ -52,19 +61,23 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
     alone = control[_deal(random, num_controls, min(num_identities, num_controls), num_draws)]
     rows = []
     for level in np.unique(data_share):
-        weights = _average(data_share[: alone.shape[1]] == level)
+        weights = average_generators(data_share[: alone.shape[1]] == level)
         low, high = np.quantile(_weigh(alone, weights), tails)
         rows.append({"data_share": level, "statistic": "control", "value": control.mean(), "low": low, "high": high})
-    weights = _average(data_share == data_share.max()) - _average(data_share == 0)
-    has_both = (data_share == data_share.max()).any(1) & (data_share == 0).any(1) & (data_share.max() > 0)
-    if has_both.any():
-        weights[~has_both] = 0
-        value = _weigh(table[None], weights)[0]
-        together = np.concatenate([table, control])
-        dealt = _weigh(together[_deal(random, num_identities + num_controls, num_identities, num_draws)], weights)
-        low, high = value - np.quantile(dealt, tails[::-1])
-        p_value = (1 + (dealt >= value - 1e-12).sum()) / (1 + num_draws)
-        rows.append({"data_share": np.nan, "statistic": "contrast", "value": value, "low": low, "high": high, "p_value": p_value})
+    order = _deal(random, num_identities + num_controls, num_identities, num_draws)
+    dealt = np.concatenate([table, control])[order]
+    levels = np.unique(data_share)
+    if levels[0] == 0:
+        imbalance = _test_imbalance(table, control, order, data_share == 0, tails)
+        rows.append({"data_share": 0.0, "statistic": "imbalance", **imbalance})
+    for level in levels[levels > 0]:
+        has_both = (data_share == level).any(1) & (data_share == 0).any(1)
+        if has_both.any():
+            weights = average_generators(data_share == level) - average_generators(data_share == 0)
+            effect = _test_effect(table, dealt, np.where(has_both[:, None], weights, 0), tails)
+            rows.append({"data_share": level, "statistic": "effect", **effect})
+            if level == levels[-1]:
+                rows.append({"data_share": np.nan, "statistic": "contrast", **effect})
     columns = ["data_share", "statistic", "value", "low", "high", "p_value"]
     return pd.DataFrame(rows).reindex(columns=columns).assign(num_identities=num_identities, num_controls=num_controls)
 
@@ -90,9 +103,30 @@ def _deal(random, num_identities, num_places, num_draws):
     return random.permuted(np.tile(np.arange(num_identities), (num_draws, 1)), axis=1)[:, :num_places]
 
 
-def _average(is_chosen):
-    """Weights that average the chosen generators of each place: [P, G], rows that sum to 1, or to 0 where none is chosen."""
-    return is_chosen / np.maximum(1, is_chosen.sum(1, keepdims=True))
+def _test_effect(table, dealt, weights, tails):
+    """Value, interval and one-sided p-value of a weighted mean: table [P, G] and deals [R, P, G] of values, weights [P, G]."""
+    value, null = _weigh(table[None], weights)[0], _weigh(dealt, weights)
+    low, high = value - np.quantile(null, tails[::-1])
+    return {"value": value, "low": low, "high": high, "p_value": (1 + (null >= value - 1e-12).sum()) / (1 + len(null))}
+
+
+def _test_imbalance(table, control, order, is_none, tails):
+    """Value, interval and two-sided p-value of targets minus control identities, in the generators of ``is_none``, [P, G].
+
+    Where a target was used for training, its value may be large for that reason: its mean elsewhere stands there.
+    """
+    weights = average_generators(is_none)
+    of_generators = weights.sum(0) / max(1, int(is_none.any(1).sum()))
+    table = np.where(is_none, table, (table * weights).sum(1, keepdims=True))
+    together = np.concatenate([table, control])
+
+    def compare(values):
+        return _weigh(values, weights) - (together.sum(0) - values.sum(1)) @ of_generators / len(control)
+
+    value, null = compare(table[None])[0], compare(together[order])
+    low, high = value - np.quantile(null, tails[::-1])
+    reached = min((null >= value - 1e-12).sum(), (null <= value + 1e-12).sum())
+    return {"value": value, "low": low, "high": high, "p_value": min(1.0, 2 * (1 + reached) / (1 + len(null)))}
 
 
 def _weigh(values, weights):

@@ -81,10 +81,19 @@ def test_targets_and_controls_are_matched_with_generated_faces_and_with_training
 def test_a_target_that_the_generator_draws_ranks_above_all_controls_and_an_absent_one_does_not(plan):
     photos = pd.DataFrame({"identity": list("aabbnnmmkkll"), "part": ["target"] * 4 + ["control"] * 8})
     queries = on_circle(0, 2, 180, 182, 60, 62, 70, 72, 80, 82, 140, 142)
-    values = rank_targets({"first": {"r0": on_circle(1, 3, 90)}}, {"first": queries}, photos, plan, top_k=2)
+    values, controls = rank_targets({"first": {"r0": on_circle(1, 3, 90)}}, {"first": queries}, photos, plan, top_k=2)
     assert values.measure.tolist() == ["nearest"] * 2 + ["nearest_top_k"] * 2
     first = values[values.measure == "nearest"].set_index("identity").value
     assert first["a"] == 1 and first["b"] == 0
+    own = controls[controls.measure == "nearest"].set_index("identity").value
+    assert own.to_dict() == {"k": 1.0, "l": 0.0, "m": 2 / 3, "n": 1 / 3} and (controls.data_share == 0).all()
+
+
+def test_the_only_control_identity_has_nobody_to_rank_among(plan):
+    photos = pd.DataFrame({"identity": list("abn"), "part": ["target", "target", "control"]})
+    known = {"first": {"r0": on_circle(1, 90)}}, {"first": on_circle(0, 180, 60)}
+    values, controls = rank_targets(*known, photos, plan, top_k=1)
+    assert controls.value.tolist() == [0.5, 0.5] and values.value.tolist() == [1.0, 0.0] * 2
 
 
 def test_the_nearest_face_is_taken_from_the_generator_with_the_data_share():

@@ -13,7 +13,7 @@ from ppe.pipeline.preflight import check_dataset, check_embedders, check_experim
 from ppe.statistics.set_distances import FID_WEIGHTS, MIN_FID_FACES
 
 EXPERIMENT = {"num_overrepresented": 1, "num_photos": 4, "max_background_photos": 1, "query_photos": 1, "num_controls": 1,
-              "data_shares": [0, 0.25], "num_rotations": 2}  # fmt: skip
+              "data_shares": [0, 0.25], "num_rotations": 2, "design": "square"}  # fmt: skip
 
 
 def list_photos(counts, *, copied=False, unreadable=()):
@@ -102,6 +102,14 @@ def test_copies_of_a_photo_count_once(check):
     check(list_photos([2] * 6 + [4] * 10, copied=True), run={"train_photos": 1, "query_photos": 1})
     with pytest.raises(ValueError, match="experiment many: .* are needed as targets"):
         check(list_photos([1] * 6 + [4] * 10, copied=True), experiment={})
+
+
+def test_a_single_target_a_generator_needs_photos_for_its_data_share(check):
+    """Each of two targets needs two of eight photos for a quarter of the data, and one query photo."""
+    single = {"design": "single", "num_overrepresented": 2, "num_photos": 8, "max_background_photos": 2}
+    check(list_photos([3] * 2 + [2] * 4 + [4] * 10), experiment=single)
+    with pytest.raises(ValueError, match="experiment many: .* 1 identities with at least 3 photos, but 2 are needed as"):
+        check(list_photos([3] + [2] * 5 + [4] * 10), experiment=single)
 
 
 def test_a_photo_under_two_names_is_nobodys(check):

@@ -186,7 +186,7 @@ def test_notebooks_of_stages_that_dvc_skipped_are_executed(root, tmp_path, comma
 
 def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_other(project, commands):
     name, run = "lfw-overrepresentation-cpu", "lfw-32-fastgan-10"
-    for line, stages in {run: [f"evaluate@{run}", f"sensitivity@{run}"], "one": ["overrepresentation@one"]}.items():
+    for line, stages in {run: [f"evaluate@{run}", f"sensitivity@{run}"], "single": ["overrepresentation@single"]}.items():
         commands.clear()
         run_study(project, name, line)
         assert commands == ["code", *stages, "--single-item collect", "--single-item claims"]
