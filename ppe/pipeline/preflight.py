@@ -6,6 +6,7 @@ the same bytes are one picture and count once.
 
 from importlib.util import find_spec
 
+from ppe.config.schema import DOWNLOADED
 from ppe.datasets.splits import GROUPS, choose_identities, find_pictures, mark_auxiliary, split_auxiliary
 from ppe.overrepresentation.latin_square import SPLIT_SETTINGS, split_experiment
 
@@ -32,16 +33,22 @@ def check_embedders(params, dataset):
     ValueError
         Of ``ppe.embedders.build`` and ``ppe.embedders.load``.
     """
-    from ppe.embedders import build, load
+    from ppe.embedders import build, load_embedder
 
     lock = params.root / "dvc.lock"
     is_skipped = lock.is_file() and f"\n  embed@{dataset}:\n" in lock.read_text(encoding="utf-8")
     for name in {*params.datasets[dataset].embedders, params.datasets[dataset].identity_check} - {None}:
-        embedder, weights = params.embedders[name], params.weights_file(name, dataset)
+        embedder = params.embedders[name]
         if embedder.steps:
             build(embedder.net, input_size=embedder.input_size, width=embedder.width)
-        elif weights != embedder.weights and not is_skipped:  # else the name of weights that are downloaded
-            load(embedder.net, weights)
+        elif embedder.weights not in DOWNLOADED and not is_skipped:
+            load_embedder(params, name, dataset)
+
+
+def describe_absent(params):
+    """Say which optional embedders are left out: a list of str, a sentence each."""
+    return [f"{name} is left out: it is optional, and its weights are not on this machine ({file})"
+            for name, file in params.absent.items()]  # fmt: skip
 
 
 def check_fid(params, dataset):

@@ -14,11 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 from ppe.config import load_params, load_table, save_json
+from ppe.config.params import load_study
 from ppe.config.paths import COPIES, LAST_WORDS
 from ppe.config.storage import copy_whole
 from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.overrepresentation.data_share import ROW_COLUMNS
 from ppe.pipeline.execution import BOOKS, wait_for
+from ppe.pipeline.preflight import describe_absent
 from ppe.pipeline.project_copy import prepare_copy
 from ppe.pipeline.report import report_run, report_study
 
@@ -71,6 +73,7 @@ def run_study(root, name, only=None):
     copy, results = root / COPIES / name, root / "results" / name
     environment = prepare_copy(root, copy, name)
     call, params = _prepare(copy, environment), load_params(root=copy)
+    print("".join(f"{line}\n" for line in describe_absent(load_study(name, root))), end="")
     call("repro", "code")
     if only is not None:
         stages = _list_stages(params, only)

@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from ppe.config import find_shared, write_whole
-from ppe.config.params import merge_study
+from ppe.config import find_shared, load_params, write_whole
+from ppe.config.params import load_study, merge_study
 from ppe.config.paths import COPIES, find_project
+from ppe.config.schema import NAMED
 from ppe.datasets.photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 
 NOT_COPIED = {
@@ -22,8 +23,6 @@ CODE_SUFFIXES = {".py", ".ipynb", ".yaml", ".yml", ".toml", ".mplstyle", ".j2", 
 CODE_FILES = (".dvc/config", ".dvcignore")
 """Of files that git does not track, a copy takes code alone: that in these folders and beside them. Someone's photos may lie in
 the project, and stay where they are."""
-PUBLISHED = ("vggface2", "casia-webface")
-"""Weights that are downloaded by name: no paths."""
 
 
 def prepare_copy(root, copy, name):
@@ -36,8 +35,9 @@ def prepare_copy(root, copy, name):
     for section, key in (("datasets", "root"), ("embedders", "weights")):
         for settings in content.get(section, {}).values():
             path = settings.get(key) if isinstance(settings, dict) else None
-            if path and "$" not in path and path not in PUBLISHED:  # relative to the project, wherever the copy lies
+            if path and "$" not in path and path not in NAMED:  # relative to the project, wherever the copy lies
                 settings[key] = str(find_project(root) / Path(path).expanduser())
+    _leave_out_absent(content, root, name)
     copy.mkdir(parents=True, exist_ok=True)
     _mirror(root, copy)
     source = f"params.yaml and studies/{name}.yaml" if name else "params.yaml"
@@ -52,6 +52,21 @@ def prepare_copy(root, copy, name):
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
     (copy / ".dvc" / "config.local").write_text(local)
     return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
+
+
+def _leave_out_absent(content, root, name):
+    """Take optional embedders whose weights are not here out of the lists of data sets, so that dvc sees which were used.
+
+    Not where the study's rows came, with their lock, from a machine that had the weights: dvc would take them for rows of other
+    params. Rows of an earlier version of the code are made again, and do not count.
+    """
+    params = load_study(name, root) if name else load_params(root=root)
+    results, made = root / "results" / params.study, {}
+    if params.absent and (results / "dvc.lock").is_file() and not (results / "earlier.json").exists():
+        made = yaml.safe_load((results / "params.yaml").read_text(encoding="utf-8"))["datasets"]
+    for key, dataset in content["datasets"].items():
+        gone = set(params.absent) - set(made.get(key, {}).get("embedders", []))
+        dataset["embedders"] = [embedder for embedder in dataset["embedders"] if embedder not in gone]
 
 
 def _mirror(root, copy):

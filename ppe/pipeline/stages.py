@@ -13,12 +13,15 @@ def index(dataset):
     """Write the table of a data set's photos, and check that its embedders, runs and experiments have what they need."""
     from ppe.config import choose_device, save_table
     from ppe.datasets.index import read_index
-    from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments, check_fid
+    from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments, check_fid, describe_absent
 
     params = load_params(dataset)
     file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
     settings = params.datasets[dataset]
     choose_device(params.device)
+    print("".join(f"{line}\n" for line in describe_absent(params)), end="")
+    check_embedders(params, dataset)  # before a data set is downloaded
+    check_fid(params, dataset)
     table = read_index(
         settings.reader,
         root=params.dataset_root(dataset),
@@ -28,8 +31,6 @@ def index(dataset):
     )
     save_table(table, file)
     print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} identities, {(~table.readable).sum()} unreadable")
-    check_embedders(params, dataset)
-    check_fid(params, dataset)
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
 
@@ -86,7 +87,7 @@ def embed_experiment(experiment):
     import numpy as np
 
     from ppe.config import choose_device, load_array, save_array
-    from ppe.embedders import load
+    from ppe.embedders import load_embedder
     from ppe.embedders.embed import embed_faces
 
     params = load_params(experiment)
@@ -94,7 +95,7 @@ def embed_experiment(experiment):
     dataset = params.experiments[experiment].dataset
     files = sorted(params.experiment_faces_folder(experiment).glob("*.npy"))
     for name in params.datasets[dataset].embedders:
-        net = load(params.embedders[name].net, params.weights_file(name, dataset))
+        net = load_embedder(params, name, dataset)
         vectors = [np.asarray(embed_faces(load_array(file), net, device=choose_device(params.device))) for file in files]
         save_array(np.stack(vectors), params.experiment_embeddings_folder(experiment) / f"{name}.npy")
     print(f"{experiment}: faces of {len(files)} generators, embedded by {params.datasets[dataset].embedders}")

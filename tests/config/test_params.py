@@ -32,6 +32,11 @@ def set_run(key, value):
     return lambda content: content["runs"]["synthetic-32-fastgan-10"].__setitem__(key, value)
 
 
+def add_onnx(**settings):
+    section = {"net": "onnx", "weights": "own.onnx", "overlap": "none", **settings}
+    return lambda content: content["embedders"].update(own=section)
+
+
 def use_stylegan2(key):
     """A change that trains StyleGAN2 at 32 px with fewer than 32 of ``key``."""
 
@@ -84,6 +89,13 @@ def use_stylegan2(key):
         (lambda c: c["datasets"]["synthetic"].update(resolutions=[32, 32]), "resolutions=[32, 32]: each resolution must be"),
         (lambda c: c["embedders"]["synthetic-arcface"].update(batch_size=1), "batch_size=1: Input should be greater than 1"),
         (lambda c: c["embedders"]["synthetic-arcface"].update(net="facenet"), "net='facenet' cannot be trained here: give"),
+        (lambda c: c["embedders"]["synthetic-arcface"].update(optional=True), "optional: true is for weights that are a file"),
+        (lambda c: c["embedders"]["dlib"].update(optional=True), "embedders.dlib: optional: true is for weights that are a file"),
+        (lambda c: c["embedders"]["dlib"].update(mean=1.0, scale=2.0), "['mean', 'scale'] are keys of net: onnx alone: remove"),
+        (add_onnx(), "net: onnx also needs ['colours', 'mean', 'scale']: colours is rgb or bgr, and the model takes (pixel"),
+        (add_onnx(colours="rgb", mean=1.0, scale=0.0), "embedders.own.scale=0.0: Input should be greater than 0"),
+        (add_onnx(colours="grb", mean=1.0, scale=1.0), "embedders.own.colours='grb' is not one of ['rgb', 'bgr']"),
+        (add_onnx(colours="rgb", mean=1.0, scale=1.0, sha256="abc"), "embedders.own.sha256='abc': String should match pattern"),
         (use_stylegan2("channel_base"), "40.resolution=32 needs a generators.stylegan2.channel_base of at least 32, since"),
         (use_stylegan2("channel_base_discriminator"), "needs a generators.stylegan2.channel_base_discriminator of at least 32"),
         (set_run("kimg", "8e-4"), "and YAML takes this for text: write a point and a sign, as in 8.0e-4"),
@@ -265,3 +277,29 @@ def test_a_root_of_a_user_who_is_not_there_is_a_sentence(project):
     params = project(lambda content: content["datasets"]["synthetic"].update(root="~nosuchperson/photos"))
     with pytest.raises(ValueError, match="names a user whom this machine does not know: write the folder"):
         params.dataset_root("synthetic")
+
+
+def test_an_optional_embedder_without_its_file_is_left_out_of_every_list(project, tmp_path):
+    """All else of the params stays, and a file that comes later counts at the next load."""
+
+    def change(content):
+        content["embedders"]["mobilefacenet-casia"] |= {"weights": "own.pth", "optional": True}
+        content["datasets"]["synthetic"]["embedders"] = ["mobilefacenet-casia", "synthetic-arcface"]
+
+    params = project(change)
+    assert params.datasets["synthetic"].embedders == ["synthetic-arcface"]
+    assert params.absent == {"mobilefacenet-casia": tmp_path / "own.pth"} and "mobilefacenet-casia" in params.embedders
+    assert params.root == tmp_path and params.runs == project().runs
+    (tmp_path / "own.pth").touch()
+    assert project(change).datasets["synthetic"].embedders == ["mobilefacenet-casia", "synthetic-arcface"]
+    assert project(change).absent == {} == project().absent, "one that no data set names is not missed"
+
+
+def test_a_data_set_that_would_be_left_without_an_embedder_is_one_sentence(project, tmp_path):
+    def change(content):
+        content["embedders"]["mobilefacenet-casia"] |= {"weights": "own.pth", "optional": True}
+        content["datasets"]["synthetic"]["embedders"] = ["mobilefacenet-casia"]
+
+    with pytest.raises(ValueError, match="datasets.synthetic.embedders=.'mobilefacenet-casia'. are all optional") as caught:
+        project(change)
+    assert str(tmp_path / "own.pth") in str(caught.value) and "\n" not in str(caught.value)

