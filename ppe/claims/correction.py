@@ -4,7 +4,7 @@ import numpy as np
 
 from ppe.statistics.multiple_testing import adjust_holm
 
-JUDGED = ("supported", "not supported", "inconclusive")
+JUDGED = ("supported", "appearance", "not supported", "inconclusive")
 TESTED = ("C1", "C2", "C4")
 """Claims that are tested. C3 sums C1 up: it is supported only where each of its settings is, which needs no correction."""
 MORE = {
@@ -27,7 +27,7 @@ def decide(p_value, high, small, alpha):
 
     Returns
     -------
-    str, one of ``JUDGED``
+    str, one of ``JUDGED`` but *appearance*, for which ``correct_verdicts`` needs more
         *Supported* if p is below ``alpha``. Else *not supported* if the interval ends below ``small``: the effect, if any, is
         small. Else *inconclusive*.
     """
@@ -56,6 +56,8 @@ def correct_verdicts(claims, alpha):
     claims["p_adjusted"] = adjust_holm(claims.p_value.where(is_judged).to_numpy(np.float64))
     for index, row in claims[is_judged].iterrows():
         verdict = decide(row.p_adjusted, row.high, row.small, alpha)
+        if verdict == "supported" and row.leak_of == "appearance":
+            verdict = "appearance"
         claims.loc[index, ["verdict", "what_would_change"]] = verdict, describe_change(row.claim, verdict, row.small, alpha)
     return claims
 

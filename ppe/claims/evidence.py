@@ -21,11 +21,11 @@ NULLS = {"C1": 0.5, "C2": 0.0}
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
     "claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "value",
-    "low", "high", "spread", "small", "p_value", "p_adjusted", "verdict", "reason", "what_would_change",
+    "low", "high", "spread", "small", "p_value", "p_adjusted", "leak_of", "verdict", "reason", "what_would_change",
 ]  # fmt: skip
 """``spread``: standard deviation over seeds. ``small``: an effect below it is small. ``p_adjusted``: corrected for the number of
-verdicts in the table (Holm)."""
-VERDICTS = ("supported", "not supported", "inconclusive", "not measured", "shown")
+verdicts in the table (Holm). ``leak_of``: of C1, ``identity``, ``appearance`` or ``untested`` (``ppe.claims.appearance``)."""
+VERDICTS = ("supported", "appearance", "not supported", "inconclusive", "not measured", "shown")
 """``shown`` is evidence that no verdict is built on."""
 EXPLORATORY = "exploratory: a recipe or a rule was chosen after results on this data set had been seen"
 

@@ -15,7 +15,7 @@ RESULTS_MARKERS = ("<!-- results: written by python -m ppe claims -->", "<!-- en
 CLAIMS_MARKERS = ("<!-- claims: written by python -m ppe claims -->", "<!-- end of claims -->")
 TEXT = (
     *("claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "verdict"),
-    *("reason", "what_would_change"),
+    *("leak_of", "reason", "what_would_change"),
 )
 README_DATASETS = ("synthetic", "lfw")
 DATASET_NAMES = {"lfw": "LFW", "olivetti": "Olivetti"}
@@ -26,6 +26,8 @@ EARLIER = "† Rows made by an earlier version of the code, to be made anew."
 def load_claims(files):
     """Read ``claims.csv`` of several studies; ``files``: study -> path. Returns study -> table, all text as text."""
     tables = {study: load_table(path) for study, path in files.items()}
+    # Claims of an earlier version of the code have no ``leak_of``.
+    tables = {study: table if "leak_of" in table else table.assign(leak_of="") for study, table in tables.items()}
     texts = {study: {name: [_say_cell(v) for v in table[name]] for name in TEXT} for study, table in tables.items()}
     return {study: table.assign(**texts[study]) for study, table in tables.items()}
 

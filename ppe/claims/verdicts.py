@@ -8,6 +8,7 @@ params.
 import numpy as np
 import pandas as pd
 
+from ppe.claims.appearance import mark_appearance
 from ppe.claims.correction import correct_verdicts, decide, describe_change
 from ppe.claims.evidence import (
     COLUMNS,
@@ -81,7 +82,7 @@ def judge_claims(rows, experiments, rules, exploratory=None, scores=None, shared
     parts = [_judge_leaks(runs, pool, rules, exploratory), _judge_growth(rows, runs, pool, rules, exploratory)]
     parts.append(judge_data_shares(experiments, rules, exploratory))
     claims = pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
-    claims = correct_verdicts(claims, rules.alpha)
+    claims = correct_verdicts(mark_appearance(claims, rows, runs), rules.alpha)
     claims = pd.concat([claims, judge_cells(claims)[COLUMNS]], ignore_index=True)
     return claims.sort_values("claim", kind="stable", ignore_index=True)
 

@@ -52,7 +52,9 @@ def judge_appearance(rows, embedder):
 
     Parameters
     ----------
-    rows : DataFrame with those of ``compare_with_appearance``, of one run.
+    rows : DataFrame
+        With those of ``compare_with_appearance``, of one run. Of several seeds, the ends of their intervals are averaged, which
+        is no narrower than one seed's interval.
     embedder : str
 
     Returns
@@ -69,9 +71,10 @@ def judge_appearance(rows, embedder):
     found = found[found.versus.isin(RIVALS)]
     if missing := sorted(set(RIVALS) - set(found.versus)):
         raise ValueError(f"there are no rows of nearest minus {missing} for {embedder!r}: run 5_attack and 6_evaluate again")
-    best = found.loc[found.value.astype(float).idxmin()]
-    is_identity = bool((found.low.astype(float) > 0).all())
-    return best.versus, float(best.value), float(best.low), float(best.high), is_identity
+    means = found.astype(dict.fromkeys(("value", "low", "high"), float)).groupby("versus")[["value", "low", "high"]]
+    means = means.agg(lambda ends: ends.mean(skipna=False))
+    best = means.value.idxmin()
+    return best, *map(float, means.loc[best, ["value", "low", "high"]]), bool((means.low > 0).all())
 
 
 def judge_look_alikes(scores, members, photos, features, *, embedder, num_resamples, seed=0):

@@ -8,7 +8,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ppe.plots.attacks import CONTROL_NAMES, CONTROL_STYLES
 
 VERDICT_COLOURS = {
-    "supported": "#00693E", "not supported": "#B00020", "inconclusive": "#B07000", "not measured": "#666666", "shown": "#999999",
+    "supported": "#00693E", "appearance": "#6A8A00", "not supported": "#B00020", "inconclusive": "#B07000",
+    "not measured": "#666666", "shown": "#999999",
 }  # fmt: skip
 SWEEP_TITLES = {
     "equal kimg": "More identities, equal kimg", "equal epochs": "More identities, equal epochs",

@@ -45,7 +45,11 @@ RUNS = pd.concat([make_run("ten", (0.7, 0.6, 0.8)), make_run("forty", (0.5, 0.4,
 CLAIMS = judge(RUNS, make_difference(RUNS, "ten", "forty", "equal kimg"), experiments=make_experiment())
 SWEEPS = pd.DataFrame({"sweep": "equal kimg", "line": "lfw", "x": [10, 40], "value": [0.7, 0.6], "low": [0.6, 0.5],
                        "high": [0.8, 0.7]})  # fmt: skip
+BASELINES = pd.DataFrame([ROW | {"attack": name} for name in ("nearest", "pixel", "surroundings")])
 CALLS = {
+    "appearance.plot_parts": ({"whole face": FACES, "the rest": FACES}, "title"),
+    "appearance.plot_baselines": (BASELINES, "title"),
+    "appearance.show_appearance": ("pixel", 0.1, np.nan, np.nan, False),
     "attacks.plot_scores": (QUERIES, "title"),
     "attacks.plot_nearest": (FACES[0], FACES[1:], [0.9, 0.8, 0.7], "title"),
     "attacks.plot_triples": (FACES, FACES, FACES, [0.9] * 4, "title"),
