@@ -32,9 +32,9 @@ def permute_identities(queries, *, num_permutations=2000, seed=0):
     ValueError
         As ``resample_identities``.
     """
-    values = _permute(queries, num_permutations, np.random.default_rng(seed), seed)
-    row = {"metric": "auc", "value": float(values[0]), "p_value": _count_reached(values)}
-    return {**row, **count_identities(arrange_identities(queries)[0])}
+    arranged = arrange_identities(queries)
+    values = _permute(queries, *arranged, num_permutations, np.random.default_rng(seed), seed)
+    return {"metric": "auc", "value": float(values[0]), "p_value": _count_reached(values), **count_identities(arranged[0])}
 
 
 def permute_runs(tables, *, num_permutations=2000, seed=0):
@@ -67,7 +67,8 @@ def permute_runs(tables, *, num_permutations=2000, seed=0):
     # The first run's random numbers are those that it has alone.
     streams = [np.random.default_rng([seed, number] if number else seed) for number in range(len(tables))]
     pairs = zip(tables, streams, strict=True)
-    values = np.mean([_permute(queries, num_permutations, stream, seed) for queries, stream in pairs], axis=0)
+    values = [_permute(queries, *arrange_identities(queries), num_permutations, stream, seed) for queries, stream in pairs]
+    values = np.mean(values, axis=0)
     return {"metric": "auc", "value": float(values[0]), "p_value": _count_reached(values)}
 
 
@@ -106,9 +107,8 @@ def permute_often(queries, *, num_shuffles, num_permutations=199, level=0.05, se
     return {**row, **count_identities(member_groups)}
 
 
-def _permute(queries, num_permutations, rng, seed):
+def _permute(queries, member_groups, group, num_permutations, rng, seed):
     """Compute the AUC, averaged over member groups, as it is (row 0) and under shuffled labels: [1 + num_permutations]."""
-    member_groups, group = arrange_identities(queries)
     if not has_both_roles(member_groups):
         return _permute_groups(member_groups, group, num_permutations, rng)
     # Other people in each member group: so each has random numbers of its own, which its name chooses.

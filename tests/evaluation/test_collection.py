@@ -54,6 +54,7 @@ def test_rows_of_runs_are_collected_with_the_difference_between_sizes(photos, me
     assert difference.value.iloc[0] == pytest.approx(gap, abs=2e-4) and gap > 0
     assert heads["small"]["control_failed"] is False and heads["small"]["embedder_is_sound"] is True
     assert heads["small"]["discriminator_auc"] is None and heads["small"]["pixel_auc"] > 0.5
+    assert heads["small"]["tpr_at_fpr_1e-1"] > 0.5 and heads["small"]["tpr_at_fpr_1e-2"] is None, "12 people resolve a tenth"
     strict = SimpleNamespace(**{**vars(RULES), "min_verification_auc": 0.99})
     assert compute_headlines(rows, ["small"], strict)["small"]["embedder_is_sound"] is False
     assert select_headline(rows, "small", 0.90).value == pytest.approx(heads["small"]["auc"], abs=1e-4)
