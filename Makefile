@@ -1,4 +1,4 @@
-# make study · make new · make test · make test-hard · make lab · make smoke · make claims · make check · make docs · make lint:
+# make study · make new · make audit · make test · make test-hard · make lab · make smoke · make claims · make check · make docs · make lint:
 # each sets up .venv first if it is missing.
 # docs/pipeline.md lists the command behind each target, for machines without make.
 SHELL := bash
@@ -14,9 +14,18 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 NAME ?=
 ROOT ?=
+GENERATED ?=
+PEOPLE ?=
+CONTROLS ?=
+TRAINING ?=
+OUT ?=
 
-.PHONY: study new smoke claims check docs test test-hard lint lab
+.PHONY: study new audit smoke claims check docs test test-hard lint lab
 .DEFAULT_GOAL := study
+
+# --people "/path/to/people" of PEOPLE=/path/to/people; nothing where it is not given.
+option = $(if $($(call upper,$(1))),--$(1) "$($(call upper,$(1)))")
+upper = $(shell echo $(1) | tr a-z A-Z)
 
 # Made anew when the dependencies change; the marker is touched last, so that a broken install is not taken for a whole one.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -31,6 +40,10 @@ study: $(BIN)/.installed
 # Writes studies/NAME.yaml for a folder of photos: make new NAME=mine ROOT=/path/to/photos
 new: $(BIN)/.installed
 	python -m ppe new $(NAME) --root "$(ROOT)"
+
+# Audits a generator that exists: make audit GENERATED=/path/to/faces PEOPLE=/path/to/people CONTROLS=/path/to/controls
+audit: $(BIN)/.installed
+	python -m ppe audit $(foreach name,generated people controls training out,$(call option,$(name)))
 
 smoke: $(BIN)/.installed
 	python -m ppe study smoke

@@ -101,6 +101,21 @@ def docs():
     write_site(loaded)
 
 
+def audit(name=None, **options):
+    """Audit a generator that exists, by the options or by an entry of ``audits``, and write a report."""
+    from ppe.audit.command import run_audit
+
+    loaded = load_params()
+    if name is None:
+        if options["generated"] is None:
+            raise ValueError("--generated must be given, or the name of an entry of audits (params.yaml)")
+        run_audit(loaded, **{option: value for option, value in options.items() if value is not None})
+        return
+    if name not in loaded.audits:
+        raise ValueError(f"{name!r} is not one of {list(loaded.audits)} (params.yaml: audits)")
+    run_audit(loaded, **loaded.audits[name].model_dump(), out=loaded.audit_folder(name))
+
+
 def _run_stage(stage, arguments):
     """Run a stage, alone in its folder; note what it takes, and leave its last words where it fails."""
     *_, target = arguments.values()
@@ -138,6 +153,17 @@ def _read_arguments():
     add("claims", "write the verdicts of all studies into README.md and docs/results.md")
     add("check", "compare a study's headlines with the committed ones", ("name", optional))
     add("docs", "write the site to docs/")
+    add("audit", "audit a generator that exists: generated faces against photos of people",
+        ("name", {**optional, "help": "of an entry of audits in params.yaml, in place of all options"}),
+        ("--generated", {"help": "folder, zip, tar or .npy file, or <run>:<group>"}),
+        ("--people", {"help": "folder of <person>/<photo>: who is asked about"}),
+        ("--controls", {"help": "the same, of people who are surely not in the training set"}),
+        ("--training", {"help": "the same, of training photos, if they are at hand"}),
+        ("--models", {"nargs": "+", "help": "of embedders in params.yaml (the first two whose weights are found)"}),
+        ("--out", {"help": "folder of the report (audits/report)"}),
+        ("--show-faces", {"action": "store_true", "help": "show photos of people in the report"}),
+        ("--names", {"action": "store_true", "help": "write people's names into the report and its tables"}),
+        ("--key", {"action": "store_true", "help": "write names.csv, which says who is who"}))  # fmt: skip
     add("train", "train a run's generators on several GPUs, under torchrun", ("run", {}))
     add("notebook", "stage: execute a notebook", ("book", {}), ("name", {}))
     for name, (_, argument, words) in STAGES.items():
@@ -151,15 +177,16 @@ def main():
     arguments = _read_arguments()
     name = arguments.pop("command")
     known = {"new": new, "params": params, "study": study, "report": report, "claims": claims, "check": check, "docs": docs,
-             "train": stages.train}  # fmt: skip
+             "audit": audit, "train": stages.train}  # fmt: skip
     try:
         check_folder(find_root())
         known[name](**arguments) if name in known else _run_stage(name, arguments)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as mistake:
         sys.exit(explain_full_disk(str(mistake)))
     except KeyboardInterrupt:
-        print("\nStopped by Ctrl-C. Stages that ended are kept, and a training goes on from its last checkpoint: give the same "
-              "command again.", file=sys.stderr)
+        kept = "Stages that ended are kept, and a training goes on from its last checkpoint"
+        kept = "Blocks of faces that were embedded are kept" if name == "audit" else kept
+        print(f"\nStopped by Ctrl-C. {kept}: give the same command again.", file=sys.stderr)
         sys.exit(130)
 
 

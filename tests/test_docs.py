@@ -9,10 +9,11 @@ from functools import cache
 import pytest
 
 PAGES = ["README.md", "bench/README.md", "tests/README.md", *(f"docs/{name}.md" for name in (
-    "beyond-one-machine", "extending", "glossary", "limits", "own-photos", "pipeline", "responsible-use", "results", "statistics",
+    "audit", "beyond-one-machine", "extending", "glossary", "limits", "own-photos", "pipeline", "responsible-use", "results",
+    "statistics",
 ))]  # fmt: skip
 MADE_BY_A_RUN = (
-    *("executed/", "scratch/", "data/", "models/", "downloads/", "sources/"),
+    *("audits/", "executed/", "scratch/", "data/", "models/", "downloads/", "sources/"),
     *("results/mine", "results/smoke", "studies/mine", "."),
 )
 """Beginnings of paths that a study makes; they are not in the repository."""

@@ -14,6 +14,7 @@ from pydantic import Field
 from ppe.config.overlay import merge_overlay
 from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
 from ppe.config.schema import Attack, Dataset, Detection, Embedder, Run, Verdicts
+from ppe.config.schema_audit import Audit, AuditRules
 from ppe.config.schema_experiments import Experiment, Overrepresentation
 from ppe.config.schema_generators import Generators
 
@@ -40,10 +41,12 @@ class Params(Paths):
     verdicts: Verdicts
     experiments: dict[str, Experiment] = {}
     overrepresentation: Overrepresentation | None = None
+    audit: AuditRules | None = None
+    audits: dict[str, Audit] = {}
 
     @pydantic.model_validator(mode="after")
     def _names_fit(self):
-        sections = ("runs", "datasets", "embedders", "generators", "experiments")
+        sections = ("runs", "datasets", "embedders", "generators", "experiments", "audits")
         for section, names in {"study": [self.study], **{name: getattr(self, name) for name in sections}}.items():
             for name in names:
                 if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
@@ -71,6 +74,8 @@ class Params(Paths):
         if 2 / (1 + self.attack.num_permutations) >= self.verdicts.control_p:
             raise ValueError(f"attack.num_permutations={self.attack.num_permutations} cannot reach p < verdicts.control_p="
                              f"{self.verdicts.control_p}: raise it")
+        if self.audits and self.audit is None:
+            raise ValueError("audits need the section audit: its constants are explained in params.yaml")
         if MOST_VERDICTS / (1 + self.verdicts.num_permutations) >= self.verdicts.alpha:
             raise ValueError(f"verdicts.num_permutations={self.verdicts.num_permutations} cannot reach p < verdicts.alpha="
                              f"{self.verdicts.alpha} once p is corrected for {MOST_VERDICTS} verdicts: raise it")

@@ -89,6 +89,11 @@ class Paths(Section):
         """The experiment's results, one row per number. They lie in the folder of the runs' rows, which every study has."""
         return self.results_folder() / "rows" / "experiments" / f"{self._experiment(experiment)}.csv"
 
+    def audit_folder(self, audit):
+        """Report of an entry of ``audits``. Its tables may hold names, so they are never committed."""
+        check_member("audit", audit, self.audits, self._file)
+        return self._base / "data" / "audits" / audit
+
     def style_file(self):
         """Matplotlib style sheet of all figures."""
         return self._root / "ppe.mplstyle"

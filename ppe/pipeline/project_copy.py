@@ -16,6 +16,7 @@ from ppe.datasets.photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 NOT_COPIED = {
     *(".git", ".venv", COPIES, ".checkpoints", ".pytest_cache", ".ruff_cache", "__pycache__", "data", "models", "executed"),
     *("sources", "scratch", "downloads", "results", "docs", "params.yaml", "dvc.lock", ".mirror", ".ipynb_checkpoints"),
+    *("audits", ".audit-cache"),
 }
 """What a study's copy does not take from the project: what it makes itself, and what belongs to the machine."""
 CODE_FOLDERS = ("ppe", "notebooks", "studies")

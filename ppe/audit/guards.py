@@ -1,0 +1,72 @@
+"""What would make an audit worthless, and is refused: controls who are among the people."""
+
+import numpy as np
+
+from ppe.audit.copies import find_pairs
+from ppe.audit.inputs import Source, open_people
+from ppe.config import find_shared
+
+STANDIN_PEOPLE, STANDIN_PHOTOS = 200, (2, 10)
+"""People of LFW who stand in for controls, and how many photos each has."""
+
+
+def refuse_overlap(sources):
+    """Raise ValueError if a name is both among the people (or in the training photos) and among the controls."""
+    if "controls" not in sources:
+        return
+    controls = set(sources["controls"].identity)
+    for name in ("people", "training"):
+        shared = sorted(controls & set(sources[name].identity if name in sources else ()) - {"(no identity)"})
+        if shared:
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            raise ValueError(
+                f"{shared[0]!r}{more} is a folder of --{name} and of --controls: controls must be other people, who "
+                "are surely not in the training set"
+            )
+
+
+def refuse_same_pictures(people, controls, model, rules):
+    """Raise ValueError if a photo of the people is also one of the controls, and name the pair.
+
+    people, controls : ppe.audit.face_sets.FaceSet; model : str; rules : the section ``audit`` of params.
+    """
+    pairs = find_pairs(people, controls, model, copy_cosine=rules.copy_cosine, same_picture=rules.same_picture)
+    rows = np.flatnonzero(pairs.is_copy)
+    if len(rows):
+        pair = people.name[rows[0]], controls.name[pairs.other[rows[0]]]
+        more = f", and {len(rows) - 1} more pairs" if len(rows) > 1 else ""
+        raise ValueError(
+            f"the photo {pair[0]!r} of --people and {pair[1]!r} of --controls are the same picture{more}: a control "
+            "who is also asked about would hide a leak. Remove this person from the controls"
+        )
+
+
+def find_controls(root, seed, warnings):
+    """Stand-ins where no controls are given: people of LFW, if it is at hand; None otherwise. Adds a warning."""
+    folder = find_shared(root) / "data" / "lfw"
+    if not folder.is_dir():
+        warnings.append("No control people were given, and no others are at hand: there are no p-values, only ranks and copies.")
+        return None
+    source = open_people(folder, "--controls")
+    names, size = np.unique(np.array(source.identity), return_counts=True)
+    names = names[(size >= STANDIN_PHOTOS[0]) & (size <= STANDIN_PHOTOS[1])]
+    chosen = set(np.random.default_rng(seed).permutation(names)[:STANDIN_PEOPLE])
+    warnings.append(
+        f"No control people were given: {len(chosen)} people of LFW stand in for them. They do not resemble your people, "
+        "so p-values may speak of the photos and not of a leak."
+    )
+    return select_rows(source, [i for i, name in enumerate(source.identity) if name in chosen])
+
+
+def select_rows(source, rows):
+    """Chosen photos of a source, as a source."""
+
+    def read(start, stop):
+        return [source.read(row, row + 1)[0] for row in rows[start:stop]]
+
+    def digest(start, stop):
+        return "".join(source.digest(row, row + 1) for row in rows[start:stop])
+
+    identity = [source.identity[row] for row in rows]
+    return Source(f"{len(rows)} photos of {len(set(identity))} people of LFW", [source.names[row] for row in rows], read, digest,
+                  identity)  # fmt: skip

@@ -1,0 +1,167 @@
+"""From face sets to findings and a report: a leak is found, its absence too, and a report that cannot tell says so."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_sets import make_audit, unit
+
+from ppe.audit import verdict
+from ppe.audit.guards import refuse_overlap, refuse_same_pictures
+from ppe.audit.inputs import Source
+from ppe.audit.report import write_report
+from ppe.audit.verdict import judge
+from ppe.audit.walk import find_all
+from ppe.config import load_params
+
+
+@pytest.fixture(scope="module")
+def params(root):
+    loaded = load_params(root=root)
+    attack = loaded.attack.model_copy(update={"num_resamples": 200, "num_permutations": 499})
+    return loaded.model_copy(update={"attack": attack, "audit": loaded.audit.model_copy(update={"num_planted": 10})})
+
+
+@pytest.fixture(scope="module")
+def leaking(params):
+    sets = make_audit(misses=[("Ørsted/1.png", "Ørsted", "no face found")])
+    return sets, find_all(sets, params)
+
+
+def test_members_are_named_and_nobody_else(leaking, params):
+    sets, findings = leaking
+    flagged = set(findings.people.identity[findings.people.is_flagged])
+    assert flagged == {f"Åsa {n:02}" for n in range(5)}
+    told = judge(findings, sets, params.audit)
+    assert told["level"] == "exposed" and told["sentences"][0].startswith("5 of 20 people stand out against 68 control people")
+    assert any("1 people could not be tested" in limit for limit in told["limits"])
+
+
+def test_where_nobody_leaks_nobody_is_named_and_the_report_says_what_it_could_have_missed(params):
+    sets = make_audit(num_members=0, num_people=5, num_controls=200, seed=3)
+    told = judge(find_all(sets, params), sets, params.audit)
+    assert told["level"] == "nothing"
+    assert "It would probably have missed a person whose photos make up less than" in told["sentences"][1]
+
+
+def test_without_power_nothing_found_is_no_sign_of_safety(params):
+    sets = make_audit(num_members=0, num_controls=12)
+    told = judge(find_all(sets, params), sets, params.audit)
+    assert told["level"] == "unknown" and "is therefore no sign of safety" in told["sentences"][1]
+    resolution = "One person alone cannot be named: 9 controls give no p-value below 0.1, and at least 20 of the 20 people"
+    assert told["limits"][0].startswith(resolution)
+
+
+def test_without_controls_there_are_no_p_values(params, tmp_path):
+    sets = make_audit(num_controls=0)
+    findings = find_all(sets, params)
+    told = judge(findings, sets, params.audit)
+    assert told["level"] == "unknown" and "there were no control people" in told["sentences"][0]
+    assert findings.people.p_value.isna().all() and not findings.people.is_flagged.any()
+    content = write_report(findings, sets, params, tmp_path)
+    assert content["people"][0]["p_value"] is None
+
+
+def test_one_person_can_be_audited(params):
+    sets = make_audit(num_people=1, num_members=1, num_controls=60)
+    findings = find_all(sets, params)
+    assert findings.people.is_flagged.all() and findings.people.p_value[0] == pytest.approx(1 / 46)
+    told = judge(findings, sets, params.audit)
+    assert told["sentences"][0].startswith("The one person stands out against 45 control people")
+
+
+def test_people_whose_photos_are_sharper_are_not_trusted_and_get_matched_controls(params):
+    sets = make_audit(sharp=2.0)
+    findings = find_all(sets, params)
+    assert list(findings.attributes.attribute[findings.attributes.differs]) == ["sharpness"]
+    told = judge(findings, sets, params.audit)
+    assert "differ from those of the controls in sharpness" in told["trust"]
+    assert findings.matched["group"]["num_controls"] == len(findings.matched["controls"])
+
+
+def test_models_that_know_nobody_make_the_audit_unable_to_tell(params):
+    sets = make_audit(num_members=0, num_controls=60)
+    rng = np.random.default_rng(1)
+    for name in ("people", "controls"):
+        for model, vectors in sets.faces[name].vectors.items():
+            sets.faces[name].vectors[model] = unit(rng.normal(size=vectors.shape))
+    told = judge(find_all(sets, params), sets, params.audit)
+    assert told["level"] == "unknown" and "no face recognition model tells these people apart" in told["sentences"][0]
+
+
+def test_a_photo_among_the_generated_faces_is_a_copy(params):
+    sets = make_audit(num_members=0, num_controls=60)
+    smooth = np.linspace(0, 255, 16).astype(np.uint8)
+    face = np.stack([np.add.outer(smooth // 2, smooth[::-1] // 2)] * 3) + np.eye(16, dtype=np.uint8) * 40
+    people, generated = sets.faces["people"], sets.faces["generated"]
+    people.thumbs[8], generated.thumbs[77] = face, face[:, :, ::-1]
+    generated.vectors["one"][77] = people.vectors["one"][8]
+    findings = find_all(sets, params)
+    copies = findings.pairs[findings.pairs.is_copy]
+    assert list(copies.photo) == [people.name[8]] and list(copies.generated) == [77], "mirrored, and found"
+    told = judge(findings, sets, params.audit)
+    assert told["level"] == "exposed"
+    assert told["sentences"][0].startswith("Photos of 1 of 20 people lie among the generated faces")
+
+
+def test_a_control_among_the_generated_faces_makes_p_values_worthless(params):
+    sets = make_audit(num_members=0, num_controls=60)
+    smooth = np.linspace(0, 255, 16).astype(np.uint8)
+    controls, generated = sets.faces["controls"], sets.faces["generated"]
+    controls.thumbs[8] = generated.thumbs[77] = np.stack([np.add.outer(smooth // 2, smooth // 3)] * 3)
+    generated.vectors["one"][77] = controls.vectors["one"][8]
+    told = judge(find_all(sets, params), sets, params.audit)
+    assert told["trust"].startswith("Photos of 1 control people lie among the generated faces")
+    assert told["level"] == "unknown"
+
+
+def test_controls_who_are_among_the_people_are_refused(params):
+    sets = make_audit(num_controls=20)
+    people, controls = sets.faces["people"], sets.faces["controls"]
+    smooth = np.linspace(0, 255, 16).astype(np.uint8)
+    people.thumbs[3] = controls.thumbs[9] = np.stack([np.add.outer(smooth // 2, smooth // 3)] * 3)
+    controls.vectors["one"][9] = people.vectors["one"][3]
+    with pytest.raises(ValueError, match=f"{people.name[3]}.*{controls.name[9]}.*are the same picture"):
+        refuse_same_pictures(people, controls, "one", params.audit)
+    named = {"people": Source("", ["a"], None, None, ["Ada"]), "controls": Source("", ["b"], None, None, ["Ada"])}
+    with pytest.raises(ValueError, match="'Ada' is a folder of --people and of --controls"):
+        refuse_overlap(named)
+
+
+def test_the_page_loads_nothing_and_hides_names_and_faces(leaking, params, tmp_path):
+    sets, findings = leaking
+    content = write_report(findings, sets, params, tmp_path, date="2000-01-01")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    rest = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.search(r"<script|<link|https?://|url\(|@import|<iframe", rest)
+    everything = page + "".join(file.read_text() for file in tmp_path.glob("*.csv")) + (tmp_path / "report.json").read_text()
+    assert "Åsa" not in everything and "Ørsted" not in everything and "image/png" not in page
+    assert not (tmp_path / "names.csv").exists()
+    people = pd.read_csv(tmp_path / "people.csv")
+    assert list(people.person[:2]) == ["person 1", "person 2"] and len(people) == 21
+    assert people.result.iloc[-1] == "no face found", "nobody is dropped in silence"
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(content))
+    assert (content["schema"], content["verdict"]["level"]) == (1, "exposed")
+
+
+def test_names_a_key_and_faces_are_written_where_asked(leaking, params, tmp_path):
+    sets, findings = leaking
+    write_report(findings, sets, params, tmp_path, names=True, key=True, show_faces=True, date="2000-01-01")
+    assert pd.read_csv(tmp_path / "people.csv").person[0].startswith("Åsa")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 2 * 12 and "Åsa" in page
+    assert set(pd.read_csv(tmp_path / "names.csv").identity) >= {"Åsa 00", "Ørsted"}
+
+
+def test_the_same_audit_gives_the_same_report(leaking, params, tmp_path):
+    sets, findings = leaking
+    for name in ("one", "two"):
+        write_report(findings, sets, params, tmp_path / name, date="2000-01-01")
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+def test_every_level_has_a_name():
+    assert set(verdict.LEVELS) == {"exposed", "group", "nothing", "unknown"}
