@@ -56,15 +56,15 @@ def report():
 
 
 def claims():
-    """Write the verdicts of all committed studies into README.md and docs/results.md."""
+    """Write the verdicts of all committed studies into README.md and docs/results.md, the ranking into docs/attacks.md."""
     from ppe.claims.summary import write_tables
 
     loaded = load_params()
     files = loaded.claims_files()
     if not files:
         raise ValueError("no results/<study>/claims.csv yet: run `make study`")
-    write_tables(files, loaded.root, loaded.verdicts.alpha)
-    print(f"README.md, docs/results.md: the claims of {', '.join(files)}")
+    write_tables(files, loaded.root, loaded.verdicts)
+    print(f"README.md, docs/results.md, docs/attacks.md: the claims of {', '.join(files)}")
 
 
 def check(name=None):

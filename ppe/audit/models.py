@@ -60,7 +60,7 @@ def _load(params, name, is_asked):
     found = [file for file in weights if not isinstance(file, Path) or file.is_file()]
     if not found:
         raise ValueError(f"{weights[0]} is not there")
-    net = load(settings.net, found[0])
+    net = load(settings.net, found[0], **settings.opening())
     file = Path(importlib.import_module(EMBEDDERS[settings.net]).find_weights(found[0]))  # of a package, or of a download
     content = file.read_bytes() if file.is_file() else str(found[0]).encode()
     return net, hashlib.sha256(content).hexdigest()

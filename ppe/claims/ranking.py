@@ -42,9 +42,10 @@ def rank_attacks(tables, min_auc):
 
 
 def write_ranking(files, min_auc):
-    """Write the table of ``rank_attacks`` as Markdown; ``files``: paths of ``attacks.csv`` of the studies."""
+    """Write the table of ``rank_attacks`` as Markdown. files : dict, study -> path of its claims, beside its ``attacks.csv``."""
     lines = ["| attack | calibration | runs | mean AUC | mean gain | clearly better | clearly worse |", "|---" * 7 + "|"]
-    for row in rank_attacks([load_table(path) for path in files], min_auc).itertuples():
+    tables = [load_table(path.parent / "attacks.csv") for path in files.values()]
+    for row in rank_attacks(tables, min_auc).itertuples():
         gain = "" if row.attack == "nearest" else f"{row.gain:+.3f}"
         calibration = row.calibration.replace("_", " ")
         lines.append(f"| `{row.attack}` | {calibration} | {row.runs} | {row.auc:.3f} | {gain} | {row.better} | {row.worse} |")

@@ -7,11 +7,13 @@ import pandas as pd
 
 from ppe.claims.correction import correct_verdicts
 from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS, say_p
+from ppe.claims.ranking import write_ranking
 from ppe.claims.verdicts import choose_cells, judge_cells
 from ppe.config import load_table, write_whole
 from ppe.evaluation.collection import select_headline
 
 RESULTS_MARKERS = ("<!-- results: written by python -m ppe claims -->", "<!-- end of results -->")
+ATTACKS_MARKERS = ("<!-- attacks: written by python -m ppe claims -->", "<!-- end of attacks -->")
 CLAIMS_MARKERS = ("<!-- claims: written by python -m ppe claims -->", "<!-- end of claims -->")
 TEXT = (
     *("claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "verdict"),
@@ -110,10 +112,10 @@ def write_claims(tables, alpha, earlier=None):
     return _write_table(head, table, scans)
 
 
-def write_tables(files, root, alpha):
-    """Write the tables of README.md and docs/results.md, both pages or, if one lacks its markers, none.
+def write_tables(files, root, rules):
+    """Write the tables of README.md, docs/results.md and docs/attacks.md: all pages or, if one lacks its markers, none.
 
-    files : dict, study -> path of its claims; root : path of the repository; alpha : float, ``verdicts.alpha``.
+    files : dict, study -> path of its claims; root : path of the repository; rules : the section ``verdicts`` of params.
 
     Raises
     ------
@@ -121,11 +123,15 @@ def write_tables(files, root, alpha):
         As ``put_summary``, with the page's name.
     """
     tables, earlier = load_claims(files), load_earlier(files)
-    pages = {"README.md": (write_results, RESULTS_MARKERS), "docs/results.md": (write_claims, CLAIMS_MARKERS)}
+    pages = {
+        "README.md": (write_results(tables, rules.alpha, earlier), RESULTS_MARKERS),
+        "docs/results.md": (write_claims(tables, rules.alpha, earlier), CLAIMS_MARKERS),
+        "docs/attacks.md": (write_ranking(files, rules.min_verification_auc), ATTACKS_MARKERS),
+    }
     texts = {}
-    for page, (write, markers) in pages.items():
+    for page, (table, markers) in pages.items():
         try:
-            texts[page] = put_summary((root / page).read_text(encoding="utf-8"), write(tables, alpha, earlier), markers)
+            texts[page] = put_summary((root / page).read_text(encoding="utf-8"), table, markers)
         except ValueError as error:
             raise ValueError(f"{page}: {error}") from None
     for page, text in texts.items():
@@ -136,7 +142,7 @@ def write_tables(files, root, alpha):
 def put_summary(text, summary, markers):
     """Put a table between the two markers of a page.
 
-    text : str, the page; summary : str; markers : ``RESULTS_MARKERS`` (README.md) or ``CLAIMS_MARKERS`` (docs/results.md).
+    text : str, the page; summary : str; markers : pair of str.
 
     Raises
     ------

@@ -27,7 +27,7 @@ REMOTE = re.compile(
 """What would load something from elsewhere, or run."""
 FRONT_FIGURES = ("sizes", "memberships", "rocs", "scores")
 """Figures of the study for the front page, the first that exists, where the README shows none before its first section."""
-ORDER = ("results", "statistics", "limits", "glossary", "responsible-use", "own-photos", "extending", "pipeline")
+ORDER = ("results", "statistics", "attacks", "limits", "glossary", "responsible-use", "own-photos", "extending", "pipeline")
 """Pages of docs/ as the site lists them; others follow by name."""
 WORDS_PER_MINUTE, MINUTES_PER_FIGURE = 200, 0.3
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)</h\1>')

@@ -12,6 +12,7 @@ from synthetic_rows import RULES, judge, make_difference, make_experiment, make_
 
 from ppe.__main__ import main
 from ppe.claims.summary import (
+    ATTACKS_MARKERS,
     CLAIMS_MARKERS,
     EARLIER,
     RESULTS_MARKERS,
@@ -27,14 +28,14 @@ from ppe.claims.verdicts import judge_claims
 from ppe.config import load_params, load_table, save_table
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/attacks.md"])
 def test_a_page_holds_what_the_command_would_write(root, tmp_path, page):
     files = load_params(root=root).claims_files()
     assert files, "python -m ppe collect and the notebook 9_claims make results/<study>/claims.csv"
     (tmp_path / "docs").mkdir()
-    for name in ("README.md", "docs/results.md"):
+    for name in ("README.md", "docs/results.md", "docs/attacks.md"):
         (tmp_path / name).write_text((root / name).read_text(encoding="utf-8"), encoding="utf-8")
-    write_tables(files, tmp_path, RULES.alpha)
+    write_tables(files, tmp_path, RULES)
     written, committed = ((folder / page).read_text(encoding="utf-8") for folder in (tmp_path, root))
     assert written == committed, "run `python -m ppe claims`"
 
@@ -158,17 +159,21 @@ def test_only_what_is_between_the_markers_is_written(markers):
 
 
 def test_no_page_is_written_where_one_lacks_its_markers(claims, tmp_path):
-    claims(make_run("ten", (0.7, 0.6, 0.8)))
+    rows = make_run("ten", (0.7, 0.6, 0.8))
+    claims(rows)
+    save_table(rows, tmp_path / "mine" / "attacks.csv")
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "attacks.md").write_text("{}\n{}\n".format(*ATTACKS_MARKERS))
     (tmp_path / "README.md").write_text("{}\n{}\n".format(*RESULTS_MARKERS))
     (tmp_path / "docs" / "results.md").write_text(f"{CLAIMS_MARKERS[0]}\n")
     files = {"mine": tmp_path / "mine" / "claims.csv"}
     with pytest.raises(ValueError, match="docs/results.md: the page must hold"):
-        write_tables(files, tmp_path, RULES.alpha)
+        write_tables(files, tmp_path, RULES)
     assert (tmp_path / "README.md").read_text() == "{}\n{}\n".format(*RESULTS_MARKERS)
     (tmp_path / "docs" / "results.md").write_text("{}\n{}\n".format(*CLAIMS_MARKERS))
-    write_tables(files, tmp_path, RULES.alpha)
+    write_tables(files, tmp_path, RULES)
     assert "| question |" in (tmp_path / "README.md").read_text()
+    assert "| `nearest` |" in (tmp_path / "docs" / "attacks.md").read_text()
     assert "| claim | study |" in (tmp_path / "docs" / "results.md").read_text()
 
 
