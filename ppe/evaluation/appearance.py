@@ -116,7 +116,8 @@ def encode_attributes(photos):
     """
     columns = photos.filter(like="attribute_")
     numbers = columns.select_dtypes("number")
-    texts = pd.get_dummies(columns.drop(columns=numbers.columns).astype(str), dtype=float) if columns.shape[1] else columns
+    texts = columns.drop(columns=numbers.columns)
+    texts = pd.get_dummies(texts.astype(str), dtype=float) if texts.shape[1] else texts
     spread = numbers.std().replace(0, 1)
     return np.column_stack([((numbers - numbers.mean()) / spread).fillna(0), texts / np.sqrt(2)]).astype(np.float64)
 

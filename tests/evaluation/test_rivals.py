@@ -108,6 +108,8 @@ def test_attributes_have_equal_weight_and_texts_a_distance_of_one():
     apart = measure_unlikeness(photos.identity, numbers)
     assert apart.loc["a", "b"] == pytest.approx(np.linalg.norm(numbers[0] - numbers[2])) and apart.loc["a", "a"] == 0
     assert encode_attributes(photos[["identity"]]).shape == (4, 0)
+    only_numbers = photos[["identity"]].assign(attribute_blur=[0.0, 1, 2, 3])
+    assert encode_attributes(only_numbers).shape == (4, 1), "as of a folder of photos"
 
 
 @pytest.mark.hard

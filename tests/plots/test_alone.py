@@ -46,7 +46,11 @@ CLAIMS = judge(RUNS, make_difference(RUNS, "ten", "forty", "equal kimg"), experi
 SWEEPS = pd.DataFrame({"sweep": "equal kimg", "line": "lfw", "x": [10, 40], "value": [0.7, 0.6], "low": [0.6, 0.5],
                        "high": [0.8, 0.7]})  # fmt: skip
 BASELINES = pd.DataFrame([ROW | {"attack": name} for name in ("nearest", "pixel", "surroundings")])
+PLANTED = pd.DataFrame({"share": [0.01, 0.1], "power": [0.5, 1.0], "low": [0.3, 0.8], "high": [0.7, 1.0], "alone": [0.6, 1.0]})
 CALLS = {
+    "audit.plot_people": (QUERIES.assign(identity=list("abcdefgh")), ["a"]),
+    "audit.plot_power": (PLANTED, 0.8),
+    "audit.plot_roc": (ROCS, 10),
     "appearance.plot_parts": ({"whole face": FACES, "the rest": FACES}, "title"),
     "appearance.plot_baselines": (BASELINES, "title"),
     "appearance.show_appearance": ("pixel", 0.1, np.nan, np.nan, False),
@@ -82,8 +86,8 @@ CALLS = {
     "style.tabulate_params": ({"seed": 1},),
 }
 """Function -> its arguments: small, and of every kind that its docstring names."""
-BY_PATH = {"style.use_style", "style.save_figure"}
-"""Functions that read or write a file."""
+BY_PATH = {"style.use_style", "style.save_figure", "audit.write_svg"}
+"""Functions that read or write a file, or turn a figure into one."""
 
 
 @pytest.fixture
