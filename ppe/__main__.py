@@ -69,7 +69,7 @@ def claims():
 
 def check(name=None):
     """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
-    from ppe.claims.summary import compare_headlines
+    from ppe.claims.comparison import compare_headlines
     from ppe.config import load_table
 
     root, loaded = find_root(), load_params()

@@ -207,13 +207,7 @@ def find_run(where, root):
 
 def _open_run(where, root):
     """Generated faces of a run of this study, ``<run>:<group>``."""
-    run, _, group = where.partition(":")
-    params = load_params(run, root)
-    if run not in params.runs or group not in ("a", "b", "c"):
-        raise ValueError(
-            f"--generated {where} is neither a file nor a run of this study: write <run>:<group>, with a run of "
-            f"{list(params.runs)} and the group a, b or c"
-        )
+    params, run, group = find_run(where, root)
     path = params.generated_folder(run) / f"{group}.npy"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there yet: `make study` makes the faces of {run}")

@@ -4,12 +4,11 @@ import hashlib
 import importlib
 from pathlib import Path
 
+from ppe.config.schema import DOWNLOADED
 from ppe.embedders import EMBEDDERS, load
 
 DEFAULT_COUNT = 2
 """Models that are used where none is named: two that were trained apart make different mistakes."""
-DOWNLOADED = ("vggface2", "casia-webface")
-"""Weights that are downloaded, and therefore used only where they are asked for."""
 
 
 def load_models(params, wanted=()):

@@ -1,4 +1,4 @@
-"""All studies together: their claims in one table, the tables of the README and of docs/results.md, and what a rerun changed."""
+"""All studies together: their claims in one table and the tables of the README and of the pages."""
 
 import json
 
@@ -10,7 +10,6 @@ from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS, say_p
 from ppe.claims.ranking import write_ranking
 from ppe.claims.verdicts import choose_cells, judge_cells
 from ppe.config import load_table, write_whole
-from ppe.evaluation.collection import select_headline
 
 RESULTS_MARKERS = ("<!-- results: written by python -m ppe claims -->", "<!-- end of results -->")
 ATTACKS_MARKERS = ("<!-- attacks: written by python -m ppe claims -->", "<!-- end of attacks -->")
@@ -153,32 +152,6 @@ def put_summary(text, summary, markers):
         raise ValueError(f"the page must hold {markers[0]!r} and below it {markers[1]!r}, each once: the table stands between")
     before, rest = text.split(markers[0])
     return f"{before}{markers[0]}\n{summary}\n{markers[1]}{rest.split(markers[1])[1]}"
-
-
-def compare_headlines(committed, fresh, rules):
-    """Compare the headlines of a rerun with the committed intervals.
-
-    committed, fresh : DataFrame of ``ppe.evaluation.collection.collect_rows``; rules : the section ``verdicts`` of params.
-
-    Returns a DataFrame, a row a run: run, committed, low, high, fresh, moved ("moved", "within", "no interval", "gone", "new").
-    """
-    rows = []
-    for run in dict.fromkeys([*committed.run, *fresh.run]):
-        pair = [table[table.run == run] for table in (committed, fresh)]
-        old, new = (select_headline(table, run, rules.min_verification_auc) if len(table) else None for table in pair)
-        row = {"run": run, **dict.fromkeys(["committed", "low", "high", "fresh"], np.nan)}
-        if old is not None:
-            row |= {"committed": old.value, "low": old.low, "high": old.high}
-        if new is not None:
-            row["fresh"] = new.value
-        if old is None or new is None:
-            moved = "new" if old is None else "gone"
-        elif not np.isfinite(old.low):
-            moved = "no interval"
-        else:
-            moved = "within" if old.low <= new.value <= old.high else "moved"
-        rows.append({**row, "moved": moved})
-    return pd.DataFrame(rows)
 
 
 def _choose_results(joined):

@@ -12,7 +12,7 @@ SCRATCH_STUDY = "smoke"
 COPIES = ".studies"
 """Folder of the copies of the project in which the studies of ``studies/*.yaml`` run."""
 STAGE_LOCK = ".checkpoints/stage.lock"
-"""File that a stage holds while it is at work, so that two never work in one folder."""
+"""File that a working stage holds, so that two never work in one folder."""
 LAST_WORDS = ".checkpoints/last-words.txt"
 """File to which a failing stage writes its error message, so that the message can be shown again below the output of dvc."""
 HOMES_OF_COPIES = ((COPIES,), (".dvc", "tmp", "exps"))
@@ -203,8 +203,8 @@ class Paths(Section):
         try:
             return find_project(self._root) / Path(os.path.expandvars(path)).expanduser()
         except RuntimeError:
-            raise ValueError(f"{path} names a user whom this machine does not know: write the folder in full "
-                             f"({self._file})") from None
+            sentence = "names a user whom this machine does not know: write the folder in full"
+            raise ValueError(f"{path} {sentence} ({self._file})") from None
 
     def _dataset(self, name):
         check_member("dataset", name, self.datasets, self._file)
@@ -240,10 +240,7 @@ def find_root(start=None):
 
 
 def find_project(root):
-    """Find the project of which a folder is a copy (``HOMES_OF_COPIES``); the folder itself if it is none.
-
-    A copy of a copy belongs to the same project. root : path. Returns a path.
-    """
+    """Find the project of which a folder is a copy, or a copy of a copy (``HOMES_OF_COPIES``); the folder itself if it is none."""
     root = Path(root)
     for folder in reversed(root.absolute().parents):
         below = root.absolute().relative_to(folder).parts

@@ -101,7 +101,7 @@ def test_wrong_inputs_are_one_sentence(tmp_path, root, pictures):
             open_generated(str(tmp_path / name), root)
     with pytest.raises(FileNotFoundError, match="is not there: give a folder"):
         open_generated(str(tmp_path / "nothing"), root)
-    with pytest.raises(ValueError, match="is not a run"):
+    with pytest.raises(ValueError, match="is neither a file nor a run of this study"):
         open_generated("nothing:a", root)
     with pytest.raises(FileNotFoundError, match="--people: "):
         open_people(tmp_path / "nothing", "--people")

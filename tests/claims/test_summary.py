@@ -11,12 +11,12 @@ import yaml
 from synthetic_rows import RULES, judge, make_difference, make_experiment, make_run
 
 from ppe.__main__ import main
+from ppe.claims.comparison import compare_headlines
 from ppe.claims.summary import (
     ATTACKS_MARKERS,
     CLAIMS_MARKERS,
     EARLIER,
     RESULTS_MARKERS,
-    compare_headlines,
     load_claims,
     load_earlier,
     put_summary,
