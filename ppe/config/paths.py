@@ -240,7 +240,7 @@ def find_root(start=None):
 
 
 def find_project(root):
-    """Find the project of which a folder is a copy, or a copy of a copy (``HOMES_OF_COPIES``); the folder itself if it is none."""
+    """Find the project of which a folder is a copy, or a copy of one (``HOMES_OF_COPIES``); the folder itself if it is none."""
     root = Path(root)
     for folder in reversed(root.absolute().parents):
         below = root.absolute().relative_to(folder).parts
