@@ -8,6 +8,7 @@ import torch
 from filelock import FileLock
 from smoke_study import make_study, run
 
+from ppe.generators import load_trainer
 from ppe.generators.training import loop as training
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # several processes share the cores
@@ -76,7 +77,11 @@ def small():
         "augment": ["ada"],
     }  # fmt: skip
     fast = {"redraw_weight": 1.0, "augment": ["colour", "translation"]}
-    return {"fastgan": common | fast, "stylegan2": common | style}
+    diffusion = {
+        "channels": [32, 32], "attention_side": 8, "sigma_data": 0.5, "p_mean": -1.2, "p_std": 1.2, "sigma_min": 0.002,
+        "sigma_max": 80.0, "rho": 7.0, "num_steps": 6, "warmup_kimg": 0.1, "max_gradient": 1.0, "learning_rate": 3e-3,
+    }  # fmt: skip
+    return {"fastgan": common | fast, "stylegan2": common | style, "edm": common | diffusion}
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +91,11 @@ def _same_random_numbers():
 
 @pytest.fixture
 def train_until(monkeypatch):
-    """``train_gan`` that dies before a step, having saved a checkpoint wherever it may: (number of the step, **its keywords)."""
+    """``train_generator`` that dies before a step, having saved a checkpoint wherever it may: (the step, **its keywords)."""
 
     def call(number, *, settings, **recipe):
-        step = training.train_step
+        trainer = load_trainer(recipe["family"])
+        step = trainer.train_step
 
         def stop(state, at, *others):
             if at == number:
@@ -97,9 +103,9 @@ def train_until(monkeypatch):
             step(state, at, *others)
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "train_step", stop)
+            patch.setattr(trainer, "train_step", stop)
             with pytest.raises(Killed):
-                training.train_gan(settings=settings | {"checkpoint_seconds": 0.0}, **recipe)
+                training.train_generator(settings=settings | {"checkpoint_seconds": 0.0}, **recipe)
 
     return call
 

@@ -19,7 +19,7 @@ from ppe.faces import BOX_COLUMNS, LANDMARK_COLUMNS, detect_faces
 from ppe.generators import GENERATORS
 from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
 from ppe.generators.training.groups import list_jobs, train_groups
-from ppe.generators.training.loop import train_gan
+from ppe.generators.training.loop import train_generator
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA GPU: a CPU cannot show what one does otherwise"
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("gan", list(GENERATORS))
 def test_a_gan_learns_there_and_its_snapshot_draws_the_same_faces_here(gan, small, photos, tmp_path):
     settings = small[gan] | {"precision": "auto"}
-    losses = train_gan(photos, family=gan, settings=settings, kimg=2.4, seed=3, folder=tmp_path, device="cuda")
+    losses = train_generator(photos, family=gan, settings=settings, kimg=2.4, seed=3, folder=tmp_path, device="cuda")
     mean, error = photos.float().mean(dim=(0, 2, 3)), []
     for name in ("snapshot-000000000.safetensors", "snapshot-000002400.safetensors"):
         there, here = (
@@ -56,7 +56,7 @@ def test_a_training_that_was_stopped_there_goes_on(gan, small, photos, tmp_path,
     recipe = {"images": photos, "family": gan, "settings": small[gan], "kimg": 0.4, "seed": 3, "device": "cuda"}
     train_until(31, **recipe, folder=tmp_path / "halted")
     for name in ("whole", "again", "halted"):
-        train_gan(**recipe, folder=tmp_path / name)
+        train_generator(**recipe, folder=tmp_path / name)
     faces = {
         name: next(
             sample_faces(load_generator(tmp_path / name / "snapshot-000000400.safetensors", gan, 32, small[gan]), range(64))
@@ -109,9 +109,9 @@ def test_the_nearest_is_exact_there_too():
 
 TRAIN = """
 import json, sys, torch
-from ppe.generators.training.loop import train_gan
+from ppe.generators.training.loop import train_generator
 images = torch.full((12, 3, 32, 32), 60, dtype=torch.uint8)
-train_gan(images, family="fastgan", settings=json.loads(sys.argv[1]), kimg=0.1, seed=3, folder=sys.argv[2], device="cuda")
+train_generator(images, family="fastgan", settings=json.loads(sys.argv[1]), kimg=0.1, seed=3, folder=sys.argv[2], device="cuda")
 print(torch.distributed.get_backend())
 """
 

@@ -1,4 +1,4 @@
-"""The inputs of a run's attacks: photos of groups A and B, sets of faces to compare them with, and discriminator logits."""
+"""The inputs of a run's attacks: photos of groups A and B, sets of faces to compare them with, and what the models say."""
 
 import torch
 
@@ -7,7 +7,7 @@ from ppe.attacks.queries import GROUPS, MEMBER_GROUPS
 from ppe.config.storage import LazyRows, load_array
 from ppe.embedders.embed import embed_faces
 from ppe.faces import resize_faces
-from ppe.generators.sampling import compute_logits, load_discriminator, load_generator, sample_faces
+from ppe.generators.sampling import compute_denoising_losses, compute_logits, load_discriminator, load_generator, sample_faces
 
 
 def list_photos(table, split, members):
@@ -91,24 +91,31 @@ def build_views(queries, sets, embedder, general, device="cpu"):
     return query, {group: {f"generated_{name}": rows for name, rows in view.items()} for group, view in views.items()}
 
 
-def ask_discriminators(run, queries, folder, settings, device="cpu"):
-    """Compute the logit of each query photo by each generator's discriminator.
+def ask_models(run, queries, folder, settings, device="cpu"):
+    """Ask each generator's own networks about each query photo: a GAN's discriminator, or how well a diffusion model denoises.
 
     Parameters
     ----------
     run : section ``runs.<name>`` of params.
     queries : uint8 [N, 3, H, H]
-    folder : path. Folder with ``<group>/discriminator.safetensors``.
+    folder : path. Folder with each group's networks.
     settings : dict, the generator's section of params.
     device : str or torch.device
 
     Returns
     -------
-    dict, group -> {"query_logits": ndarray [N], float32}, large = real.
+    attack : str. Name of the attack that uses the answers: discriminator or denoising_loss.
+    answers : dict, group -> {keyword of the attack: ndarray [N], float32}.
     """
-    logits = {}
+    is_gan = (folder / "a" / "discriminator.safetensors").exists()
+    answers = {}
     for group in GROUPS:
-        path = folder / group / "discriminator.safetensors"
-        discriminator = load_discriminator(path, run.generator, run.resolution, settings, device)
-        logits[group] = {"query_logits": compute_logits(discriminator, queries)}
-    return logits
+        if is_gan:
+            path = folder / group / "discriminator.safetensors"
+            discriminator = load_discriminator(path, run.generator, run.resolution, settings, device)
+            answers[group] = {"query_logits": compute_logits(discriminator, queries)}
+        else:
+            last = sorted((folder / group).glob("snapshot-*.safetensors"))[-1]
+            denoiser = load_generator(last, run.generator, run.resolution, settings, device)
+            answers[group] = {"query_losses": compute_denoising_losses(denoiser, queries, settings)}
+    return "discriminator" if is_gan else "denoising_loss", answers

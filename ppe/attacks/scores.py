@@ -13,6 +13,7 @@ Every attack is called by keyword with all that a run has. It names the keywords
     query_faces, generated_faces   uint8 [N, C, H, W] and [M, C, H, W], at the generator's resolution
     query_features, …              float32 [N, D], unit L2 norm: what ``ppe.attacks.appearance`` compares
     query_logits                   float32 [N], of the attacked generator's discriminator (white box)
+    query_losses                   float32 [N], of the attacked diffusion model, small = denoised well (white box)
     top_k, concentration, epsilon, cohort_size, snorm_top_k    constants, tuned on auxiliary identities
 
 The other group's generator never calibrates a score: the non-members are its training identities, and the leak would count twice.
@@ -27,6 +28,7 @@ from torch.nn.functional import normalize
 from ppe.attacks.appearance import SCORES as BY_APPEARANCE
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
 from ppe.attacks.normalisation import score_nearest_snorm
+from ppe.attacks.white_box import SCORES as BY_MODEL
 from ppe.config.storage import to_tensor
 
 
@@ -191,22 +193,6 @@ def score_pixel(*, query_faces, generated_faces, **unused):
     return -distance.cpu().numpy()
 
 
-def score_discriminator(*, query_logits, **unused):
-    """Score each query by the logit of the generator's own discriminator (LOGAN, Hayes et al. 2019, arXiv 1705.07663, white box).
-
-    Parameters
-    ----------
-    query_logits : ndarray [N], float32
-        From ``ppe.generators.sampling.compute_logits``, which fixes the minibatch-stddev channel. Otherwise a logit would depend
-        on the other photos of the batch, and a batch of members would reveal itself.
-
-    Returns
-    -------
-    score : ndarray [N], float32; large = member.
-    """
-    return np.asarray(query_logits)
-
-
 ATTACKS = {
     "nearest": score_nearest,
     "nearest_mirrored": score_nearest_mirrored,
@@ -218,7 +204,7 @@ ATTACKS = {
     "density_ratio": score_density_ratio,
     "monte_carlo": score_monte_carlo,
     "pixel": score_pixel,
-    "discriminator": score_discriminator,
+    **BY_MODEL,
     **BY_APPEARANCE,
 }
 

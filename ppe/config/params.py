@@ -86,12 +86,17 @@ class Params(Paths):
         return self
 
     def _check_channels(self, where, line):
-        """StyleGAN2 has ``channel_base // resolution`` channels at full resolution; FastGAN always has some."""
+        """StyleGAN2 has ``channel_base // resolution`` channels at full resolution, and EDM halves the side once a number of
+        channels; FastGAN always has some."""
         for key in ("channel_base", "channel_base_discriminator") if line.generator == "stylegan2" else ():
             value = getattr(self.generators.stylegan2, key)
             if value < line.resolution:
                 raise ValueError(f"{where}.resolution={line.resolution} needs a generators.stylegan2.{key} of at least "
                                  f"{line.resolution}, since their quotient is a number of channels, but it is {value}: raise it")
+        halvings = len(self.generators.edm.channels) if line.generator == "edm" else 0
+        if 2**halvings > line.resolution // 2:
+            raise ValueError(f"{where}.resolution={line.resolution} is too small for {halvings} generators.edm.channels, "
+                             "each of which halves the side: give fewer")
 
     def _check_baseline(self, where, experiment):
         """The generators that set an experiment's thresholds are its own but for the over-represented identities."""

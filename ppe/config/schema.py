@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field
 
 READERS = ("synthetic", "lfw", "olivetti", "celeba", "folder", "background")
-GENERATORS = ("fastgan", "stylegan2")
+GENERATORS = ("fastgan", "stylegan2", "edm")
 NETS = ("mobilefacenet", "facenet", "dlib", "onnx")
 DOWNLOADED = ("vggface2", "casia-webface")
 """Names of weights of facenet, which are downloaded at first use."""

@@ -9,25 +9,15 @@ from ppe.config.schema import GENERATORS, Count, Fraction, Positive, Section
 
 
 class Generator(Section):
-    """How a generator is built and trained. All runs that name a generator share its settings."""
+    """How a generator of any kind is trained. All runs that name a generator share its settings."""
 
-    latent_dim: Count
-    channel_base: Count
-    channel_base_discriminator: Count
-    channel_max: Count
     batch_size: Annotated[int, Field(gt=1)]
     learning_rate: Positive
-    discriminator_rate: Positive
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
-    r1_gamma: Annotated[float, Field(ge=0)]
-    r1_interval: Count
     ema_kimg: Positive
     ema_rampup: Positive
     flip: bool
-    augment: list[Literal["colour", "translation", "cutout", "ada"]]
-    ada_target: Annotated[float, Field(ge=-1, le=1)] | None = None
-    ada_kimg: Positive | None = None
     snapshots: Annotated[list[Fraction], Field(min_length=1)]
     checkpoint_seconds: Positive
     precision: Literal["auto", "float32", "bfloat16"]
@@ -39,6 +29,21 @@ class Generator(Section):
             raise ValueError("must rise from 0 to 1: the first snapshot is the untrained control, the last is attacked")
         return value
 
+
+class Gan(Generator):
+    """The settings that all GANs have."""
+
+    latent_dim: Count
+    channel_base: Count
+    channel_base_discriminator: Count
+    channel_max: Count
+    discriminator_rate: Positive
+    r1_gamma: Annotated[float, Field(ge=0)]
+    r1_interval: Count
+    augment: list[Literal["colour", "translation", "cutout", "ada"]]
+    ada_target: Annotated[float, Field(ge=-1, le=1)] | None = None
+    ada_kimg: Positive | None = None
+
     @pydantic.model_validator(mode="after")
     def _steers_ada(self):
         if "ada" in self.augment and None in (self.ada_target, self.ada_kimg):
@@ -46,13 +51,13 @@ class Generator(Section):
         return self
 
 
-class FastGan(Generator):
+class FastGan(Gan):
     """The settings of FastGAN, with those that only FastGAN has."""
 
     redraw_weight: Annotated[float, Field(ge=0)]
 
 
-class StyleGan2(Generator):
+class StyleGan2(Gan):
     """The settings of StyleGAN2, with those that only StyleGAN2 has."""
 
     style_dim: Count
@@ -66,11 +71,34 @@ class StyleGan2(Generator):
     path_length_decay: Fraction
 
 
+class Edm(Generator):
+    """The settings of the diffusion model EDM."""
+
+    channels: Annotated[list[Annotated[int, Field(gt=0, multiple_of=16)]], Field(min_length=1)]
+    attention_side: Annotated[int, Field(ge=0)]
+    sigma_data: Positive
+    p_mean: float
+    p_std: Positive
+    warmup_kimg: Positive
+    max_gradient: Positive
+    sigma_min: Positive
+    sigma_max: Positive
+    rho: Positive
+    num_steps: Annotated[int, Field(gt=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _falls(self):
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min={self.sigma_min} must be below sigma_max={self.sigma_max}")
+        return self
+
+
 class Generators(Section):
     """The settings of each generator, by its name. A generator without settings is not listed."""
 
     fastgan: FastGan | None = None
     stylegan2: StyleGan2 | None = None
+    edm: Edm | None = None
 
     def __iter__(self):
         return iter(name for name in GENERATORS if getattr(self, name) is not None)

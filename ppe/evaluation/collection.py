@@ -183,6 +183,7 @@ def _read_values(rows, embedder):
         "nearest_top_k_calibrated_auc": {"attack": "nearest_top_k_calibrated", **calibrated},
         "strongest_auc": {"attack": STRONGEST, "embedder": ""},
         "discriminator_auc": {"attack": "discriminator", "embedder": ""},
+        "denoising_loss_auc": {"attack": "denoising_loss", "embedder": ""},
         "pixel_auc": {"attack": "pixel", "embedder": ""},
         "ceiling_auc": {"control": "held_out_ceiling"},
         "leak_share_of_ceiling": {"metric": "leak_share", "versus": "held_out_ceiling"},

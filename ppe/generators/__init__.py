@@ -1,12 +1,14 @@
-"""Generative adversarial networks (GANs) by name; a model's module is imported only when it is asked for."""
+"""Face generators by name; a model's module is imported only when it is asked for."""
 
 from importlib import import_module
 
-GENERATORS = {"fastgan": "ppe.generators.fastgan", "stylegan2": "ppe.generators.stylegan2"}
+GENERATORS = {"fastgan": "ppe.generators.fastgan", "stylegan2": "ppe.generators.stylegan2", "edm": "ppe.generators.edm"}
+GAN_TRAINER = "ppe.generators.training.gan"
+"""Trainer of a model whose module names none."""
 
 
 def build(family, resolution, settings):
-    """Build an untrained generator and its discriminator.
+    """Build an untrained generator and, if it is a GAN, its discriminator.
 
     Parameters
     ----------
@@ -24,13 +26,25 @@ def build(family, resolution, settings):
 
     Returns
     -------
-    (generator, discriminator), two ``nn.Module`` in float32 on the CPU; initial weights follow torch's global seed.
+    (generator, discriminator or None), ``nn.Module`` in float32 on the CPU; initial weights follow torch's global seed.
 
     Raises
     ------
     ValueError
         If the name is not known.
     """
+    return _load_module(family).build(resolution, settings)
+
+
+def load_trainer(family):
+    """Load the module that trains a model: ``start_training``, ``train_step``, and what its loss table and checkpoints hold.
+
+    A generator's module names it as ``TRAINER``; without, it is trained as a GAN. Raises ValueError as ``build``.
+    """
+    return import_module(getattr(_load_module(family), "TRAINER", GAN_TRAINER))
+
+
+def _load_module(family):
     if family not in GENERATORS:
         raise ValueError(f"generator={family!r} is not one of {list(GENERATORS)} (params.yaml: runs)")
-    return import_module(GENERATORS[family]).build(resolution, settings)
+    return import_module(GENERATORS[family])

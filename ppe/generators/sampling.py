@@ -1,4 +1,4 @@
-"""Outputs of trained models: generated faces, a function of (snapshot, seeds) alone, and the discriminator's logits."""
+"""Outputs of trained models: generated faces, a function of (snapshot, seeds) alone, and what a model itself says of a photo."""
 
 import math
 
@@ -14,6 +14,8 @@ from ppe.generators import build
 LATENT_STREAM = 2**31
 """First seed of published faces; those of training steps lie below (torch's generator on a CPU reads only the lower 32 bits of a
 seed)."""
+NOISE_SEED = 1
+"""Of the noise that a diffusion model is asked to remove from a photo."""
 
 
 def load_generator(path, family, resolution, settings, device="cpu"):
@@ -86,6 +88,39 @@ def compute_logits(discriminator, faces, batch_size=64):
         block = block.contiguous(memory_format=torch.channels_last)
         logits.append(discriminator(block, stddev=stddev)[0].float().cpu())
     return torch.cat(logits).numpy()
+
+
+@torch.no_grad()
+def compute_denoising_losses(denoiser, faces, settings, num_draws=16, batch_size=64):
+    """Compute how badly a diffusion model denoises each face, independently of the other faces (Matsumoto et al. 2023).
+
+    Parameters
+    ----------
+    denoiser : ppe.generators.edm.Denoiser from ``load_generator``.
+    faces : array [N, 3, H, H], uint8, at the model's resolution.
+    settings : mapping, the section ``generators.edm`` of params.
+    num_draws : int
+        Noise levels, at evenly spaced quantiles of the training's distribution. All faces get the same levels and noise.
+    batch_size : int
+        It changes a loss by rounding alone.
+
+    Returns
+    -------
+    losses : ndarray [N], float32; mean over the noise levels, small = well known to the model.
+    """
+    device = next(denoiser.parameters()).device
+    quantiles = (torch.arange(num_draws) + 0.5) / num_draws
+    sigmas = (torch.special.ndtri(quantiles) * settings["p_std"] + settings["p_mean"]).exp()
+    noise = torch.randn(num_draws, 3, *faces.shape[-2:], generator=torch.Generator().manual_seed(NOISE_SEED))
+    losses = []
+    for start in range(0, len(faces), batch_size):
+        block = torch.as_tensor(np.array(faces[start : start + batch_size])).to(device).float() / 127.5 - 1
+        total = sum(
+            denoiser.compute_loss(block, sigma.expand(len(block)), one)
+            for sigma, one in zip(sigmas.to(device), noise.to(device), strict=True)
+        )
+        losses.append(total.cpu() / num_draws)
+    return torch.cat(losses).numpy()
 
 
 def read_description(path):

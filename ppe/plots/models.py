@@ -64,24 +64,29 @@ def plot_truth(pairs):
 
 
 def plot_losses(losses):
-    """Losses of the generators and their discriminators over training, and a third quantity that the GAN minimises or steers.
+    """Losses of the generators over training, and what else their trainer minimises, steers or watches.
 
     Parameters
     ----------
     losses : DataFrame, a row per group and logged interval: group (a, b or c), images and the columns of
-        ``ppe.generators.training.steps.LOSSES``.
+        ``LOSSES`` of ``ppe.generators.training.gan`` or ``diffusion``.
 
     Returns
     -------
-    matplotlib Figure. The third panel shows the reconstruction error of FastGAN, L1 of pixels in [-1, 1], small = good; or the
-    augmentation probability p of StyleGAN2, in [0, 1].
+    matplotlib Figure. Of a GAN: the losses of generator and discriminator, and the reconstruction error of FastGAN, L1 of
+    pixels in [-1, 1], small = good, or the augmentation probability p of StyleGAN2, in [0, 1]. Of a diffusion model: the
+    denoising loss, and the norm of its gradient.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True, layout="constrained")
+    if "loss_denoising" in losses:
+        panels = [("loss_denoising", "Denoising", "weighted squared error"), ("gradient_norm", "Gradient", "norm")]
+    else:
+        panels = [("loss_generator", "Generator", "loss"), ("loss_discriminator", "Discriminator", "loss")]
+        third = ("loss_redraw", "Reconstruction by the discriminator", "L1 error")
+        panels.append(third if losses.loss_redraw.any() else ("p", "Strength of augmentation", "p"))
+    size = (11 * len(panels) / 3, 3)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, layout="constrained")
     names = {group: name for group, (name, _) in GENERATORS.items()}
     data = losses.assign(kimg=losses.images / 1000, name=losses.group.map(names))
-    panels = [("loss_generator", "Generator", "loss"), ("loss_discriminator", "Discriminator", "loss")]
-    third = ("loss_redraw", "Reconstruction by the discriminator", "L1 error")
-    panels.append(third if losses.loss_redraw.any() else ("p", "Strength of augmentation", "p"))
     for axis, (column, title, ylabel) in zip(axes, panels, strict=True):
         sns.lineplot(data, x="kimg", y=column, hue="name", palette=dict(GENERATORS.values()), ax=axis, legend=axis is axes[0],
                      linewidth=1.2)

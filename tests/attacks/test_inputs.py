@@ -68,5 +68,20 @@ def test_views_hold_what_every_baseline_needs(monkeypatch):
 def test_every_discriminator_gives_a_logit_for_every_query(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "load_discriminator", lambda path, *recipe: path.parent.name)
     monkeypatch.setattr(inputs, "compute_logits", lambda group, faces: np.full(len(faces), ord(group), np.float32))
-    logits = inputs.ask_discriminators(RUN, np.zeros((3, 3, 4, 4), np.uint8), tmp_path, {})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "discriminator.safetensors").touch()
+    attack, logits = inputs.ask_models(RUN, np.zeros((3, 3, 4, 4), np.uint8), tmp_path, {})
+    assert attack == "discriminator"
     assert {group: known["query_logits"].tolist() for group, known in logits.items()} == {g: [ord(g)] * 3 for g in "abc"}
+
+
+def test_the_last_snapshot_of_a_diffusion_model_gives_a_loss_for_every_query(tmp_path, monkeypatch):
+    for group in "abc":
+        (tmp_path / group).mkdir()
+        for shown in ("000000000", "000002000"):
+            (tmp_path / group / f"snapshot-{shown}.safetensors").touch()
+    monkeypatch.setattr(inputs, "load_generator", lambda path, *recipe: (path.parent.name, path.stem))
+    monkeypatch.setattr(inputs, "compute_denoising_losses", lambda model, faces, settings: [model] * len(faces))
+    attack, losses = inputs.ask_models(RUN, np.zeros((3, 3, 4, 4), np.uint8), tmp_path, {})
+    assert attack == "denoising_loss"
+    assert losses == {group: {"query_losses": [(group, "snapshot-000002000")] * 3} for group in "abc"}

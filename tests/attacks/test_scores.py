@@ -28,6 +28,7 @@ ARRAYS = {
     "cohort_size": 2,
     "snorm_top_k": 2,
     "query_logits": np.float32([2, 1, -3]),
+    "query_losses": np.float32([0.1, 0.2, 0.9]),
     **{f"query_{name}": on_circle(0, 50, 170) for name in ("features", "surroundings", "inner_face")},
     **{f"generated_{name}": on_circle(10, 60, 300) for name in ("features", "surroundings", "inner_face")},
     "top_k": 2,

@@ -50,7 +50,7 @@ def use_stylegan2(key):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (set_run("generator", "fastGAN"), "generator='fastGAN' is not one of ['fastgan', 'stylegan2'] (params.yaml)"),
+        (set_run("generator", "fastGAN"), "generator='fastGAN' is not one of ['fastgan', 'stylegan2', 'edm'] (params.yaml)"),
         (set_run("dataset", "nobody"), "runs.synthetic-32-fastgan-10.dataset='nobody' is not one of ['synthetic'] (params.yaml)"),
         (set_run("resolution", 64), "runs.synthetic-32-fastgan-10.resolution=64 is not one of [32] (params.yaml)"),
         (

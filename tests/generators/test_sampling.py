@@ -13,13 +13,14 @@ from ppe.generators.sampling import (
     sample_faces,
     save_faces,
 )
-from ppe.generators.training.loop import train_gan
+from ppe.generators.training.loop import train_generator
 
 
 @pytest.fixture(scope="module")
 def snapshot(photos, small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gan")
-    train_gan(photos, family="fastgan", settings=small["fastgan"], kimg=0.2, seed=1, folder=folder, description='{"run": "x"}')
+    recipe = {"family": "fastgan", "settings": small["fastgan"], "kimg": 0.2, "seed": 1, "description": '{"run": "x"}'}
+    train_generator(photos, **recipe, folder=folder)
     return folder / "snapshot-000000200.safetensors"
 
 

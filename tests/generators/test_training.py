@@ -10,20 +10,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ppe.generators import GENERATORS, build
+from ppe.generators import GENERATORS, build, load_trainer
 from ppe.generators.sampling import load_generator, sample_faces
 from ppe.generators.training.checkpoints import fingerprint, publish_training
-from ppe.generators.training.loop import LOSSES, train_gan
+from ppe.generators.training.loop import train_generator
 
 
 @pytest.mark.parametrize("family", list(GENERATORS))
 def test_training_learns_the_mean_colour_and_logs_its_losses(family, small, photos, tmp_path):
     settings = small[family] | {"ada_kimg": 20.0}  # slow: the colours of a strong augmentation leak into the faces
-    losses = train_gan(photos, family=family, settings=settings, kimg=2.4, seed=3, folder=tmp_path)
+    losses = train_generator(photos, family=family, settings=settings, kimg=2.4, seed=3, folder=tmp_path)
     assert [row["images"] for row in losses][-1] == 2400
-    assert set(losses[-1]) == {"images", *LOSSES}
+    assert set(losses[-1]) == {"images", *load_trainer(family).LOSSES}
     if family == "fastgan":
         assert losses[-1]["loss_redraw"] < losses[0]["loss_redraw"] and losses[-1]["p"] == 0
+    elif family == "edm":
+        assert losses[-1]["loss_denoising"] < losses[0]["loss_denoising"] / 2
     else:
         assert losses[-1]["path_length"] > 0 and 0 < losses[-1]["p"] <= 1
     names = sorted(p.name for p in tmp_path.glob("snapshot-*"))
@@ -41,9 +43,9 @@ def test_training_learns_the_mean_colour_and_logs_its_losses(family, small, phot
 def test_an_interrupted_training_ends_with_the_same_bytes(family, small, photos, tmp_path, train_until):
     whole, halted = tmp_path / "whole", tmp_path / "halted"
     recipe = {"images": photos, "family": family, "settings": small[family], "kimg": 0.4, "seed": 3}
-    train_gan(**recipe, folder=whole)
+    train_generator(**recipe, folder=whole)
     train_until(31, **recipe, folder=halted)
-    train_gan(**recipe, folder=halted)
+    train_generator(**recipe, folder=halted)
     for file in sorted(whole.glob("*.safetensors")):
         assert (halted / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -53,19 +55,19 @@ def test_an_interrupted_training_ends_with_the_same_bytes(family, small, photos,
 def test_a_full_disk_leaves_no_partial_file_and_the_training_resumes(family, limit, small, photos, tmp_path):
     """A limit on file size acts like a full disk; the larger limit admits the first snapshot but no checkpoint."""
     recipe = {"family": family, "settings": small[family] | {"checkpoint_seconds": 0.0}, "kimg": 0.1, "seed": 3}
-    train_gan(photos, **recipe, folder=tmp_path / "whole")
+    train_generator(photos, **recipe, folder=tmp_path / "whole")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(OSError, match="could not be written .* make room, then run it again"):
-            train_gan(photos, **recipe, folder=tmp_path / "full")
+            train_generator(photos, **recipe, folder=tmp_path / "full")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "full").glob("*.partial"))
     for file in (tmp_path / "full").glob("*.safetensors"):
         assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes(), "complete or absent"
     assert not (tmp_path / "full" / "finished.json").exists()
-    train_gan(photos, **recipe, folder=tmp_path / "full")
+    train_generator(photos, **recipe, folder=tmp_path / "full")
     for file in (tmp_path / "whole").glob("*.safetensors"):
         assert (tmp_path / "full" / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -74,13 +76,14 @@ def test_a_full_disk_leaves_no_partial_file_and_the_training_resumes(family, lim
 def test_a_loss_that_is_not_finite_is_an_error_and_keeps_the_snapshots(family, small, photos, tmp_path):
     settings = small[family] | {"learning_rate": 1e30}
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        train_gan(photos, family=family, settings=settings, kimg=0.4, seed=3, folder=tmp_path, label="run")
+        train_generator(photos, family=family, settings=settings, kimg=0.4, seed=3, folder=tmp_path, label="run")
     assert (tmp_path / "snapshot-000000000.safetensors").exists()
 
 
 def test_wrong_images_and_unknown_models_are_refused(small):
     with pytest.raises(ValueError, match="uint8"):
-        train_gan(torch.rand(4, 3, 32, 32), family="fastgan", settings=small["fastgan"], kimg=1, seed=0, folder="/tmp/never")
+        settings = small["fastgan"]
+        train_generator(torch.rand(4, 3, 32, 32), family="fastgan", settings=settings, kimg=1, seed=0, folder="/tmp/never")
     with pytest.raises(ValueError, match="is not one of"):
         build("nogan", 32, small["fastgan"])
 
@@ -98,35 +101,36 @@ def test_publishing_keeps_the_training_and_deletes_other_recipes_of_the_run(tmp_
 
 
 def test_a_finished_training_is_not_repeated(small, photos, tmp_path):
-    first = train_gan(photos, family="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path)
+    first = train_generator(photos, family="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path)
     times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert "checkpoint.pt" not in times
-    assert train_gan(photos, family="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path) == first
+    assert train_generator(photos, family="fastgan", settings=small["fastgan"], kimg=0.1, seed=3, folder=tmp_path) == first
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == times
 
 
 TRAIN = """
 import json, sys, torch
-from ppe.generators.training.loop import start_training, train_step
+from ppe.generators import load_trainer
 from torch.distributed import is_initialized, get_rank
 family, settings, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
 images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-state = start_training(images, family, settings, 1, "cpu")
+trainer = load_trainer(family)
+state = trainer.start_training(images, family, settings, 1, "cpu")
 losses = []
 for step in range(20):
-    before = state["recent"].clone()
-    train_step(state, step, settings, 1)
+    before = state["recent"]
+    trainer.train_step(state, step, settings, 1)
     values = state["recent"] - before
     losses.append((state["fabric"].all_reduce(values, reduce_op="mean") if state["fabric"] else values).tolist())
-modules = {f"{n}.{k}": v.clone() for n in ("generator", "discriminator") for k, v in state[n].named_parameters()}
+modules = {f"{n}.{k}": v.clone() for n in ("generator", *trainer.KEPT) for k, v in state[n].named_parameters()}
 torch.save({"losses": losses, "modules": modules}, f"{folder}/{state['world']}-{state['rank']}.pt")
 """
 
 
 @pytest.mark.parametrize("family", list(GENERATORS))
 def test_two_processes_train_the_model_that_one_trains(family, small, tmp_path, root):
-    """Under torchrun both have equal parameters, and StyleGAN2 the losses of one process (FastGAN's batch norm sees half)."""
+    """Under torchrun both have equal parameters, and the losses of one process (but for FastGAN, whose batch norm sees half)."""
     # At three times this rate rounding grows past 1e-3 within the twenty steps.
     settings = small[family] | {"augment": [], "batch_size": 16, "learning_rate": 1e-3}
     (tmp_path / "train.py").write_text(TRAIN)
@@ -138,11 +142,12 @@ def test_two_processes_train_the_model_that_one_trains(family, small, tmp_path, 
     one, first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
     for name, value in first["modules"].items():
         assert torch.equal(value, second["modules"][name]), name
-    assert not torch.equal(first["modules"]["generator.constant" if family == "stylegan2" else "generator.to_rgb.weight"],
-                           build(family, 32, settings)[0].state_dict()["constant" if family == "stylegan2" else "to_rgb.weight"])
-    if family == "stylegan2":
+    untrained = build(family, 32, settings)[0].state_dict()
+    name = {"stylegan2": "constant", "fastgan": "to_rgb.weight", "edm": "net.out.weight"}[family]
+    assert not torch.equal(first["modules"][f"generator.{name}"], untrained[name])
+    if family != "fastgan":
         difference = (torch.tensor(one["losses"]) - torch.tensor(first["losses"])).abs().amax(0)
-        difference = dict(zip(LOSSES, difference.tolist(), strict=True))
+        difference = dict(zip(load_trainer(family).LOSSES, difference.tolist(), strict=True))
         print("largest difference of 20 steps:", difference)
         assert max(difference.values()) < 1e-3
 
@@ -160,7 +165,7 @@ def test_a_fingerprint_changes_with_one_grey_level(photos):
 def test_weights_that_are_not_finite_are_not_saved(photos, small, tmp_path):
     """The loss stays finite one step longer than the weights."""
     from ppe.generators.training.checkpoints import save_snapshot
-    from ppe.generators.training.loop import start_training
+    from ppe.generators.training.gan import start_training
 
     state = start_training(photos, "stylegan2", small["stylegan2"], 1, "cpu")
     save_snapshot(state, tmp_path / "good.safetensors", "{}", 1)
@@ -182,7 +187,7 @@ def test_a_group_trained_beside_others_has_the_bytes_of_one_trained_alone(photos
     assert len(losses) == 3 and losses[0][-1]["images"] == 200 and losses[0] != losses[1]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train_gan(**{**jobs[1], "folder": tmp_path / "alone"})
+    train_generator(**{**jobs[1], "folder": tmp_path / "alone"})
     torch.set_num_threads(threads)
     name = "snapshot-000000200.safetensors"
     assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -200,7 +205,7 @@ def test_an_error_in_a_training_process_is_raised_in_the_parent(photos, small, t
 def test_a_step_mixes_styles_of_different_latents_none_of_which_is_published(photos, small, monkeypatch):
     """torch on a CPU ignores the bits of a seed above 32: the mixed latent must be neither z nor a published one."""
     from ppe.generators.sampling import draw_latents
-    from ppe.generators.training import loop as training
+    from ppe.generators.training import gan as training
 
     state = training.start_training(photos, "stylegan2", small["stylegan2"], 0, "cpu")
     seen = []

@@ -15,8 +15,6 @@ from safetensors.torch import save
 from ppe.config.storage import copy_whole, write_whole
 from ppe.generators.training.draws import mix_seed
 
-MODULES = ("generator", "discriminator", "average", "optimiser_generator", "optimiser_discriminator")
-VALUES = ("step", "losses", "recent", "count", "p", "signs", "path_mean")
 NUM_CALIBRATION = 1024
 """Latents that set the batch norm statistics of the averaged generator before a snapshot."""
 
@@ -124,20 +122,24 @@ def save_tensors(tensors, path, description):
         partial.write_bytes(content)
 
 
-def save_checkpoint(state, path):
-    """Write everything that a training needs to resume with the same bytes. Raises OSError if the disk is full."""
+def save_checkpoint(state, path, trainer):
+    """Write everything that a training needs to resume with the same bytes. Raises OSError if the disk is full.
+
+    trainer : module of ``ppe.generators.load_trainer``, whose ``MODULES`` and ``VALUES`` are written.
+    """
     content = BytesIO()
-    torch.save({name: state[name].state_dict() for name in MODULES} | {name: state[name] for name in VALUES}, content)
+    modules = {name: state[name].state_dict() for name in trainer.MODULES}
+    torch.save(modules | {name: state[name] for name in trainer.VALUES}, content)
     with write_whole(path) as partial:
         partial.write_bytes(content.getbuffer())
 
 
-def restore_checkpoint(state, path, device):
+def restore_checkpoint(state, path, trainer):
     """Load a checkpoint's content into ``state``, in place."""
-    content = torch.load(path, map_location=device, weights_only=True)
-    for name in MODULES:
+    content = torch.load(path, map_location=state["device"], weights_only=True)
+    for name in trainer.MODULES:
         state[name].load_state_dict(content[name])
-    state |= {name: content[name] for name in VALUES}
+    state |= {name: content[name] for name in trainer.VALUES}
 
 
 def save_losses(losses, path):

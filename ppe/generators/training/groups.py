@@ -19,7 +19,7 @@ from torch.distributed import is_torchelastic_launched
 from tqdm.auto import tqdm
 
 from ppe.generators.training.checkpoints import hold_lock
-from ppe.generators.training.loop import LOG_SECONDS, train_gan
+from ppe.generators.training.loop import LOG_SECONDS, train_generator
 
 POLL_SECONDS = 0.2
 
@@ -37,7 +37,7 @@ def list_jobs(images, seed, folder, label, **recipe):
     label : str
         Name of the run in the log.
     **recipe
-        Further keywords of ``train_gan``.
+        Further keywords of ``train_generator``.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def train_groups(jobs, device="cpu", label=""):
     Parameters
     ----------
     jobs : list of dict
-        Keywords of ``ppe.generators.training.loop.train_gan``. Each has a ``folder`` of its own, whose lock is held by this
+        Keywords of ``ppe.generators.training.loop.train_generator``. Each has a ``folder`` of its own, whose lock is held by this
         process or by the one that trains for it.
     device : str
         ``cpu``: all at once, with the threads shared between them; else, or under ``torchrun``, one after another.
@@ -65,7 +65,7 @@ def train_groups(jobs, device="cpu", label=""):
 
     Returns
     -------
-    list of the losses of each, as ``train_gan`` returns them.
+    list of the losses of each, as ``train_generator`` returns them.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def train_groups(jobs, device="cpu", label=""):
         for job in jobs:
             is_first = os.environ.get("RANK", "0") == "0"
             with hold_lock(job["folder"]) if is_first else nullcontext():
-                train_gan(**job, device=device)
+                train_generator(**job, device=device)
     return [json.loads((job["folder"] / "finished.json").read_text()) for job in jobs]
 
 
@@ -124,7 +124,7 @@ def _train_alone(job, number, threads, shown, failures):
 
     try:
         with hold_lock(job["folder"]):
-            train_gan(**job, report=report)
+            train_generator(**job, report=report)
     except (FloatingPointError, ValueError, OSError) as error:
         failures.put(error)
         sys.exit(1)
