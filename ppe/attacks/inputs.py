@@ -35,7 +35,7 @@ def list_shadow_photos(split, members):
     return split[(split.group == "c") & ~split.image_id.isin(members.image_id)]
 
 
-def build_face_sets(run, generated, faces, members, generators, *, num_untrained, device="cpu"):
+def build_face_sets(run, generated, faces, members, generators, *, num_untrained, published=None, device="cpu"):
     """Gather the sets of faces that photos are compared with: generated faces, and those of the controls.
 
     Parameters
@@ -46,16 +46,20 @@ def build_face_sets(run, generated, faces, members, generators, *, num_untrained
     members : DataFrame, written by the trainer: group, image_id, identity.
     generators : (path, dict). Folder with each generator's snapshots, and the generator's section of params.
     num_untrained : int. Faces of each untrained generator.
+    published : dict or None
+        Group -> rows of its file that the owner publishes; None: all. The first ``run.num_generated`` are attacked.
     device : str or torch.device
 
     Returns
     -------
     dict, name -> ndarray or Tensor [n, 3, H, H], uint8
-        ``a``, ``b``, ``c``: the first ``run.num_generated`` faces; ``untrained-a``, ``untrained-b``: the same generators before
+        ``a``, ``b``, ``c``: the published faces; ``untrained-a``, ``untrained-b``: the same generators before
         training; ``train-a``, ``train-b``: training photos, for the memorisation ceiling.
     """
     folder, settings = generators
-    sets = {group: load_array(generated / f"{group}.npy")[: run.num_generated] for group in GROUPS}
+    sets = {group: load_array(generated / f"{group}.npy") for group in GROUPS}
+    published = published or dict.fromkeys(GROUPS, slice(None))
+    sets = {group: every[published[group]][: run.num_generated] for group, every in sets.items()}
     for group, part in members[members.group != "c"].groupby("group"):
         first = folder / group / "snapshot-000000000.safetensors"
         generator = load_generator(first, run.generator, run.resolution, settings, device)

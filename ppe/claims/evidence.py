@@ -51,6 +51,8 @@ def describe_evidence(rows, rules):
     for run, part in rows.groupby("run", sort=False):
         row = select_headline(rows, run, rules.min_verification_auc)
         excuse = "seed 0 was used for tuning" if row.seed == 0 else ""
+        if row.defence != "none":
+            excuse = f"it is defended by {row.defence} (see defences.ipynb)"
         if part.slice.str.startswith("train_photos").any():
             excuse = "its identities differ in training photos"
         if not headlines[run]["embedder_is_sound"]:

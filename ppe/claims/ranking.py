@@ -13,7 +13,8 @@ COLUMNS = ["attack", "calibration", "embedder", "runs", "auc", "gain", "better",
 def rank_attacks(tables, min_auc):
     """Rank the attacks by their mean gain in AUC over ``nearest``, on the same query photos.
 
-    A run counts once, in whatever number of studies it stands. Runs of seed 0 and runs without a sound embedder do not count.
+    A run counts once, in whatever number of studies it stands. Runs of seed 0, defended runs and runs without a
+    sound embedder do not count.
     The gain is over ``nearest`` by the embedder that gives the run's verdict, and it is the difference of two pooled AUCs.
     Attacks by other embedders are left out.
 
@@ -55,7 +56,7 @@ def write_ranking(files, min_auc):
 def _list_gains(table, run, min_auc):
     """The attacks of one run, or None if the run does not count."""
     headline = select_headline(table, run, min_auc)
-    if headline.seed == 0 or not headline.embedder_auc >= min_auc:
+    if headline.seed == 0 or headline.defence != "none" or not headline.embedder_auc >= min_auc:
         return None
     rows = table[(table.run == run) & table.embedder.isin([headline.embedder, ""])]
     auc = match_rows(rows, **{name: value for name, value in HEADLINE.items() if name != "attack"}, metric="auc")

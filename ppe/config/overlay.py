@@ -6,6 +6,10 @@ LINES = {"runs": "run_defaults", "experiments": "experiment_defaults"}
 """Section of which each entry is a line of its own -> the section that holds what its lines have in common."""
 
 
+USUAL = {"runs": {"defence": "none"}, "experiments": {}}
+"""What a line has that neither it nor the defaults give."""
+
+
 def merge_overlay(content, overlay):
     """Lay a study over ``params.yaml``.
 
@@ -29,7 +33,8 @@ def merge_overlay(content, overlay):
     rest = {name: value for name, value in content.items() if name not in LINES}
     merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(rest), OmegaConf.create(overlay)))
     for section, entries in lines.items():
-        merged[section] = {name: _complete(defaults[section], line) for name, line in (entries or {}).items()}
+        common = _complete(USUAL[section], defaults[section])
+        merged[section] = {name: _complete(common, line) for name, line in (entries or {}).items()}
     used = {line.get("dataset") for section in LINES for line in merged[section].values() if isinstance(line, dict)}
     if isinstance(merged.get("datasets"), dict) and used & set(merged["datasets"]):
         merged["datasets"] = {name: value for name, value in merged["datasets"].items() if name in used}

@@ -12,9 +12,11 @@ import yaml
 from pydantic import Field
 
 from ppe.config.overlay import merge_overlay
-from ppe.config.paths import SCRATCH_STUDY, Paths, check_member, find_root
+from ppe.config.paths import SCRATCH_STUDY, check_member, find_root
+from ppe.config.recipes import Recipes
 from ppe.config.schema import Attack, Dataset, Detection, Embedder, Run, Verdicts
 from ppe.config.schema_audit import Audit, AuditRules
+from ppe.config.schema_defences import Defences, Tradeoff
 from ppe.config.schema_experiments import Experiment, Overrepresentation
 from ppe.config.schema_generators import Generators
 
@@ -27,7 +29,7 @@ MOST_VERDICTS = 100
 """Verdicts for whose number the smallest p-value must still reach ``verdicts.alpha`` when it is corrected."""
 
 
-class Params(Paths):
+class Params(Recipes):
     """The whole of ``params.yaml``, plus where it was found (``root``) and where its outputs go (``base``)."""
 
     study: str
@@ -43,10 +45,12 @@ class Params(Paths):
     overrepresentation: Overrepresentation | None = None
     audit: AuditRules | None = None
     audits: dict[str, Audit] = {}
+    defences: Defences | None = None
+    tradeoffs: dict[str, Tradeoff] = {}
 
     @pydantic.model_validator(mode="after")
     def _names_fit(self):
-        sections = ("runs", "datasets", "embedders", "generators", "experiments", "audits")
+        sections = ("runs", "datasets", "embedders", "generators", "experiments", "audits", "tradeoffs")
         for section, names in {"study": [self.study], **{name: getattr(self, name) for name in sections}}.items():
             for name in names:
                 if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):

@@ -1,7 +1,5 @@
 """All paths of a study, in one place."""
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -94,6 +92,11 @@ class Paths(Section):
         check_member("audit", audit, self.audits, self._file)
         return self._base / "data" / "audits" / audit
 
+    def tradeoff_folder(self, tradeoff):
+        """Table and figures of an entry of ``tradeoffs``: leak against quality."""
+        check_member("tradeoff", tradeoff, self.tradeoffs, self._file)
+        return self.results_folder() / "tradeoffs" / tradeoff
+
     def style_file(self):
         """Matplotlib style sheet of all figures."""
         return self._root / "ppe.mplstyle"
@@ -116,34 +119,6 @@ class Paths(Section):
         """Files of verdicts, study -> path. The study ``smoke`` is left out, since its numbers mean nothing."""
         files = sorted((self._root / "results").glob("*/claims.csv"))
         return {file.parent.name: file for file in files if file.parent.name != SCRATCH_STUDY}
-
-    def checkpoints_folder(self, run, members):
-        """Folder of the checkpoints of a run's trainings. Other params, photos or code give another folder.
-
-        members : str
-            Any text that changes if the training photos change.
-        """
-        return self._base / ".checkpoints" / f"{run}-{self._digest_training(self.runs[self._run(run)], members)}"
-
-    def experiment_checkpoints_folder(self, experiment, members):
-        """The same as ``checkpoints_folder``, for the generators of an experiment."""
-        digest = self._digest_training(self.experiments[self._experiment(experiment)], members)
-        return self._base / ".checkpoints" / "experiments" / f"{experiment}-{digest}"
-
-    def _digest_training(self, settings, members):
-        room = Path(__file__).parents[1] / "generators"
-        code = [file.read_bytes() for file in (room / f"{settings.generator}.py", *sorted((room / "training").glob("*.py")))]
-        text = settings.model_dump_json(exclude={"num_generated", "num_effort", "baseline", "num_controls"})
-        parts = [text, self.generators[settings.generator].model_dump_json(), members]
-        return hashlib.sha256("\n".join(parts).encode() + b"".join(code)).hexdigest()[:16]
-
-    def list_checkpoints(self, run):
-        """All checkpoint folders of a run, whatever the params, photos and code."""
-        return sorted((self._base / ".checkpoints").glob(f"{self._run(run)}-{'[0-9a-f]' * 16}"))
-
-    def list_experiment_checkpoints(self, experiment):
-        """The same as ``list_checkpoints``, for the generators of an experiment."""
-        return sorted((self._base / ".checkpoints" / "experiments").glob(f"{self._experiment(experiment)}-{'[0-9a-f]' * 16}"))
 
     def runtime_file(self):
         """Run time of each stage on this machine. The file is ignored by git."""
@@ -185,18 +160,6 @@ class Paths(Section):
         """Path of a file in ``$PPE_SHARED/weights``, or None if it does not exist."""
         found = find_shared(self._root) / "weights" / name
         return found if found.is_file() else None
-
-    def describe(self, run):
-        """The params of a run and of its generator, as JSON text. Every artefact of the run carries this text."""
-        return self._describe({"run": run}, self.runs[self._run(run)])
-
-    def describe_experiment(self, experiment):
-        """The same as ``describe``, for an experiment."""
-        return self._describe({"experiment": experiment}, self.experiments[self._experiment(experiment)])
-
-    def _describe(self, name, settings):
-        gan = self.generators[settings.generator].model_dump()
-        return json.dumps({"study": self.study, **name, **settings.model_dump(), "generator_settings": gan})
 
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))

@@ -134,6 +134,7 @@ class Run(Section):
     kimg: Positive
     num_generated: Annotated[int, Field(ge=SHOWN_FACES)]
     num_effort: Count | None  # no default, for the same reason
+    defence: str = "none"  # an overlay's line gets it from ``ppe.config.overlay``
     seed: Seed
 
     @pydantic.model_validator(mode="after")

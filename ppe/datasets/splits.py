@@ -17,7 +17,7 @@ AUXILIARY_PARTS = {"embedder": 0.6, "cohort": 0.2, "threshold": 0.2}
 """Shares of the auxiliary identities that train embedders, calibrate scores and set thresholds."""
 
 
-def split_identities(table, *, num_identities, train_photos, query_photos, seed, max_train_photos=None):
+def split_identities(table, *, num_identities, train_photos, query_photos, seed, max_train_photos=None, cap=None):
     """Draw the identities of the three groups, and the training and query photos of each identity.
 
     Identities, and the photos of each, are ordered by a hash of (seed, name). The order therefore depends neither on the
@@ -38,6 +38,8 @@ def split_identities(table, *, num_identities, train_photos, query_photos, seed,
     max_train_photos : int or None
         Largest number of training photos of identities that have more photos than the two numbers need; None:
         ``train_photos``. The query photos and the first training photos do not depend on it.
+    cap : int or None
+        Most training photos of an identity that are used, a defence: the first ones. Query photos do not depend on it.
 
     Returns
     -------
@@ -66,6 +68,9 @@ def split_identities(table, *, num_identities, train_photos, query_photos, seed,
         rows += [(image_id, identity, GROUPS[rank % len(GROUPS)], role) for image_id, role in used]
         num_replaced += replaced
     split = pd.DataFrame(rows, columns=["image_id", "identity", "group", "role"])
+    if cap is not None:
+        rank = split.groupby(["identity", "role"]).cumcount()
+        split = split[(split.role == "query") | (rank < cap)].reset_index(drop=True)
     split.attrs.update(num_replaced=num_replaced, num_two_names=num_two_names)
     return split
 

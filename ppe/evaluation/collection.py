@@ -135,8 +135,8 @@ def compute_headlines(rows, runs, rules):
 def choose_sizes(auc, excuse, min_auc):
     """Choose the rows for the curve of AUC against the number of identities.
 
-    Runs of seed 0 (tuning), runs whose identities differ in training photos, runs whose control failed and embedders that are
-    not sound are left out. If nothing is left, all rows of ``nearest`` are given.
+    Runs of seed 0 (tuning), defended runs, runs whose identities differ in training photos, runs whose control failed and
+    embedders that are not sound are left out. If nothing is left, all rows of ``nearest`` are given.
 
     Parameters
     ----------
@@ -145,6 +145,7 @@ def choose_sizes(auc, excuse, min_auc):
     min_auc : float. ``verdicts.min_verification_auc``.
     """
     is_main = auc.attack.isin(["nearest", "pixel"]) & (auc.level == "photo") & (auc.seed > 0)
+    is_main &= auc.defence == "none"
     is_main &= ~auc.run.map(excuse).str.contains("failed")
     is_main &= (auc.max_train_photos == auc.train_photos) & ~(auc.embedder_auc < min_auc)
     chosen = auc[is_main & (auc.membership != "photo_given_identity")]

@@ -7,7 +7,7 @@ from ppe.statistics.intervals import evaluate_groups
 
 RUN_COLUMNS = [
     "dataset", "resolution", "generator", "num_identities", "train_photos", "max_train_photos", "query_photos", "kimg",
-    "seed", "num_generated",
+    "seed", "defence", "num_generated",
 ]  # fmt: skip
 KEYS = ["embedder", "attack", "calibration", "membership", "level", "aggregate", "control", "slice", "versus"]
 HEADLINE = {

@@ -21,7 +21,7 @@ from ppe.pipeline.runtime import note_runtime
 
 BOOKS = {
     "1_faces": "dataset", "2_embed": "dataset", "3_train": "run", "4_generate": "run", "5_attack": "run", "6_evaluate": "run",
-    "7_sensitivity": "run", "8_overrepresentation": "experiment", "9_claims": "study",
+    "7_sensitivity": "run", "8_overrepresentation": "experiment", "9_claims": "study", "defences": "tradeoff",
 }  # fmt: skip
 """Notebook -> its one parameter."""
 SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
@@ -37,7 +37,7 @@ def run_notebook(book, name):
     ----------
     book : str, a key of ``BOOKS``.
     name : str
-        A data set, run, experiment or study of params.yaml, whichever the notebook is about.
+        A data set, run, experiment, study or trade-off of params.yaml, whichever the notebook is about.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def run_notebook(book, name):
     target = params.executed_file(book, name)
     target.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(target), "-k", "python3", "--log-output"]
-    with note_runtime(params, book.split("_", 1)[1], name):
+    with note_runtime(params, book.split("_", 1)[-1], name):
         status = wait_for(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))
         if status:
             raise RuntimeError(_read_error(target) or f"{target.stem} stopped with status {status}")

@@ -45,12 +45,10 @@ def train(run):
     check_member("run", run, params.runs, "params.yaml")
     settings = params.runs[run]
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
-    sizes = settings.model_dump(include={"num_identities", "train_photos", "max_train_photos", "query_photos", "seed"})
-    split = split_identities(table[table.detected], **sizes)
+    split = split_identities(table[table.detected], **params.split_settings(run))
     images, _, fingerprint = _gather_training(params, settings, table, split)
     checkpoints = params.checkpoints_folder(run, fingerprint)
-    recipe = {"family": settings.generator, "settings": params.generators[settings.generator].model_dump(), "kimg": settings.kimg}
-    jobs = list_jobs(images, settings.seed, checkpoints, run, **recipe, description=params.describe(run))
+    jobs = list_jobs(images, settings.seed, checkpoints, run, **params.training_recipe(run))
     train_groups(jobs, choose_device(params.device), run)
 
 

@@ -1,0 +1,86 @@
+"""Leak against quality: what a defence costs, and which family of generators leaks more at equal quality."""
+
+import numpy as np
+import pandas as pd
+
+from ppe.evaluation.collection import STRONGEST, select_headline
+from ppe.evaluation.tables import HEADLINE, match_rows
+
+MEASURES = {
+    "kernel_distance": {"versus": "other people"}, "detected_share": {"versus": ""}, "diversity": {"versus": ""},
+    "effective_identities": {"versus": ""},
+}  # fmt: skip
+"""Metric of quality -> the other column that finds it. ``other people`` have no part in the training, so that a generator that
+copies its training photos gains nothing by it."""
+COLUMNS = [
+    "run", "generator", "num_identities", "kimg", "defence", "embedder", "auc", "auc_low", "auc_high", "strongest_auc",
+    "strongest_low", "strongest_high", "other_auc", *MEASURES,
+]  # fmt: skip
+
+
+def compare_defences(rows, runs, min_auc):
+    """Put the leak of each run beside the quality of its faces.
+
+    Parameters
+    ----------
+    rows : DataFrame of ``ppe.evaluation.collection.collect_rows``.
+    runs : list of str
+    min_auc : float, ``verdicts.min_verification_auc``.
+
+    Returns
+    -------
+    DataFrame, a row a run
+        run, its generator, num_identities, kimg and defence; ``embedder``, which attacks; ``auc`` of ``nearest`` with its 95 %
+        interval; the same of the strongest attack; ``other_auc``: of ``nearest`` by the next embedder, which is the filter's own
+        under the defence ``filter``; ``kernel_distance`` of the published faces to people of the other group, small = good;
+        ``detected_share``, ``diversity`` and ``effective_identities``, large = good. NaN where a row is missing.
+    """
+    return pd.DataFrame([_describe_run(rows[rows.run == run], rows, run, min_auc) for run in runs], columns=COLUMNS)
+
+
+def _describe_run(part, rows, run, min_auc):
+    headline = select_headline(rows, run, min_auc)
+    strongest = match_rows(part, **(HEADLINE | {"attack": STRONGEST}), metric="auc")
+    others = match_rows(part, **HEADLINE, metric="auc")
+    others = others[others.embedder != headline.embedder].value
+    measured = part[(part.embedder == headline.embedder) & (part.member_group == "pooled")]
+    last = find_last_snapshot(measured)
+    quality = {name: _find_last(measured, last, metric=name, **keys) for name, keys in MEASURES.items()}
+    return {
+        **headline[["run", "generator", "num_identities", "kimg", "defence", "embedder"]].to_dict(),
+        "auc": headline.value, "auc_low": headline.low, "auc_high": headline.high,
+        **{f"strongest_{name}": strongest[column].iloc[0] if len(strongest) else np.nan
+           for name, column in (("auc", "value"), ("low", "low"), ("high", "high"))},
+        "other_auc": others.iloc[0] if len(others) else np.nan, **quality,
+    }  # fmt: skip
+
+
+def find_last_snapshot(rows):
+    """Return the slice of the last snapshot among a run's rows, such as ``kimg: 20``; "" if there is none."""
+    slices = rows.slice[rows.slice.str.startswith("kimg: ")].unique()
+    return max(slices, key=lambda name: float(name.split(": ")[1]), default="")
+
+
+def _find_last(rows, last, **keys):
+    found = match_rows(rows[rows.slice.isin([last, "all"])], **keys).value
+    return found.iloc[0] if len(found) else np.nan
+
+
+def trace_training(rows, runs, min_auc):
+    """List leak and quality of each run's snapshots, in the order of training.
+
+    Parameters as in ``compare_defences``. Returns a DataFrame, a row a snapshot but the untrained one: run, generator, defence,
+    kimg, ``auc`` of ``nearest`` with ``auc_low`` and ``auc_high``, and ``kernel_distance`` to people of the other group.
+    """
+    parts = []
+    for run in runs:
+        headline = select_headline(rows, run, min_auc)
+        own = rows[(rows.run == run) & (rows.embedder == headline.embedder) & rows.slice.str.startswith("kimg: ")]
+        own = own[own.member_group == "pooled"].assign(kimg=own.slice.str.split(": ").str[1].astype(float))
+        leak = match_rows(own, metric="auc").set_index("kimg")[["value", "low", "high"]]
+        leak = leak.set_axis(["auc", "auc_low", "auc_high"], axis=1)
+        far = match_rows(own, metric="kernel_distance", versus="other people").set_index("kimg").value
+        known = {name: headline[name] for name in ("run", "generator", "defence")}
+        parts.append(leak.assign(kernel_distance=far).reset_index().query("kimg > 0").sort_values("kimg").assign(**known))
+    columns = ["run", "generator", "defence", "kimg", "auc", "auc_low", "auc_high", "kernel_distance"]
+    return pd.concat(parts, ignore_index=True)[columns]
