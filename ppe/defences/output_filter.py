@@ -92,7 +92,7 @@ def choose_published(folder, net, training, members, controls, identity, *, run,
     """
     if net is None:
         rows = {group: np.arange(len(load_array(folder / f"{group}.npy"))) for group in GROUPS}
-        return rows, pd.DataFrame(index=pd.Index(GROUPS, name="group"), columns=["threshold", "rejected"])
+        return rows, pd.DataFrame(index=pd.Index(list(GROUPS), name="group"), columns=["threshold", "rejected"])
     size = {"resolution": run.resolution, "device": device}
     others = embed_faces(controls, net, **size)
     rows, table = {}, {}
