@@ -94,7 +94,7 @@ def train_until(monkeypatch):
     """``train_generator`` that dies before a step, having saved a checkpoint wherever it may: (the step, **its keywords)."""
 
     def call(number, *, settings, **recipe):
-        trainer = load_trainer(recipe["family"])
+        trainer = load_trainer(recipe["family"], is_private=bool(settings.get("privacy")))
         step = trainer.train_step
 
         def stop(state, at, *others):

@@ -66,7 +66,7 @@ class Recipes(Paths):
             rules = self.defences
             network["privacy"] = {
                 "epsilon": value, "delta": rules.dp_delta, "unit": rules.dp_unit, "max_norm": rules.dp_max_norm,
-                "noise_draws": rules.dp_noise_draws,
+                "noise_draws": rules.dp_noise_draws, "kimg": settings.kimg,
             }  # fmt: skip
         kimg = settings.kimg * value if kind == "stop" else settings.kimg
         return {"family": settings.generator, "settings": network, "kimg": kimg, "description": self.describe(run)}

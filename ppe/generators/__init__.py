@@ -5,6 +5,7 @@ from importlib import import_module
 GENERATORS = {"fastgan": "ppe.generators.fastgan", "stylegan2": "ppe.generators.stylegan2", "edm": "ppe.generators.edm"}
 GAN_TRAINER = "ppe.generators.training.gan"
 """Trainer of a model whose module names none."""
+PRIVATE_TRAINER = "ppe.generators.training.private"
 
 
 def build(family, resolution, settings):
@@ -36,12 +37,18 @@ def build(family, resolution, settings):
     return _load_module(family).build(resolution, settings)
 
 
-def load_trainer(family):
+def load_trainer(family, is_private=False):
     """Load the module that trains a model: ``start_training``, ``train_step``, and what its loss table and checkpoints hold.
 
-    A generator's module names it as ``TRAINER``; without, it is trained as a GAN. Raises ValueError as ``build``.
+    A generator's module names it as ``TRAINER``; without, it is trained as a GAN.
+
+    family : str; is_private : bool, with differential privacy. Raises ValueError as ``build``, and for a private GAN.
     """
-    return import_module(getattr(_load_module(family), "TRAINER", GAN_TRAINER))
+    trainer = getattr(_load_module(family), "TRAINER", GAN_TRAINER)
+    if is_private and trainer == GAN_TRAINER:
+        raise ValueError(f"generator={family!r} cannot be trained with differential privacy, since its discriminator mixes the "
+                         "photos of a batch: take edm (params.yaml: runs)")
+    return import_module(PRIVATE_TRAINER if is_private else trainer)
 
 
 def _load_module(family):

@@ -46,9 +46,10 @@ def train(run):
     settings = params.runs[run]
     table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
     split = split_identities(table[table.detected], **params.split_settings(run))
-    images, _, fingerprint = _gather_training(params, settings, table, split)
+    images, members, fingerprint = _gather_training(params, settings, table, split)
+    identities = {group: part.identity for group, part in members.groupby("group")}
     checkpoints = params.checkpoints_folder(run, fingerprint)
-    jobs = list_jobs(images, settings.seed, checkpoints, run, **params.training_recipe(run))
+    jobs = list_jobs(images, settings.seed, checkpoints, run, identities, **params.training_recipe(run))
     train_groups(jobs, choose_device(params.device), run)
 
 

@@ -18,10 +18,10 @@ KEPT = ()
 """There is no second network to save: the generator itself tells how well it knows a photo."""
 
 
-def start_training(images, family, settings, seed, device):
+def start_training(images, family, settings, seed, device, identities=None):
     """Build the network and its optimiser and move the photos to the device: the state before the first ``train_step``.
 
-    images : Tensor [N, 3, H, H], uint8. Returns a dict, which ``train_step`` changes; raises as
+    images : Tensor [N, 3, H, H], uint8; identities are not used here. Returns a dict, which ``train_step`` changes; raises as
     ``ppe.generators.training.state.open_state``.
     """
     state = open_state(images, family, settings, seed, device)

@@ -33,10 +33,11 @@ KEPT = ("discriminator",)
 """Networks that are saved at the end, beside the snapshots of the generator."""
 
 
-def start_training(images, family, settings, seed, device):
+def start_training(images, family, settings, seed, device, identities=None):
     """Build networks and optimisers and move the photos to the device: the state before the first ``train_step``.
 
-    images : Tensor [N, 3, H, H], uint8. Returns a dict, which ``train_step`` changes; raises as ``open_state``.
+    images : Tensor [N, 3, H, H], uint8; identities are not used here. Returns a dict, which ``train_step`` changes; raises as
+    ``open_state``.
     """
     state = open_state(images, family, settings, seed, device)
     generator, discriminator = build(family, images.shape[-1], settings)

@@ -24,7 +24,7 @@ from ppe.generators.training.loop import LOG_SECONDS, train_generator
 POLL_SECONDS = 0.2
 
 
-def list_jobs(images, seed, folder, label, **recipe):
+def list_jobs(images, seed, folder, label, identities=None, **recipe):
     """List the trainings of one run: one recipe for all groups, with photos and a seed of each group's own.
 
     Parameters
@@ -36,6 +36,8 @@ def list_jobs(images, seed, folder, label, **recipe):
         Each group has a folder in it.
     label : str
         Name of the run in the log.
+    identities : dict or None
+        Group -> the identity of each photo, [N].
     **recipe
         Further keywords of ``train_generator``.
 
@@ -45,7 +47,7 @@ def list_jobs(images, seed, folder, label, **recipe):
     """
     return [
         {**recipe, "images": np.asarray(images[group]), "seed": len(images) * seed + number, "folder": folder / group,
-         "label": f"{label}, group {group}"}
+         "label": f"{label}, group {group}", "identities": identities and np.asarray(identities[group])}
         for number, group in enumerate(sorted(images))
     ]  # fmt: skip
 

@@ -24,7 +24,8 @@ LOSS_INTERVAL = 20
 NOT_FINITE = "{}: a {} is not finite after {} images; earlier snapshots are kept: lower learning_rate (params.yaml: generators)"
 
 
-def train_generator(images, *, family, settings, kimg, seed, folder, description="{}", device="cpu", label="", report=None):
+def train_generator(images, *, family, settings, kimg, seed, folder, description="{}", device="cpu", label="", report=None,
+                    identities=None):  # fmt: skip
     """Train one generator and write its snapshots to ``folder``; resume if an earlier call with this folder was interrupted.
 
     A finished folder is left as it is: the same recipe is never trained twice. Under ``torchrun`` the processes share each
@@ -46,6 +47,8 @@ def train_generator(images, *, family, settings, kimg, seed, folder, description
         JSON of the params that made the run; stored in every file.
     device, label : str
         Where to train; name of this training in the log.
+    identities : array [N] or None
+        The identity of each photo; differential privacy needs it.
     report : callable or None
         Called at each step with the number of images so far, in place of a progress bar.
 
@@ -66,8 +69,8 @@ def train_generator(images, *, family, settings, kimg, seed, folder, description
     wait_for_all(join_processes(device)[0])  # all processes must find the same files
     if finished.exists():
         return json.loads(finished.read_text())
-    trainer = load_trainer(family)
-    state = trainer.start_training(torch.as_tensor(images), family, settings, seed, device)
+    trainer = load_trainer(family, is_private=bool(settings.get("privacy")))
+    state = trainer.start_training(torch.as_tensor(images), family, settings, seed, device, identities)
     writes = state["rank"] == 0
     if checkpoint.exists():
         restore_checkpoint(state, checkpoint, trainer)
