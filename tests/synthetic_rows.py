@@ -14,7 +14,7 @@ RULES = SimpleNamespace(
 )  # fmt: skip
 USUAL = {
     "dataset": "d", "resolution": 32, "generator": "fastgan", "num_identities": 10, "train_photos": 5, "max_train_photos": 5,
-    "query_photos": 5, "kimg": 32.0, "seed": 1, "num_generated": 3000,
+    "query_photos": 5, "kimg": 32.0, "seed": 1, "defence": "none", "num_generated": 3000,
 }  # fmt: skip
 
 

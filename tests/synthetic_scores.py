@@ -5,7 +5,7 @@ import pandas as pd
 
 RUN = {
     "dataset": "d", "resolution": 32, "generator": "fastgan", "num_identities": 12, "train_photos": 2,
-    "max_train_photos": None, "query_photos": 2, "kimg": 1, "seed": 1, "num_generated": 9,
+    "max_train_photos": None, "query_photos": 2, "kimg": 1, "seed": 1, "defence": "none", "num_generated": 9,
 }  # fmt: skip
 
 

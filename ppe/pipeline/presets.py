@@ -43,7 +43,7 @@ def reproduce(folder):
 
 def _execute_skipped(call, params, stages):
     """Execute the notebooks of stages that dvc skipped, since their numbers came with the repository: their pictures did not."""
-    books = {book.split("_", 1)[1]: book for book in BOOKS}
+    books = {book.split("_", 1)[-1]: book for book in BOOKS}
     for stage in stages:
         name, _, line = stage.partition("@")
         if not params.executed_file(books[name], line or params.study).exists():
