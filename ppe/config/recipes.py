@@ -26,8 +26,9 @@ class Recipes(Paths):
                 raise ValueError(f"runs.{name}.{error}") from None
             if defence.kind != "none" and self.defences is None:
                 raise ValueError(f"{where} needs the section defences: its constants are explained in params.yaml")
-            if defence.kind == "cap" and defence.value > (run.max_train_photos or run.train_photos):
-                raise ValueError(f"{where} leaves out no photo: no identity has more than {run.train_photos} training photos")
+            most = run.max_train_photos or run.train_photos
+            if defence.kind == "cap" and defence.value >= most:
+                raise ValueError(f"{where} leaves out no photo: no identity has more than {most} training photos")
             if defence.kind == "filter" and len(self.datasets[run.dataset].embedders) < 2:
                 raise ValueError(f"{where} needs a second embedder beside the attacker's: add one to "
                                  f"datasets.{run.dataset}.embedders")

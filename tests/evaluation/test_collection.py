@@ -73,8 +73,8 @@ def test_runs_that_differ_in_one_thing_are_named():
 
 
 def test_the_curve_of_sizes_leaves_out_runs_that_give_no_verdict():
-    usual = {"attack": "nearest", "membership": "identity_membership", "level": "photo", "seed": 1, "defence": "none", "train_photos": 5,
-             "max_train_photos": 5, "embedder_auc": 0.95}  # fmt: skip
+    usual = {"attack": "nearest", "membership": "identity_membership", "level": "photo", "seed": 1, "train_photos": 5,
+             "defence": "none", "max_train_photos": 5, "embedder_auc": 0.95}  # fmt: skip
     auc = pd.DataFrame([usual | row for row in (
         {"run": "sound"}, {"run": "no embedder", "attack": "pixel", "embedder_auc": np.nan},
         {"run": "training photos", "membership": "image_membership"}, {"run": "other attack", "attack": "density"},
