@@ -9,8 +9,8 @@ from functools import cache
 import pytest
 
 PAGES = ["README.md", "bench/README.md", "tests/README.md", *(f"docs/{name}.md" for name in (
-    "attacks", "audit", "beyond-one-machine", "extending", "glossary", "limits", "own-photos", "pipeline", "responsible-use",
-    "results", "statistics",
+    "attacks", "audit", "before-a-release", "beyond-one-machine", "extending", "glossary", "limits", "own-photos", "pipeline",
+    "responsible-use", "results", "statistics",
 ))]  # fmt: skip
 MADE_BY_A_RUN = (
     *("audits/", "executed/", "scratch/", "data/", "models/", "downloads/", "sources/"),

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 ROOMS = [
-    *("__main__", "pipeline", "audit", "claims", "overrepresentation", "evaluation", "attacks", "generators", "embedders"),
-    *("datasets", "faces", "plots", "statistics", "config"),
+    *("__main__", "pipeline", "audit", "claims", "overrepresentation", "evaluation", "defences", "attacks", "generators"),
+    *("embedders", "datasets", "faces", "plots", "statistics", "config"),
 ]  # fmt: skip
 """From the top floor to the ground; a room imports only rooms below it."""
 STAGES = {

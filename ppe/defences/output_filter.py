@@ -6,7 +6,7 @@ import torch
 
 from ppe.attacks.nearest import find_nearest
 from ppe.config.storage import LazyRows, load_array
-from ppe.datasets.splits import GROUPS
+from ppe.attacks.queries import GROUPS
 from ppe.embedders.embed import embed_faces
 
 NUM_DRAWS = 20

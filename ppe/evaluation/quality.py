@@ -54,7 +54,9 @@ def judge_published(drawn, generated, asked, query, photos, members, *, embedder
 def measure_diversity(vectors):
     """Compute the mean cosine distance of two different rows.
 
-    vectors : Tensor [M, D], float32, unit L2 norm; M at least 2. Returns float in [0, 2], large = different.
+    vectors : Tensor [M, D], float32, unit L2 norm. Returns float in [0, 2], large = different; NaN if M is 1.
     """
     count = len(vectors)
+    if count < 2:
+        return np.nan
     return 1 - (float(vectors.double().sum(0).square().sum()) - count) / (count * (count - 1))

@@ -27,8 +27,10 @@ REMOTE = re.compile(
 """What would load something from elsewhere, or run."""
 FRONT_FIGURES = ("sizes", "memberships", "rocs", "scores")
 """Figures of the study for the front page, the first that exists, where the README shows none before its first section."""
-ORDER = ("results", "statistics", "attacks", "limits", "glossary", "responsible-use", "own-photos", "extending", "pipeline")
+ORDER = ("results", "statistics", "attacks", "before-a-release", "audit", "limits", "glossary", "responsible-use", "own-photos", "extending", "pipeline")
 """Pages of docs/ as the site lists them; others follow by name."""
+OF_OTHER_STUDIES = {"experiment": "experiments", "tradeoff": "tradeoffs"}
+"""What the embedded study does not have -> the section of params that has it in other studies."""
 WORDS_PER_MINUTE, MINUTES_PER_FIGURE = 200, 0.3
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)</h\1>')
 
@@ -73,8 +75,8 @@ def write_site(params, docs=None):
     Raises
     ------
     FileNotFoundError
-        If a notebook was not executed. The one on over-representation belongs to another study: where that was not run here,
-        its page is kept if its code is still the same, else left out.
+        If a notebook was not executed. Those on over-representation and on defences belong to other studies: where these were
+        not run here, their pages are kept if the code is still the same, else left out.
     ValueError
         If a data set holds real faces, a notebook's code has changed since, a page would load something or holds a path of this
         machine, or the pages are more than ``MAX_BYTES``.
@@ -126,7 +128,7 @@ def _read_book(params, book, kind, old):
 
 def _find_executed(params, book, kind):
     """A notebook's executed copy, of the first run or data set, and what it is about; None and "" where there is none."""
-    if kind != "experiment":
+    if kind not in OF_OTHER_STUDIES:
         run, settings = next(iter(params.runs.items()))
         name = {"run": run, "dataset": settings.dataset, "study": params.study}[kind]
         file = params.executed_file(book, name)
@@ -136,10 +138,11 @@ def _find_executed(params, book, kind):
     studies = sorted(path.stem for path in (params.root / "studies").glob("*.yaml"))
     for study in (load_study(name, params.root) for name in studies if name != SCRATCH_STUDY):
         is_synthetic = all(settings.reader == "synthetic" for settings in study.datasets.values())
-        for name in sorted(study.experiments, key=lambda name: study.experiments[name].kind != "many") if is_synthetic else ():
+        lines = getattr(study, OF_OTHER_STUDIES[kind]) if is_synthetic else {}
+        for name in sorted(lines, key=lambda name, lines=lines: getattr(lines[name], "kind", "many") != "many"):
             file = params.root / COPIES / study.study / "executed" / f"{book}-{name}.ipynb"
             if file.is_file():
-                return file, f"Experiment {name} of the study {study.study}"
+                return file, f"{kind.capitalize()} {name} of the study {study.study}"
     return None, ""
 
 

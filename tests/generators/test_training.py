@@ -51,6 +51,16 @@ def test_an_interrupted_training_ends_with_the_same_bytes(family, small, photos,
 
 
 @pytest.mark.parametrize("family", list(GENERATORS))
+def test_a_shorter_training_ends_with_the_bytes_of_the_longer_ones_snapshot(family, small, photos, tmp_path):
+    """So the defence ``stop-0.5`` gives the generator that stood in the middle of the whole training."""
+    recipe = {"images": photos, "family": family, "settings": small[family], "seed": 3}
+    train_generator(**recipe, kimg=0.4, folder=tmp_path / "whole")
+    train_generator(**recipe, kimg=0.2, folder=tmp_path / "stopped")
+    name = "snapshot-000000200.safetensors"
+    assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("family", list(GENERATORS))
 @pytest.mark.parametrize("limit", [2**15, 2**19], ids=["snapshot", "checkpoint"])
 def test_a_full_disk_leaves_no_partial_file_and_the_training_resumes(family, limit, small, photos, tmp_path):
     """A limit on file size acts like a full disk; the larger limit admits the first snapshot but no checkpoint."""
