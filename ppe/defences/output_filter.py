@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 
 from ppe.attacks.nearest import find_nearest
-from ppe.config.storage import LazyRows, load_array
 from ppe.attacks.queries import GROUPS
+from ppe.config.storage import LazyRows, load_array
 from ppe.embedders.embed import embed_faces
 
 NUM_DRAWS = 20

@@ -27,7 +27,10 @@ REMOTE = re.compile(
 """What would load something from elsewhere, or run."""
 FRONT_FIGURES = ("sizes", "memberships", "rocs", "scores")
 """Figures of the study for the front page, the first that exists, where the README shows none before its first section."""
-ORDER = ("results", "statistics", "attacks", "before-a-release", "audit", "limits", "glossary", "responsible-use", "own-photos", "extending", "pipeline")
+ORDER = (
+    *("results", "statistics", "attacks", "before-a-release", "audit", "limits", "glossary", "responsible-use", "own-photos"),
+    *("extending", "pipeline"),
+)
 """Pages of docs/ as the site lists them; others follow by name."""
 OF_OTHER_STUDIES = {"experiment": "experiments", "tradeoff": "tradeoffs"}
 """What the embedded study does not have -> the section of params that has it in other studies."""
