@@ -40,6 +40,9 @@ def test_the_graph_runs_from_photos_to_figures(study):
     slices = set(rows.slice.str.split(":").str[0])
     assert {"generated faces", "photos held", "own_similarity", "without the nearest quarter", "kimg"} <= slices
     assert {"kernel_distance", "frechet_distance", "kernel_gap", "effective_identities"} <= set(rows.metric)
+    assert {"detected_share", "diversity"} <= set(rows.metric)
+    tradeoff = pd.read_csv(results / "tradeoffs" / "tiny" / "table.csv")
+    assert tradeoff.run.tolist() == ["tiny"] and tradeoff.kernel_distance.notna().all() and tradeoff.diversity.notna().all()
     assert {"concentration", "top_k", "epsilon", "cohort_size", "snorm_top_k"} <= set(rows.metric)
     metrics = json.loads((results / "metrics.json").read_text())
     assert set(metrics) == {"tiny"} and metrics["tiny"]["auc_low"] is None
@@ -51,15 +54,15 @@ def test_the_graph_runs_from_photos_to_figures(study):
     times = pd.read_csv(folder / "executed" / "runtime.csv")
     assert set(times.stage) == {
         *("index", "faces", "embed", "train", "generate", "attack", "evaluate", "sensitivity", "train-experiment"),
-        *("embed-experiment", "overrepresentation", "collect", "claims"),
+        *("embed-experiment", "overrepresentation", "collect", "claims", "defences"),
     }  # fmt: skip
-    assert len(times) == 13 + 3 and (times.seconds >= 0).all(), "two experiments"
+    assert len(times) == 14 + 3 and (times.seconds >= 0).all(), "two experiments"
 
 
 def test_every_executed_notebook_has_pictures_and_no_error(study):
     folder, _ = study
     books = sorted((folder / "executed").glob("*.ipynb"))
-    assert len(books) == 1 + 1 + 5 + 2 + 1
+    assert len(books) == 1 + 1 + 5 + 2 + 1 + 1
     for path in books:
         outputs = [o for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"], path.name
