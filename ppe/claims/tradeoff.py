@@ -6,12 +6,14 @@ import pandas as pd
 from ppe.evaluation.collection import STRONGEST, select_headline
 from ppe.evaluation.tables import HEADLINE, match_rows
 
+QUALITY = "unseen photos"
+"""Photos with which faces are compared: of the training identities, but not used for training. So a generator that draws what it
+was to learn is near to them, and one that copies its training photos gains nothing by it."""
 MEASURES = {
-    "kernel_distance": {"versus": "other people"}, "detected_share": {"versus": ""}, "diversity": {"versus": ""},
+    "kernel_distance": {"versus": QUALITY}, "detected_share": {"versus": ""}, "diversity": {"versus": ""},
     "effective_identities": {"versus": ""},
 }  # fmt: skip
-"""Metric of quality -> the other column that finds it. ``other people`` have no part in the training, so that a generator that
-copies its training photos gains nothing by it."""
+"""Metric of quality -> the other column that finds it."""
 COLUMNS = [
     "run", "generator", "num_identities", "kimg", "defence", "embedder", "auc", "auc_low", "auc_high", "strongest_auc",
     "strongest_low", "strongest_high", "other_auc", *MEASURES,
@@ -32,8 +34,8 @@ def compare_defences(rows, runs, min_auc):
     DataFrame, a row a run
         run, its generator, num_identities, kimg and defence; ``embedder``, which attacks; ``auc`` of ``nearest`` with its 95 %
         interval; the same of the strongest attack; ``other_auc``: of ``nearest`` by the next embedder, which is the filter's own
-        under the defence ``filter``; ``kernel_distance`` of the published faces to people of the other group, small = good;
-        ``detected_share``, ``diversity`` and ``effective_identities``, large = good. NaN where a row is missing.
+        under the defence ``filter``; ``kernel_distance`` of the published faces to unseen photos of the training identities,
+        small = good; ``detected_share``, ``diversity`` and ``effective_identities``, large = good. NaN where a row is missing.
     """
     return pd.DataFrame([_describe_run(rows[rows.run == run], rows, run, min_auc) for run in runs], columns=COLUMNS)
 
@@ -70,7 +72,7 @@ def trace_training(rows, runs, min_auc):
     """List leak and quality of each run's snapshots, in the order of training.
 
     Parameters as in ``compare_defences``. Returns a DataFrame, a row a snapshot but the untrained one: run, generator, defence,
-    kimg, ``auc`` of ``nearest`` with ``auc_low`` and ``auc_high``, and ``kernel_distance`` to people of the other group.
+    kimg, ``auc`` of ``nearest`` with ``auc_low`` and ``auc_high``, and ``kernel_distance`` to unseen photos.
     """
     parts = []
     for run in runs:
@@ -79,7 +81,7 @@ def trace_training(rows, runs, min_auc):
         own = own[own.member_group == "pooled"].assign(kimg=own.slice.str.split(": ").str[1].astype(float))
         leak = match_rows(own, metric="auc").set_index("kimg")[["value", "low", "high"]]
         leak = leak.set_axis(["auc", "auc_low", "auc_high"], axis=1)
-        far = match_rows(own, metric="kernel_distance", versus="other people").set_index("kimg").value
+        far = match_rows(own, metric="kernel_distance", versus=QUALITY).set_index("kimg").value
         known = {name: headline[name] for name in ("run", "generator", "defence")}
         parts.append(leak.assign(kernel_distance=far).reset_index().query("kimg > 0").sort_values("kimg").assign(**known))
     columns = ["run", "generator", "defence", "kimg", "auc", "auc_low", "auc_high", "kernel_distance"]

@@ -30,8 +30,8 @@ def plot_tradeoff(table, title):
         name = row.generator if is_plain else row.defence
         axis.annotate(name, (row.kernel_distance, row.auc), xytext=(7, 5), textcoords="offset points", color=colour, fontsize=9)
     axis.axhline(0.5, linestyle=":", color=NEUTRAL)
-    axis.set_xscale("symlog", linthresh=0.01)
-    axis.set(xlabel="kernel distance from real people (small: good faces)", ylabel=LEAK, title=title)
+    _scale_quality(axis)
+    axis.set(xlabel="kernel distance from unseen photos (small: good faces)", ylabel=LEAK, title=title)
     return figure
 
 
@@ -57,8 +57,17 @@ def plot_training_paths(table, title):
             place = (row.kernel_distance, row.auc)
             axis.annotate(f"{row.kimg:g}", place, xytext=(3, -11), textcoords="offset points", fontsize=8)
     axis.axhline(0.5, linestyle=":", color=NEUTRAL)
-    axis.set_xscale("symlog", linthresh=0.01)
+    _scale_quality(axis)
     axis.invert_xaxis()
-    axis.set(xlabel="kernel distance from real people (to the right: better faces)", ylabel=LEAK, title=title)
+    axis.set(xlabel="kernel distance from unseen photos (to the right: better faces)", ylabel=LEAK, title=title)
     axis.legend(title="numbers are kimg", fontsize=8)
     return figure
+
+
+def _scale_quality(axis):
+    """Distances differ by a factor of a hundred; the estimate is unbiased, so that it may fall below 0."""
+    axis.set_xscale("symlog", linthresh=0.05)
+    axis.set_xticks([0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5], [0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5])
+    axis.set_xticks([], minor=True)
+    low, high = axis.dataLim.intervalx
+    axis.set_xlim(min(0.0, low) - 0.005, high * 1.3)

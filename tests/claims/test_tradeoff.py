@@ -22,7 +22,7 @@ def rows():
         for kimg, auc in ((0, 0.5), (4, 0.6), (20, 0.8)):
             part = {"slice": f"kimg: {kimg}", "value": auc}
             table = add(table, run, **part)
-            table = add(table, run, **part | {"metric": "kernel_distance", "versus": "other people", "value": far * (30 - kimg)})
+            table = add(table, run, **part | {"metric": "kernel_distance", "versus": "unseen photos", "value": far * (30 - kimg)})
             table = add(table, run, **part | {"metric": "kernel_distance", "versus": "train photos", "value": 99.0})
         table = add(table, run, metric="detected_share", value=0.9)
         table = add(table, run, metric="detected_share", versus="unseen photos", value=1.0)
@@ -33,7 +33,7 @@ def rows():
 def test_each_run_has_its_leak_and_the_quality_of_its_last_snapshot(rows):
     table = compare_defences(rows, ["ten", "ten-cap"], 0.9).set_index("run")
     assert table.auc.tolist() == [0.8, 0.6] and table.defence.tolist() == ["none", "cap-2"]
-    assert table.kernel_distance.tolist() == pytest.approx([0.2, 0.5]), "of the last snapshot, to people without a part in it"
+    assert table.kernel_distance.tolist() == pytest.approx([0.2, 0.5]), "of the last snapshot, to unseen photos"
     assert table.detected_share.tolist() == [0.9, 0.9], "of generated faces, not of photos"
     assert table.loc["ten", "strongest_auc"] == 0.85 and table.loc["ten", "other_auc"] == 0.7
     assert np.isnan(table.loc["ten-cap", "strongest_auc"]) and np.isnan(table.loc["ten", "diversity"])
