@@ -77,3 +77,12 @@ def test_each_defence_changes_what_it_names_and_nothing_else(load):
 def test_a_defence_that_does_not_fit_its_run_is_refused(load, line, sentence):
     with pytest.raises(ValueError, match=sentence):
         load(bad=line)
+
+
+def test_channels_that_a_face_is_too_small_for_are_refused(root, tmp_path):
+    content = yaml.safe_load((root / "params.yaml").read_text())
+    content["runs"]["synthetic-32-fastgan-10"]["generator"] = "edm"
+    content["generators"]["edm"]["channels"] = [16] * 5
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="resolution=32 is too small for 5 generators.edm.channels"):
+        load_params(root=tmp_path)
