@@ -74,6 +74,12 @@ def test_the_whole_training_keeps_epsilon(settings):
     assert steps == 67 and 7.5 < accountant.get_epsilon(1e-5) <= 8.0
 
 
+def test_a_training_longer_than_the_noise_was_computed_for_is_refused(photos, settings):
+    state = start(photos, settings)
+    with pytest.raises(ValueError, match="step 68 would exceed epsilon=8, since the noise is for 67 steps"):
+        private.train_step(state, 67, settings, 1)
+
+
 def test_units_are_drawn_independently_at_the_stated_rate():
     draws = [private.draw_units(200, 0.3, 7, step) for step in range(50)]
     counts = np.array(list(map(len, draws)))

@@ -5,7 +5,8 @@ of its photos is cut to ``max_norm``, and Gaussian noise is added to the sum. So
 without it, the odds of any outcome differ by at most exp(epsilon), but for a probability delta.
 
 Random numbers are functions of (seed, step), so that a study can be rerun. A release would need noise from a secret source, since
-whoever knows the seed can subtract the noise.
+whoever knows the seed can subtract the noise. The bound holds for the snapshots alone: the loss table is computed without noise,
+and the number of photos and of identities counts as public.
 """
 
 import copy
@@ -95,8 +96,14 @@ def draw_units(count, rate, seed, step):
 
 
 def train_step(state, step, settings, seed):
-    """Sum the cut gradients of the units drawn, add noise, and take Adam's step; changes ``state`` in place."""
+    """Sum the cut gradients of the units drawn, add noise, and take Adam's step; changes ``state`` in place.
+
+    Raises ValueError beyond the last step that the noise was computed for: epsilon would be exceeded.
+    """
     generator, optimiser, rules = state["generator"], state["optimiser_generator"], settings["privacy"]
+    if step >= (most := count_steps(settings)):
+        raise ValueError(f"step {step + 1} would exceed epsilon={rules['epsilon']:g}, since the noise is for {most} steps: "
+                         "privacy.kimg must be at least the kimg of the training")
     units = draw_units(len(state["rows"]), state["rate"], seed, step)
     optimiser.generator.manual_seed(open_draws(seed, step, 1, stream=3).random.initial_seed())
     for group in optimiser.param_groups:
