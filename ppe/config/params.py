@@ -137,14 +137,14 @@ def load_params(name=None, root=None):
     """
     root = Path(root) if root else find_root()
     params = _check(_read(root / "params.yaml"), "params.yaml", root, root)
-    known = {params.study, *params.runs, *params.datasets, *params.experiments}
+    known = {params.study, *params.runs, *params.datasets, *params.experiments, *params.tradeoffs}
     if name in (None, *known):
         return params
     if name.split("-")[0] == "tiny":
         return load_study(SCRATCH_STUDY, root, root / "scratch")
     raise ValueError(
-        f"{name!r} is not a run, experiment, data set or study of params.yaml: allowed are {sorted(known)}, and 'tiny' to try a "
-        "notebook"
+        f"{name!r} is not a run, experiment, data set, trade-off or study of params.yaml: allowed are {sorted(known)}, and 'tiny' "
+        "to try a notebook"
     )
 
 

@@ -171,7 +171,7 @@ def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
     assert project(name="tiny").generators_folder("tiny") == tmp_path / "scratch" / "models" / "generators" / "tiny"
     params = project(name="synthetic-32-fastgan-10")
     assert params.generators_folder("synthetic-32-fastgan-10") == tmp_path / "models" / "generators" / "synthetic-32-fastgan-10"
-    with pytest.raises(ValueError, match="'tinny' is not a run, experiment, data set or study"):
+    with pytest.raises(ValueError, match="'tinny' is not a run, experiment, data set, trade-off or study"):
         project(name="tinny")
 
 
