@@ -143,8 +143,8 @@ def load_params(name=None, root=None):
     if name.split("-")[0] == "tiny":
         return load_study(SCRATCH_STUDY, root, root / "scratch")
     raise ValueError(
-        f"{name!r} is not a run, experiment, data set, trade-off or study of params.yaml: allowed are {sorted(known)}, and 'tiny' "
-        "to try a notebook"
+        f"{name!r} is not a run, experiment, data set, trade-off or study of params.yaml: allowed are {sorted(known)}, and "
+        "'tiny' to try a notebook"
     )
 
 
