@@ -207,7 +207,7 @@ def test_a_root_that_is_missing_empty_or_flat_is_one_sentence(project):
     Image.new("RGB", (40, 40)).save(project.folder / "photos" / "1.png")
     assert "holds photos, but no folder of an identity" in project(nothing, "index", "mine")
     assert not (project.folder / "data").exists(), "nothing was written"
-    assert "data set or study of params.yaml" in project(nothing, "index", "yours")
+    assert "data set, trade-off or study of params.yaml" in project(nothing, "index", "yours")
 
 
 def test_people_with_one_photo_are_listed_and_the_others_go_on(project):

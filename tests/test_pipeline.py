@@ -66,12 +66,13 @@ def test_environment_and_constraints_name_what_pyproject_names(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     environment = yaml.safe_load((root / "environment.yml").read_text())
     assert f"python{project['requires-python']}" in environment["dependencies"]
-    assert environment["dependencies"][-1] == {"pip": ["-e .[faces]"]}, "the packages stand in pyproject.toml alone"
+    assert environment["dependencies"][-1] == {"pip": ["-e .[faces,privacy]"]}, "the packages stand in pyproject.toml alone"
     pinned = {
         re.split(r"[=@ ]", line)[0].lower().replace("_", "-") for line in (root / "constraints.txt").read_text().splitlines()
     }
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + [requirement for name in ("test", "faces", "onnx") for requirement in extras[name]]
+    named = ("test", "faces", "privacy", "onnx")
+    wanted = project["dependencies"] + [requirement for name in named for requirement in extras[name]]
     for requirement in wanted:
         assert re.split(r"[<>=]", requirement)[0].lower() in pinned, requirement
 

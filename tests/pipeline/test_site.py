@@ -14,6 +14,7 @@ from PIL import Image
 from ppe.config import load_params
 from ppe.pipeline import site
 from ppe.pipeline.execution import BOOKS
+from ppe.pipeline.site import OF_OTHER_STUDIES
 
 FIRST = """# 1 · Look
 
@@ -74,7 +75,7 @@ def folder(root, tmp_path):
     run, settings = next(iter(params.runs.items()))
     for book, kind in BOOKS.items():
         nbformat.write(make_book(is_executed=False), tmp_path / "notebooks" / f"{book}.ipynb")
-        if kind != "experiment":
+        if kind not in OF_OTHER_STUDIES:
             name = {"run": run, "dataset": settings.dataset, "study": params.study}[kind]
             nbformat.write(make_book(), params.executed_file(book, name))
     return tmp_path
