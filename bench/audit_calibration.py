@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats
 
 from ppe.attacks.nearest import find_nearest
-from ppe.attacks.snorm import find_top_values
+from ppe.attacks.normalisation import find_top_values
 from ppe.audit import p_values
 from ppe.config import load_array, load_params, load_table
 from ppe.embedders.embed import build_embed

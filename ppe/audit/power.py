@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ppe.attacks.snorm import find_top_values
+from ppe.attacks.normalisation import find_top_values
 from ppe.audit.p_values import choose_count, compute_p, fuse_scores, order_photos
 
 ALONE = 0.05

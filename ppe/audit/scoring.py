@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppe.attacks.snorm import find_top_values
+from ppe.attacks.normalisation import find_top_values
 from ppe.config.storage import release_pages
 from ppe.embedders.embed import compute_verification, verify_pairs
 

@@ -6,8 +6,8 @@ import torch
 from audit_sets import draw_people, make_audit, unit
 
 from ppe.attacks.nearest import find_top_k
+from ppe.attacks.normalisation import find_top_values
 from ppe.attacks.scores import score_nearest_snorm
-from ppe.attacks.snorm import find_top_values
 from ppe.audit.scoring import check_models
 
 
@@ -49,7 +49,7 @@ def test_the_block_size_changes_nothing(vectors):
 
 
 def test_a_cohort_of_one_photo_is_refused(vectors):
-    with pytest.raises(ValueError, match="a cohort of 1 photos"):
+    with pytest.raises(ValueError, match="the cohort has 1 photos"):
         find_top_values(vectors[0], vectors[1], vectors[2][:1], cohort_size=5, top_k=4)
 
 
