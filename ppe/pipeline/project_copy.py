@@ -50,6 +50,7 @@ def prepare_copy(root, copy, name):
         shutil.copytree(committed, results)
         if (committed / "dvc.lock").exists():
             shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
+    _link_trainings(root, copy, {"": content["runs"], "experiments": content.get("experiments", {})})
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
     (copy / ".dvc" / "config.local").write_text(local)
     return {**os.environ, "PPE_SHARED": str(find_shared(root).resolve()), "PYTHONPATH": str(copy)}
@@ -68,6 +69,23 @@ def _leave_out_absent(content, root, name):
     for key, dataset in content["datasets"].items():
         gone = set(params.absent) - set(made.get(key, {}).get("embedders", []))
         dataset["embedders"] = [embedder for embedder in dataset["embedders"] if embedder not in gone]
+
+
+def _link_trainings(root, copy, names):
+    """Link the trainings that the project's other studies keep of runs of the same name, so that none is trained twice.
+
+    A folder's name ends in the digest of its params, photos and code, so that another recipe is never taken for this one. Hard
+    links are safe, since files of a training are replaced and never written to.
+    """
+    places = [root / ".checkpoints", *sorted((root / COPIES).glob("*/.checkpoints"))]
+    for kind, runs in names.items():
+        here = copy / ".checkpoints" / kind
+        for folder in [found for run in runs for place in places for found in (place / kind).glob(f"{run}-{'[0-9a-f]' * 16}")]:
+            if not (here / folder.name).exists():
+                partial = here / f"{folder.name}.part"
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(folder, partial, copy_function=os.link, ignore=shutil.ignore_patterns("lock"))
+                partial.rename(here / folder.name)
 
 
 def _mirror(root, copy):

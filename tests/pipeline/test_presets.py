@@ -265,3 +265,21 @@ def test_a_study_says_how_many_photos_it_lost(tmp_path):
     lost, short = describe_photos(params)
     assert lost.startswith("1 of 20 photos of mine (5.0%)")
     assert short.startswith("because of it 1 identities have fewer than the 4 photos")
+
+
+def test_a_training_of_another_study_is_found_and_one_of_another_recipe_does_no_harm(project):
+    run, digest = "lfw-32-fastgan-10-seed1", "0123456789abcdef"
+    kept = project / ".studies" / "other" / ".checkpoints" / f"{run}-{digest}" / "a"
+    kept.mkdir(parents=True)
+    (kept / "snapshot-0000032000.safetensors").write_bytes(b"weights")
+    (kept / "lock").touch()
+    (kept.parent.parent / f"{run}-photos5-{digest}").mkdir()
+    copy = project / ".studies" / "lfw-cpu"
+    prepare_copy(project, copy, "lfw-cpu")
+    found = copy / ".checkpoints" / f"{run}-{digest}" / "a"
+    assert [path.name for path in found.iterdir()] == ["snapshot-0000032000.safetensors"], "nobody's lock comes along"
+    assert [path.name for path in (copy / ".checkpoints").iterdir()] == [f"{run}-{digest}"]
+    (found / "snapshot-0000032000.safetensors").unlink()
+    prepare_copy(project, copy, "lfw-cpu")
+    assert not any(found.iterdir()), "a folder that is there is left as it is"
+    assert (kept / "snapshot-0000032000.safetensors").read_bytes() == b"weights"
