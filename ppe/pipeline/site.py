@@ -34,6 +34,8 @@ ORDER = (
 """Pages of docs/ as the site lists them; others follow by name."""
 OF_OTHER_STUDIES = {"experiment": "experiments", "tradeoff": "tradeoffs"}
 """What the embedded study does not have -> the section of params that has it in other studies."""
+KEPT = ("audit-report.html",)
+"""Pages that another command wrote: the report of an audit (docs/audit.md)."""
 WORDS_PER_MINUTE, MINUTES_PER_FIGURE = 200, 0.3
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)</h\1>')
 
@@ -101,8 +103,9 @@ def write_site(params, docs=None):
     for previous, page, following in zip([None, *way], way, [*way[1:], None], strict=False):
         contents = {"Notebooks": books, "Pages": texts} if page is front else {}
         pages[page.file] = page.kept or _fill(page, contents, previous=previous, next=following)
-    _check_pages(pages, str(params.root.resolve()))
-    for old in {path.name for path in docs.glob("*.html")} - set(pages):
+    kept = {name: (docs / name).read_text(encoding="utf-8") for name in KEPT if (docs / name).is_file()}
+    _check_pages(pages | kept, str(params.root.resolve()))
+    for old in {path.name for path in docs.glob("*.html")} - set(pages | kept):
         (docs / old).unlink()
     for name, text in pages.items():
         with write_whole(docs / name) as partial:

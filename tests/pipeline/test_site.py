@@ -203,3 +203,10 @@ def test_pages_of_an_earlier_call_are_replaced_by_the_same_bytes(write, folder):
     written = write()
     (folder / "docs" / "9_gone.html").touch()
     assert write() == written
+    report = folder / "docs" / "audit-report.html"
+    report.write_text("the report of an audit")
+    site.write_site(load_params(root=folder))
+    assert report.read_text() == "the report of an audit", "which no page of the site replaces"
+    report.write_text(f"an audit of {folder}/data")
+    with pytest.raises(ValueError, match="audit-report.html holds the path"):
+        site.write_site(load_params(root=folder))
