@@ -19,6 +19,7 @@ PEOPLE ?=
 CONTROLS ?=
 TRAINING ?=
 OUT ?=
+OPTIONS ?=
 
 .PHONY: study new audit smoke claims check docs test test-hard lint lab
 .DEFAULT_GOAL := study
@@ -42,8 +43,9 @@ new: $(BIN)/.installed
 	python -m ppe new $(NAME) --root "$(ROOT)"
 
 # Audits a generator that exists: make audit GENERATED=/path/to/faces PEOPLE=/path/to/people CONTROLS=/path/to/controls
+# Other options of `python -m ppe audit --help`: OPTIONS="--show-faces --names"
 audit: $(BIN)/.installed
-	python -m ppe audit $(foreach name,generated people controls training out,$(call option,$(name)))
+	python -m ppe audit $(foreach name,generated people controls training out,$(call option,$(name))) $(OPTIONS)
 
 smoke: $(BIN)/.installed
 	python -m ppe study smoke

@@ -6,7 +6,7 @@
     python bench/audit_calibration.py planted   # one person copied in 0.03 to 3 % of the faces
     python bench/audit_calibration.py pairs     # 10,000 x 5 drawn faces against 5,000 x 5 photos, 20 people leaked
     python bench/audit_calibration.py scale     # 1,000,000 drawn faces against the photos of 10,000 drawn people
-    python bench/audit_calibration.py outside FOLDER WEIGHTS   # draws faces of gan-face-generate, unpacked in FOLDER, as pictures
+    python bench/audit_calibration.py outside FOLDER OUT   # draws faces of gan-face-generate, unpacked in FOLDER, to OUT
 
 ``runs``, ``null`` and ``planted`` need a finished embedded study (`make study`). docs/audit.md has the numbers of one machine.
 """

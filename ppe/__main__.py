@@ -113,7 +113,7 @@ def audit(name=None, **options):
         return
     if name not in loaded.audits:
         raise ValueError(f"{name!r} is not one of {list(loaded.audits)} (params.yaml: audits)")
-    run_audit(loaded, **loaded.audits[name].model_dump(), out=loaded.audit_folder(name))
+    run_audit(loaded, **loaded.audits[name].model_dump(), out=loaded.audit_folder(name), replace=True)
 
 
 def _run_stage(stage, arguments):
@@ -138,7 +138,7 @@ def _read_arguments():
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def add(name, words, *arguments):
-        command = commands.add_parser(name, help=words)
+        command = commands.add_parser(name, help=words, allow_abbrev=False)
         for argument, options in arguments:
             command.add_argument(argument, **options)
 
@@ -160,7 +160,7 @@ def _read_arguments():
         ("--controls", {"help": "the same, of people who are surely not in the training set"}),
         ("--training", {"help": "the same, of training photos, if they are at hand"}),
         ("--models", {"nargs": "+", "help": "of embedders in params.yaml (the first two whose weights are found)"}),
-        ("--out", {"help": "folder of the report (audits/report)"}),
+        ("--out", {"help": "folder of the report, new or empty (audits/<date and time>)"}),
         ("--show-faces", {"action": "store_true", "help": "show photos of people in the report"}),
         ("--names", {"action": "store_true", "help": "write people's names into the report and its tables"}),
         ("--key", {"action": "store_true", "help": "write names.csv, which says who is who"}))  # fmt: skip
@@ -185,7 +185,7 @@ def main():
         sys.exit(explain_full_disk(str(mistake)))
     except KeyboardInterrupt:
         kept = "Stages that ended are kept, and a training goes on from its last checkpoint"
-        kept = "Blocks of faces that were embedded are kept" if name == "audit" else kept
+        kept = "Whole blocks of 1,024 pictures are kept" if name == "audit" else kept
         print(f"\nStopped by Ctrl-C. {kept}: give the same command again.", file=sys.stderr)
         sys.exit(130)
 

@@ -1,12 +1,14 @@
 """``python -m ppe audit``: from folders to a report."""
 
 import shlex
+from datetime import datetime
 from pathlib import Path
 
 from ppe.audit.example import write_example
 from ppe.audit.inputs import find_run
 from ppe.audit.report import write_report
 from ppe.audit.walk import find_all, read_sets
+from ppe.config import load_table
 
 
 def fill_people(params, generated, people=None, controls=None):
@@ -36,15 +38,17 @@ def fill_people(params, generated, people=None, controls=None):
     return drawn[0], controls or drawn[1]
 
 
-def run_audit(params, *, generated, people=None, controls=None, training=None, models=(), out="audits/report", show_faces=False,
-              names=False, key=False):  # fmt: skip
+def run_audit(params, *, generated, people=None, controls=None, training=None, models=(), out=None, show_faces=False,
+              names=False, key=False, replace=False):  # fmt: skip
     """Audit a generator and write the report; prints the verdict and where the report is.
 
     Parameters
     ----------
     params : ppe.config.Params
     generated, people, controls, training, models : as in ``ppe.audit.walk.read_sets``.
-    out : path. Folder of the report; a relative one starts at the working folder.
+    out : path, optional
+        Folder of the report; a relative one starts at the working folder. ``audits/<date and time>`` if not given.
+    replace : bool. Whether an earlier report in ``out`` may be replaced.
     show_faces, names, key : as in ``ppe.audit.report.write_report``.
 
     Returns
@@ -58,8 +62,12 @@ def run_audit(params, *, generated, people=None, controls=None, training=None, m
     """
     if params.audit is None:
         raise ValueError("an audit needs the section audit: its constants are explained in params.yaml")
+    out = Path(out or f"audits/{datetime.now():%Y-%m-%d-%H%M%S}")
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out} holds files already: name a new folder, or empty this one")
     if ":" in str(generated) and not Path(generated).exists():
         params = find_run(str(generated), params.root)[0]
+    is_example = people is None
     people, controls = fill_people(params, generated, people, controls)
     sets = read_sets(params, generated, people, controls, training, models)
     for warning in sets.warnings:
@@ -70,10 +78,25 @@ def run_audit(params, *, generated, people=None, controls=None, training=None, m
                     {"show_faces": show_faces, "names": names, "key": key}.items() if value)  # fmt: skip
     flags = "".join(f" --models {name}" for name in models) + flags
     shown = {"names": names, "key": key, "show_faces": show_faces, "command": f"python -m ppe audit {command}{flags}"}
-    content = write_report(find_all(sets, params), sets, params, out, **shown)
+    findings = find_all(sets, params)
+    content = write_report(findings, sets, params, out, **shown)
     verdict = content["verdict"]
     print(f"\n{verdict['title']}. {' '.join(verdict['sentences'])}")
     for sentence in filter(None, [verdict["trust"], *verdict["limits"]]):
         print(f"- {sentence}")
-    print(f"The report: {Path(out) / 'report.html'}", flush=True)
+    print("What to do next:")
+    for step in verdict["steps"]:
+        print(f"- {step}")
+    if is_example:
+        print(_tell_truth(findings.people, Path(people).parent / "members.csv"))
+    print(f"The report: {out / 'report.html'}", flush=True)
     return content
+
+
+def _tell_truth(people, file):
+    """Who of the people of an example was in the training set, which no auditor knows: one sentence."""
+    members = set(load_table(file).query("is_member").identity)
+    named = people.identity[people.is_flagged]
+    right = f"; of the {len(named)} who are named, {named.isin(members).sum()} were" if len(named) else ""
+    count = people.identity.isin(members).sum()
+    return f"The truth, which no auditor knows: {count} of the {len(people)} were in the training set{right}."

@@ -10,12 +10,19 @@ from ppe.config import load_table, save_table
 from ppe.config.storage import write_whole
 from ppe.datasets.index import iter_photos, read_index
 
-WANTED_CONTROLS = 40
-"""Control people below which auxiliary identities are added. The study's models were trained on those, so they come last."""
+MAX_CONTROLS = 270
+"""Control people of an example: enough for one of 20 people to be named alone."""
+NUM_PHOTOS = 7
+"""Photos of a control person who is drawn for the example: five to compare, and two to plant."""
+OTHER_SEED = 1_000_003
+"""Added to a data set's seed, it gives identities that the study has never seen."""
 
 
 def write_example(params, run, group, folder):
-    """Draw the photos of an example: people of groups A and B, photos that no generator saw; controls who are in no group.
+    """Draw the photos of an example: people of groups A and B, by photos no generator saw, and controls of no group.
+
+    Where the data set has too few identities of no group, others are drawn: three controls for each identity of the data set,
+    ``MAX_CONTROLS`` at most.
 
     Parameters
     ----------
@@ -45,17 +52,27 @@ def write_example(params, run, group, folder):
     chosen = choose_photos(faces, split)
     index = read_index("synthetic", seed=dataset.seed, **params.index_settings(settings.dataset))
     index = index.merge(chosen[["image_id", "part"]].rename(columns={"part": "side"}), on="image_id")
-    for positions, photos in iter_photos(index, "synthetic", seed=dataset.seed, size=dataset.photo_size):
-        for position, photo in zip(positions, photos, strict=True):
-            row = index.iloc[position]
-            file = folder / row.side / row.identity / f"{position:06d}.png"
-            buffer = io.BytesIO()
-            Image.fromarray(np.asarray(photo.pixels)).save(buffer, "PNG")
-            with write_whole(file) as partial:
-                partial.write_bytes(buffer.getvalue())
+    _draw_photos(index, dataset, dataset.seed, folder)
+    missing = min(MAX_CONTROLS, 3 * dataset.num_identities) - index.identity[index.side == "controls"].nunique()
+    if missing > 0:
+        counts = {"num_identities": missing, "photos_per_identity": NUM_PHOTOS, "num_auxiliary": 0}
+        others = read_index("synthetic", seed=dataset.seed + OTHER_SEED, **counts)
+        others["side"] = "controls"
+        _draw_photos(others, dataset, dataset.seed + OTHER_SEED, folder, prefix="other-")
     people = chosen[chosen.part == "people"].drop_duplicates("identity")
     save_table(pd.DataFrame({"identity": people.identity, "is_member": people.group == group}), folder / "members.csv")
     return targets
+
+
+def _draw_photos(index, dataset, seed, folder, prefix=""):
+    """Draw the photos of ``index`` and write them to ``<folder>/<side>/<prefix><identity>/``."""
+    for positions, photos in iter_photos(index, "synthetic", seed=seed, size=dataset.photo_size):
+        for position, photo in zip(positions, photos, strict=True):
+            row = index.iloc[position]
+            buffer = io.BytesIO()
+            Image.fromarray(np.asarray(photo.pixels)).save(buffer, "PNG")
+            with write_whole(folder / row.side / f"{prefix}{row.identity}" / f"{position:06d}.png") as partial:
+                partial.write_bytes(buffer.getvalue())
 
 
 def choose_photos(faces, split):
@@ -65,10 +82,6 @@ def choose_photos(faces, split):
     """
     asked = split[(split.role == "query") & split.group.isin(["a", "b"])].assign(part="people")
     free = faces[faces.detected & (faces.duplicate_of == "") & ~faces.identity.isin(split.identity)]
-    others = free[free.role == "attacked"]
-    missing = WANTED_CONTROLS - others.identity.nunique()
-    if missing > 0:
-        auxiliary = free[free.role == "auxiliary"]
-        others = pd.concat([others, auxiliary[auxiliary.identity.isin(sorted(auxiliary.identity.unique())[:missing])]])
+    others = free[free.role == "attacked"]  # the study's models were trained on the auxiliary identities
     columns = ["image_id", "identity", "group", "part"]
     return pd.concat([asked[columns], others.assign(part="controls", group="")[columns]], ignore_index=True)

@@ -104,7 +104,7 @@ def embed_source(source, models, cache, *, is_generated=False, label="faces"):
     folder = Path(cache) / hashlib.sha256(f"{known}{digest}".encode()).hexdigest()[:24]
     if not (folder / "done.json").is_file():
         blocks, told = [], time.monotonic()
-        with tqdm(total=len(source), desc=label, unit="photo", disable=None) as bar:
+        with tqdm(total=len(source), desc=label, unit="picture", disable=None) as bar:
             for number, start in enumerate(starts):
                 file = folder / f"block-{number:06d}.npz"
                 stop = min(start + BLOCK, len(source))
@@ -116,7 +116,7 @@ def embed_source(source, models, cache, *, is_generated=False, label="faces"):
                 bar.update(stop - start)
                 if bar.disable and time.monotonic() > told + LINE_SECONDS:  # in a log, a line a minute in place of a bar
                     told = time.monotonic()
-                    print(f"{label}: {stop} of {len(source)} photos", flush=True)
+                    print(f"{label}: {stop} of {len(source)} pictures", flush=True)
         _join_blocks(blocks, folder, models, f"any of {len(source)} pictures of {label}")
     return _open_set(source, folder, models, digest)
 

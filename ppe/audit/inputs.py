@@ -113,6 +113,8 @@ def open_people(root, option):
     FileNotFoundError, ValueError
         If the folder is missing, or holds no folder of a person.
     """
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"{option} {root} is not a folder")
     try:
         index = read_index("folder", root=root)
     except (ValueError, FileNotFoundError) as mistake:
@@ -120,6 +122,8 @@ def open_people(root, option):
         raise type(mistake)(f"{option}: {sentence}") from None
     index["reason"] = np.where(index.identity == NO_IDENTITY, "it is not in the folder of a person", index.reason)
     readable, reasons, paths = (index.readable & (index.reason == "")).to_numpy(), list(index.reason), list(index.path)
+    if not readable.any():
+        raise ValueError(f"{option} {root}: none of {len(index)} entries can be used. The first one: {reasons[0]}")
 
     def read(start, stop):
         return [load_photo(root, paths[i]) if readable[i] else Photo(None, reasons[i]) for i in range(start, stop)]

@@ -50,6 +50,16 @@ def load_models(params, wanted=()):
     return nets, hashes
 
 
+def models_of_run(params, generated):
+    """The models that a run of this study was attacked with, and whose weights are here: list of str; empty where it is none."""
+    run, _, group = str(generated).partition(":")
+    if not group or run not in params.runs or Path(str(generated)).exists():
+        return []
+    dataset = params.runs[run].dataset
+    files = {name: params.weights_file(name, dataset) for name in params.datasets[dataset].embedders}
+    return [name for name, file in files.items() if not isinstance(file, Path) or file.is_file()][:DEFAULT_COUNT]
+
+
 def _load(params, name, is_asked):
     """(Embedder, sha256 of its weights); ValueError where they are not on this machine."""
     settings = params.embedders[name]

@@ -9,11 +9,12 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 from PIL import Image
 
 from ppe.audit.attributes import ATTRIBUTES
 from ppe.audit.power import find_least_auc, find_least_share
-from ppe.audit.verdict import find_untested, judge, say_auc
+from ppe.audit.verdict import find_untested, judge, names_one, say_auc
 from ppe.config.storage import save_json, save_table, write_whole
 from ppe.plots.audit import plot_people, plot_power, plot_roc, write_svg
 from ppe.statistics.metrics import compute_roc
@@ -22,6 +23,8 @@ SCHEMA = 1
 """Changes where a key of report.json changes its meaning."""
 TEMPLATES = Path(__file__).parent / "templates"
 PACKAGES = ("ppe", "torch", "numpy", "scipy", "pandas", "facenet-pytorch")
+MATCHED_NAMES = ("controls", "flagged")
+"""What the comparison with matched controls holds of people, and no report."""
 SHOWN_PEOPLE, SHOWN_PAIRS = 50, 20
 """Rows of a table on the page; the files have all."""
 SHOWN_FACES, FACE_SIDE = 12, 96
@@ -117,9 +120,10 @@ def describe_audit(findings, sets, params, labels, command, date):
         "untested": [labels[name] for name in find_untested(sets)],
         "power": _list_rows(findings.power), "attributes": _list_rows(findings.attributes),
         "rates": findings.rates, "peaks": _list_rows(_label_peaks(findings.peaks, labels)),
-        "matched": findings.matched and {key: value for key, value in findings.matched.items() if key != "controls"},
+        "matched": findings.matched and {key: findings.matched[key] for key in findings.matched if key not in MATCHED_NAMES},
         "num_copies": int(findings.pairs.is_copy.sum()),
         "least_share": None if findings.power is None else find_least_share(findings.power, rules.power),
+        "names_one": bool(findings.groups) and names_one(findings, rules), "usual_cosine": findings.usual_cosine,
         "least_auc": group and find_least_auc(group["num_people"], group["num_controls"], rules.group_p, rules.power),
         "rules": rules.model_dump(), "versions": {name: version(name) for name in PACKAGES},
     }  # fmt: skip
@@ -153,7 +157,7 @@ def draw_figures(findings, rules):
         roc = compute_roc(findings.queries.score, findings.queries.is_member)
         figures["roc"] = plot_roc(roc, int((~findings.queries.is_member).sum()))
     if findings.power is not None and len(findings.power):
-        figures["power"] = plot_power(findings.power, rules.power)
+        figures["power"] = plot_power(findings.power, rules.power, is_named=names_one(findings, rules))
     return {name: "data:image/svg+xml;base64," + base64.b64encode(write_svg(figure).encode()).decode()
             for name, figure in figures.items()}  # fmt: skip
 
@@ -185,6 +189,7 @@ def render_page(content, tables, figures, faces):
     )
     environment.filters |= {
         "p": _say_p,
+        "code": _mark_code,
         "percent": _say_percent,
         "number": lambda value: "–" if value is None else f"{value:.2f}",
     }
@@ -197,6 +202,12 @@ def render_page(content, tables, figures, faces):
 
 def _say_group(group):
     return say_auc({key: np.nan if value is None else value for key, value in group.items()})
+
+
+def _mark_code(sentence):
+    """A sentence as HTML, with what stands between backticks as code."""
+    parts = str(escape(sentence)).split("`")
+    return Markup("".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts)))
 
 
 def _say_p(value):

@@ -14,6 +14,12 @@ LEVELS = {
     "unknown": "This audit cannot tell",
 }
 """What a verdict is called."""
+REASONS = {
+    "strangers": "strangers stand in for control people",
+    "copied": "photos of control people lie among the generated faces",
+    "photos": "the photos of people and controls differ too much",
+}
+"""Why p-values are not to be trusted, by ``doubt`` of the findings."""
 FEW_FACES = 1000
 """Generated faces below which a report says that there are few."""
 
@@ -31,55 +37,66 @@ def judge(findings, sets, rules):
     -------
     dict
         ``level`` (key of ``LEVELS``), ``title``, ``sentences`` (two), ``trust`` (why p-values are not to be trusted; "" if they
-        are), ``limits`` (list of str, what weakens the audit).
+        are), ``limits`` (list of str, what weakens the audit), ``steps`` (list of str, what to do next).
     """
     people, group = findings.people, findings.groups[0] if findings.groups else None
     copied, flagged = int((people.num_copies > 0).sum()), int(people.is_flagged.sum())
-    limits, reasons = list_limits(findings, sets, rules), _list_reasons(findings, rules)
-    is_group = group is not None and group["p_value"] < rules.group_p
+    reasons = _list_reasons(findings, rules)
     if copied or flagged:
         level = "exposed"
-    elif is_group:
+    elif _is_group_exposed(findings, rules):
         level = "group"
     else:
         level = "unknown" if reasons else "nothing"
     first = _say_first(level, len(people), copied, flagged, reasons, rules, findings)
     return {"level": level, "title": LEVELS[level], "sentences": [first, _say_second(level, group, findings, rules)],
-            "trust": _doubt_exchange(findings), "limits": limits}  # fmt: skip
+            "trust": _say_doubt(findings), "limits": list_limits(findings, sets, rules),
+            "steps": list_steps(level, findings, rules)}  # fmt: skip
+
+
+def _is_group_exposed(findings, rules):
+    """Whether the people score higher than the controls, and than the matched ones where photos differ: bool."""
+    rows = findings.groups[:1] + ([findings.matched["group"]] if findings.matched and "group" in findings.matched else [])
+    return bool(rows) and findings.doubt in ("", "copied") and all(row["p_value"] < rules.group_p for row in rows)
 
 
 def _say_first(level, num_people, copied, flagged, reasons, rules, findings):
     count = f"{num_people} people" if num_people != 1 else "the one person"
+    controls = f"{findings.num_controls} of the {findings.num_controls + findings.num_cohort} control people"
     if copied:
         others = f"; {flagged} people stand out in all" if flagged else ""
         return f"Photos of {copied} of {count} lie among the generated faces as pictures: these people can be recognised{others}."
     if flagged:
         who = "The one person stands out" if num_people == 1 else f"{flagged} of {count} stand out"
         rate = f"{100 * rules.false_discovery_rate:.0f} %"
-        return f"{who} against {findings.num_controls} control people; of those named so, at most about {rate} are named wrongly."
+        return f"{who} against {controls}; of those named so, at most about {rate} are named wrongly."
     if level == "group":
-        return f"No single one of {count} can be named, but together they are more exposed than people who were not in training."
+        return f"No single one of {count} can be named, but together they score higher than control people."
     if level == "unknown":
         return f"This audit cannot say whether {count} were in the training set: {'; '.join(reasons)}."
-    return f"None of {count} stands out against {findings.num_controls} control people, alone or together."
+    return f"None of {count} stands out against {controls}, alone or together."
 
 
 def _say_second(level, group, findings, rules):
-    auc = "" if group is None else f" ({say_auc(group)})"
-    least = None if findings.power is None else find_least_share(findings.power, rules.power)
-    missed = (f"a person whose photos make up less than {100 * least:.2f} % of the generated faces" if least is not None else
-              "any single person, however often their photos occur up to the largest share that was tried")  # fmt: skip
+    if group is None:
+        return "That nothing stands out is therefore no sign of safety."
+    auc = f"({say_auc(group)})"
     if level == "nothing":
-        return f"It would probably have missed {missed}{auc}, so this is no proof that nobody was in the training set."
-    if level == "unknown":
-        return f"That nothing stands out{auc} is therefore no sign of safety."
+        least = 100 * find_least_share(findings.power, rules.power)
+        return (
+            f"Photos of one person in {least:.2f} % of the faces would have been found {auc}. A generator draws likenesses, "
+            "which are harder to find, so this is no proof that nobody was in the training set."
+        )
     if level == "group":
-        if _doubt_exchange(findings):
-            return f"The test of the group is significant{auc}, but the controls are not comparable, so this may not be a leak."
-        return f"The test of the group is significant{auc}; some of these people were probably in the training set."
-    if group is not None and group["p_value"] < rules.group_p:
-        return f"Together, too, the people are more exposed than the controls{auc}."
-    return f"For all others, nothing was found{auc}, which is no proof that they were not in the training set."
+        often = f"about 1 of {1 / group['p_value']:.0f} audits"
+        return f"So high an AUC {auc} occurs in {often} where nobody was in the training set."
+    if findings.doubt in ("strangers", "photos"):
+        return f"What the test of all people together gives {auc} may come from the photos, and not from the training set."
+    if level == "unknown":
+        return f"All people together do not score higher than the controls {auc}, which is no sign of safety for any one of them."
+    if group["p_value"] < rules.group_p:
+        return f"Together, too, the people score higher than the controls {auc}."
+    return f"For all others, nothing was found {auc}, which is no proof that they were not in the training set."
 
 
 def say_auc(group):
@@ -92,46 +109,91 @@ def _list_reasons(findings, rules):
     """Why an audit that finds nothing cannot tell: list of str, empty if it can."""
     if findings.queries is None:
         return ["there were no control people to compare with"]
-    reasons = []
+    reasons = [REASONS[findings.doubt]] if findings.doubt else []
     checked = findings.verification
     if not any(checked[name]["is_sound"] for name in findings.used) and all(
         np.isfinite(checked[n]["auc"]) for n in findings.used
     ):
         reasons.append("no face recognition model tells these people apart at this resolution")
-    if findings.copied_controls:
-        reasons.append("photos of control people lie among the generated faces")
-    elif findings.attributes.differs.any():
-        reasons.append("the photos of people and controls differ too much")
-    if not len(findings.power):
+    if not names_one(findings, rules):
+        number = len(findings.people)
+        reasons.append(f"{findings.num_controls} comparison people are too few to name one of {number}, whatever the faces show")
+    elif not len(findings.power):
         reasons.append("its power could not be measured, since the controls have no photo to spare")
     elif find_least_share(findings.power, rules.power) is None:
-        alone = find_least_share(findings.power.assign(power=findings.power.alone), rules.power)
-        hint = f" (asked about alone, they would have been at a share of {100 * alone:.2f} %)" if alone else ""
-        largest = f"{100 * rules.planted_shares[-1]:.0f} % of the faces"
-        reasons.append(f"even control people who were planted in {largest} were not named{hint}")
+        reasons.append(f"even photos of a person in {100 * rules.planted_shares[-1]:.0f} % of the faces were not found")
     return reasons
 
 
-def _doubt_exchange(findings):
+def names_one(findings, rules):
+    """Whether there are enough comparison people for one person alone to be named: bool."""
+    return count_needed(len(findings.people), findings.num_controls, rules.false_discovery_rate) == 1
+
+
+def _say_doubt(findings):
     """Why p-values are not to be trusted: str, "" if they are."""
-    if findings.copied_controls:
+    if findings.doubt == "strangers":
+        return (
+            "People of another data set stand in for control people. Their photos were made in other ways, so p-values may speak "
+            "of that and not of a leak. Nobody is named."
+        )
+    if findings.doubt == "copied":
         count = len(findings.copied_controls)
         return (
             f"Photos of {count} control people lie among the generated faces: they were in the training set, and hide who else "
             "was. Take them out of the controls."
         )
-    if findings.attributes is None or not findings.attributes.differs.any():
-        return ""
-    names = ", ".join(findings.attributes.attribute[findings.attributes.differs])
-    return (
-        f"The photos of the people differ from those of the controls in {names}. The p-values may speak of this difference and "
-        "not of a leak, or hide one: do not trust them."
-    )
+    if findings.doubt == "photos":
+        return (
+            f"The photos of the people differ from those of the controls in {_list_differing(findings)}. The p-values may speak "
+            "of this difference and not of a leak, or hide one. Nobody is named."
+        )
+    return ""
+
+
+def _list_differing(findings):
+    return ", ".join(findings.attributes.attribute[findings.attributes.differs])
+
+
+def list_steps(level, findings, rules):
+    """What whoever reads the report should do next: list of str."""
+    wanted, comparison = count_wanted(len(findings.people), rules), findings.num_controls
+    if level == "exposed":
+        return ["Do not publish these faces yet. See below what the owner can do, and audit again afterwards.",
+                "Look at the most similar pairs: `--show-faces` puts pictures into the report, for your eyes alone."]  # fmt: skip
+    if level == "group":
+        return ["Treat it as a leak until it is shown to be chance. See below what the owner can do.",
+                "Audit once more, with other photos of the same people and other controls. A leak shows again."]  # fmt: skip
+    if level == "nothing":
+        return ["Keep this report. Audit again whenever the generator or its training photos change.",
+                "If you can, audit a larger sample of generated faces, which shows more."]  # fmt: skip
+    steps = {
+        "strangers": "Give `--controls`: photos of people from where yours come from, who were surely not in the training set.",
+        "copied": "Take the controls who are listed as copies out, and audit again.",
+        "photos": "Choose controls whose photos are like those of the people in what is listed below.",
+    }
+    said = [steps[findings.doubt]] if findings.doubt else []
+    if findings.queries is None:
+        return [steps["strangers"]]
+    if not names_one(findings, rules):
+        most = int(rules.false_discovery_rate * (comparison + 1))
+        fewer = f"Or ask about {most} at most" if most > 1 else "Or ask about one person" if most else "Fewer people do not help"
+        said.append(f"Add control people until there are about {wanted}. {fewer}, chosen before you look at any result.")
+    elif not len(findings.power):
+        said.append("Give two photos or more of each control person, so that the audit can measure what it would have missed.")
+    if not any(findings.verification[name]["is_sound"] for name in findings.used):
+        said.append("Name other face recognition models (`--models`); those that were used cannot tell these people apart.")
+    return [*said, "Until then, do not read the absence of findings as a clean result."]
 
 
 def list_limits(findings, sets, rules):
     """What weakens this audit, one sentence each: list of str."""
     people, limits = findings.people, list(sets.warnings)
+    if findings.matched and not findings.doubt:
+        alike = f"the {len(findings.matched['controls'])} controls whose photos are most alike"
+        limits.append(
+            f"Photos of people and controls differ in {_list_differing(findings)}. What is said also holds against {alike}."
+        )
     if findings.queries is not None:
         limits += _limit_names(len(people), findings, rules)
         group = findings.groups[0]
@@ -162,19 +224,22 @@ def list_limits(findings, sets, rules):
 
 def _limit_names(num_people, findings, rules):
     """What the number of controls allows to say of one person: list of str."""
-    smallest = 1 / (findings.num_controls + 1)
     needed = count_needed(num_people, findings.num_controls, rules.false_discovery_rate)
-    said = []
-    compared = math.ceil(num_people / rules.false_discovery_rate - 1)
-    wanted = compared + min(rules.max_cohort, math.ceil(compared * rules.cohort_share / (1 - rules.cohort_share)))
-    more = f"About {wanted} control people in all would let one person be named alone."
-    resolution = f"{findings.num_controls} controls give no p-value below {smallest:.2g}"
+    if needed == 1:
+        return []
+    smallest = 1 / (findings.num_controls + 1)
+    more = f"About {count_wanted(num_people, rules)} control people in all would let one person be named alone."
+    resolution = f"{findings.num_controls} comparison people give no p-value below {smallest:.2g}"
     if needed > num_people:
-        said.append(f"Nobody can be named: {resolution}, which is not small enough for a list of {num_people}. {more}")
-    elif needed > 1:
-        need = f"at least {needed} of the {num_people} people must reach it"
-        said.append(f"One person alone cannot be named: {resolution}, and {need}. {more}")
-    return said
+        return [f"Nobody can be named: {resolution}, which is not small enough for a list of {num_people}. {more}"]
+    need = f"at least {needed} of the {num_people} people must reach it"
+    return [f"One person alone cannot be named: {resolution}, and {need}. {more}"]
+
+
+def count_wanted(num_people, rules):
+    """Control people who let one of ``num_people`` be named alone, those who only adjust scores among them: int."""
+    compared = math.ceil(num_people / rules.false_discovery_rate - 1)
+    return compared + min(rules.max_cohort, math.ceil(compared * rules.cohort_share / (1 - rules.cohort_share)))
 
 
 def find_untested(sets):

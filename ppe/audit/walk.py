@@ -10,7 +10,7 @@ from ppe.audit.copies import find_hash_pairs, find_pairs, rank_pairs
 from ppe.audit.face_sets import FaceSet, Models, embed_source, read_vectors
 from ppe.audit.guards import find_controls, refuse_overlap, refuse_same_pictures
 from ppe.audit.inputs import open_generated, open_people
-from ppe.audit.models import load_models
+from ppe.audit.models import load_models, models_of_run
 from ppe.audit.resolution import Form, measure_form
 from ppe.audit.scoring import check_models, score_photos, select_scores
 from ppe.config import choose_device
@@ -21,13 +21,17 @@ from ppe.statistics.metrics import FPR_OF
 
 @dataclass
 class Sets:
-    """What was read: face sets by name (generated, people, controls, training), the sources, and what to warn of."""
+    """What was read: face sets by name (generated, people, controls, training), the sources, and what to warn of.
+
+    stands_in : bool, whether strangers of another data set stand in for controls that were not given.
+    """
 
     faces: dict[str, FaceSet]
     sources: dict
     models: Models
     form: Form
     warnings: list[str] = field(default_factory=list)
+    stands_in: bool = False
 
 
 @dataclass
@@ -41,6 +45,9 @@ class Findings:
     pairs : DataFrame of ``rank_pairs``, of people's and training photos (column ``set``).
     copied_controls : list of str, controls of whom a photo lies among the generated faces.
     matched : dict, what the comparison with matched controls gave, where controls differ.
+    doubt : str, why p-values name nobody: "strangers" stand in for controls, "photos" differ and matched controls do not help;
+        "copied" controls hide a leak, but name nobody wrongly. "" where they are to be trusted.
+    usual_cosine : float, the median over comparison photos of the cosine to the nearest generated face.
     verification : dict of ``check_models``; used : list of str, the models that give p-values.
     """
 
@@ -58,6 +65,8 @@ class Findings:
     copied_controls: list = field(default_factory=list)
     num_controls: int = 0
     num_cohort: int = 0
+    doubt: str = ""
+    usual_cosine: float = np.nan
 
 
 def read_sets(params, generated, people, controls=None, training=None, models=(), cache=None):
@@ -89,7 +98,7 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
     sources = {name: source for name, source in sources.items() if source is not None}
     refuse_overlap(sources)
     device = choose_device(params.device)
-    nets, hashes = load_models(params, models)
+    nets, hashes = load_models(params, models or models_of_run(params, generated))
     detector = build_detector(device)
     real = sources.get("controls", sources["people"])
     form = measure_form(sources["generated"], real, rules=params.detection, detector=detector, detail_error=rules.detail_error,
@@ -98,7 +107,7 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
     labels = {"generated": "generated faces", "people": "people", "controls": "controls", "training": "training photos"}
     faces = {name: embed_source(source, opened, cache, is_generated=name == "generated", label=labels[name])
              for name, source in sources.items()}  # fmt: skip
-    sets = Sets(faces, sources, opened, form, warnings)
+    sets = Sets(faces, sources, opened, form, warnings, stands_in=not controls and "controls" in sources)
     if "controls" in faces:
         refuse_same_pictures(faces["people"], faces["controls"], next(iter(nets)), rules)
     return sets
@@ -129,7 +138,22 @@ def find_all(sets, params):
     else:
         findings.people = _rank_people(faces["people"], pairs["people"])
     _rank_pairs(sets, findings, pairs, rules)
+    findings.doubt = _find_doubt(sets, findings)
+    if findings.doubt in ("strangers", "photos"):
+        findings.people["is_flagged"] = False
+    elif findings.matched:
+        findings.people["is_flagged"] &= findings.people.identity.isin(findings.matched["flagged"])
     return findings
+
+
+def _find_doubt(sets, findings):
+    """Why the p-values are not to be trusted: the ``doubt`` of Findings."""
+    if sets.stands_in:
+        return "strangers"
+    if findings.copied_controls:
+        return "copied"
+    matched = findings.matched
+    return "photos" if matched and (matched["still_differs"] or "group" not in matched) else ""
 
 
 def choose_models(verification):
@@ -177,6 +201,7 @@ def _test_people(sets, params, findings, pairs):
         false_match_rate=params.attack.false_match_rate, seed=rules.seed,
     )  # fmt: skip
     pairs["compared"] = pairs["controls"].cosine.to_numpy()[rows], controls.identity[rows]
+    findings.usual_cosine = float(np.median(pairs["compared"][0]))
 
 
 def _compare_photos(sets, findings, own, others, options, rules):
@@ -195,7 +220,8 @@ def _compare_photos(sets, findings, own, others, options, rules):
         row, _ = p_values.compare_group(own, matched, photo_share=rules.photo_share, options=options, name="matched")
         people = p_values.score_people(own, matched, photo_share=rules.photo_share, seed=rules.seed)
         flagged = p_values.flag_people(people, rules.false_discovery_rate)
-        findings.matched |= {"group": row, "num_flagged": int(flagged.is_flagged.sum())}
+        named = list(flagged.identity[flagged.is_flagged])
+        findings.matched |= {"group": row, "num_flagged": len(named), "flagged": named}
 
 
 def _rank_people(faces, pairs):

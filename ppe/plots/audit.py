@@ -28,14 +28,17 @@ def plot_people(queries, flagged=()):
     return figure
 
 
-def plot_power(table, power):
+def plot_power(table, power, is_named=True):
     """Draw the share of planted people who are found, by the share of the faces that are theirs, with its interval.
 
     table : DataFrame of ``ppe.audit.power.measure_power``. power : float, the share that counts as enough.
+    is_named : bool
+        Whether one person alone can be named; where not, the curve of those who are named would be 0 whatever the faces show.
     """
     figure, axis = plt.subplots(figsize=(7.2, 2.8), layout="constrained")
-    reach = np.abs(table[["low", "high"]].to_numpy().T - table.power.to_numpy())
-    axis.errorbar(table.share, table.power, reach, color=MEMBER, marker="o", capsize=3, label="named by the audit")
+    if is_named:
+        reach = np.abs(table[["low", "high"]].to_numpy().T - table.power.to_numpy())
+        axis.errorbar(table.share, table.power, reach, color=MEMBER, marker="o", capsize=3, label="named by the audit")
     axis.plot(
         table.share, table.alone, color=NEUTRAL, marker="s", linestyle="--", markersize=4, label="p ≤ 0.05, if asked about alone"
     )

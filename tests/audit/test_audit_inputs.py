@@ -103,8 +103,14 @@ def test_wrong_inputs_are_one_sentence(tmp_path, root, pictures):
         open_generated(str(tmp_path / "nothing"), root)
     with pytest.raises(ValueError, match="is neither a file nor a run of this study"):
         open_generated("nothing:a", root)
-    with pytest.raises(FileNotFoundError, match="--people: "):
+    with pytest.raises(FileNotFoundError, match="--people .*nothing is not a folder"):
         open_people(tmp_path / "nothing", "--people")
+    (tmp_path / "real" / "Ada").mkdir(parents=True)
+    (tmp_path / "real" / "Ada" / "1.png").write_bytes(write_png(pictures[0]))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "Ada").symlink_to(tmp_path / "real" / "Ada")
+    with pytest.raises(ValueError, match="--people .*linked: none of 1 entries can be used. .*link"):
+        open_people(tmp_path / "linked", "--people")
 
 
 def test_people_have_names_in_any_script_and_stray_photos_a_reason(tmp_path, pictures):

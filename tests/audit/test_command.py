@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ppe.audit import inputs, walk
-from ppe.audit.command import run_audit
+from ppe.audit import example, inputs, walk
+from ppe.audit.command import _tell_truth, run_audit
+from ppe.audit.models import models_of_run
 from ppe.config import load_params
 from ppe.datasets.index import iter_photos, read_index
 from ppe.embedders import Embedder
@@ -54,6 +55,11 @@ def test_an_audit_runs_from_folders_to_a_report(folders, root, tmp_path, monkeyp
     params = load_params(root=root)
     monkeypatch.setattr(type(params), "root", tmp_path)
     given = {name: folders / name for name in ("people", "controls")} | {"generated": folders / "faces", "out": tmp_path / "out"}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(ValueError, match="--out .* holds files already: name a new folder, or empty this one"):
+        run_audit(params, **given)
+    (tmp_path / "out" / "mine.txt").unlink()
     content = run_audit(params, **given)
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "report.html", "report.json", "people.csv", "pairs.csv", "misses.csv"
@@ -68,3 +74,32 @@ def test_an_audit_runs_from_folders_to_a_report(folders, root, tmp_path, monkeyp
     assert set(misses.set) == {"generated", "people"}
     assert misses.reason[misses.name == "broken.png"].item() == "the file is not a picture of a known format"
     assert "person-0001" not in "".join(file.read_text() for file in (tmp_path / "out").iterdir() if file.suffix == ".csv")
+
+
+def test_an_example_has_people_of_both_groups_and_many_controls_and_tells_the_truth_at_the_end(root, tmp_path, monkeypatch):
+    run = load_params("tiny", root)
+    people = [f"person-{n:04d}" for n in range(1, 9)]
+    faces = pd.DataFrame([(f"{name}/{k:04d}", name, "attacked") for name in [*people, "person-0009"] for k in (1, 2)],
+                         columns=["image_id", "identity", "role"]).assign(detected=True, duplicate_of="")  # fmt: skip
+    split = faces[faces.identity.isin(people)].assign(role="query")
+    split["group"] = np.where(split.identity <= "person-0004", "a", "b")
+    tables = {"faces.csv": faces, "split.csv": split}
+    monkeypatch.setattr(example, "load_table", lambda path: tables[path.name])
+    monkeypatch.setattr(example, "MAX_CONTROLS", 3)
+    asked, controls = example.write_example(run, "tiny", "a", tmp_path)
+    assert sorted(folder.name for folder in asked.iterdir()) == people
+    assert sorted(folder.name for folder in controls.iterdir()) == ["other-person-0001", "other-person-0002", "person-0009"]
+    assert len(list((controls / "other-person-0001").iterdir())) == example.NUM_PHOTOS
+    members = pd.read_csv(tmp_path / "members.csv")
+    assert members.is_member.sum() == 4
+    found = pd.DataFrame({"identity": people, "is_flagged": [True, True] + 3 * [False] + [True] + 2 * [False]})
+    said = _tell_truth(found, tmp_path / "members.csv")
+    assert said.endswith("4 of the 8 were in the training set; of the 3 who are named, 2 were.")
+
+
+def test_a_run_is_audited_by_the_models_of_its_study(root, tmp_path, monkeypatch):
+    params = load_params(root=root)
+    monkeypatch.setattr(type(params), "weights_file", lambda self, name, dataset: tmp_path / name)
+    (tmp_path / "synthetic-triplet").touch()
+    assert models_of_run(params, "synthetic-32-fastgan-10:a") == ["synthetic-triplet"], "the other has no weights yet"
+    assert models_of_run(params, tmp_path) == models_of_run(params, "no-run:a") == []

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,8 @@ def test_members_are_named_and_nobody_else(leaking, params):
     flagged = set(findings.people.identity[findings.people.is_flagged])
     assert flagged == {f"Åsa {n:02}" for n in range(5)}
     told = judge(findings, sets, params.audit)
-    assert told["level"] == "exposed" and told["sentences"][0].startswith("5 of 20 people stand out against 68 control people")
+    assert told["level"] == "exposed"
+    assert told["sentences"][0].startswith("5 of 20 people stand out against 68 of the 90 control people")
     assert any("1 people could not be tested" in limit for limit in told["limits"])
 
 
@@ -43,15 +45,18 @@ def test_where_nobody_leaks_nobody_is_named_and_the_report_says_what_it_could_ha
     sets = make_audit(num_members=0, num_people=5, num_controls=200, seed=3)
     told = judge(find_all(sets, params), sets, params.audit)
     assert told["level"] == "nothing"
-    assert "It would probably have missed a person whose photos make up less than" in told["sentences"][1]
+    assert re.search(r"Photos of one person in \d.\d\d % of the faces would", told["sentences"][1])
+    assert "which are harder to find" in told["sentences"][1] and told["steps"][0].startswith("Keep this report")
 
 
 def test_without_power_nothing_found_is_no_sign_of_safety(params):
     sets = make_audit(num_members=0, num_controls=12)
     told = judge(find_all(sets, params), sets, params.audit)
-    assert told["level"] == "unknown" and "is therefore no sign of safety" in told["sentences"][1]
-    resolution = "One person alone cannot be named: 9 controls give no p-value below 0.1, and at least 20 of the 20 people"
+    assert told["level"] == "unknown" and "no sign of safety for any one of them" in told["sentences"][1]
+    assert "9 comparison people are too few to name one of 20, whatever the faces show" in told["sentences"][0]
+    resolution = "One person alone cannot be named: 9 comparison people give no p-value below 0.1, and at least 20 of the 20"
     assert told["limits"][0].startswith(resolution)
+    assert told["steps"][0].startswith("Add control people until there are about 266. Or ask about one person, chosen before")
 
 
 def test_without_controls_there_are_no_p_values(params, tmp_path):
@@ -69,7 +74,7 @@ def test_one_person_can_be_audited(params):
     findings = find_all(sets, params)
     assert findings.people.is_flagged.all() and findings.people.p_value[0] == pytest.approx(1 / 46)
     told = judge(findings, sets, params.audit)
-    assert told["sentences"][0].startswith("The one person stands out against 45 control people")
+    assert told["sentences"][0].startswith("The one person stands out against 45 of the 60 control people")
 
 
 def test_people_whose_photos_are_sharper_are_not_trusted_and_get_matched_controls(params):
@@ -77,8 +82,32 @@ def test_people_whose_photos_are_sharper_are_not_trusted_and_get_matched_control
     findings = find_all(sets, params)
     assert list(findings.attributes.attribute[findings.attributes.differs]) == ["sharpness"]
     told = judge(findings, sets, params.audit)
-    assert "differ from those of the controls in sharpness" in told["trust"]
+    assert findings.doubt == "photos" and "differ from those of the controls in sharpness" in told["trust"]
     assert findings.matched["group"]["num_controls"] == len(findings.matched["controls"])
+    assert (told["level"], findings.people.is_flagged.any()) == ("unknown", False), "five members, and nobody is named"
+    assert "Choose controls whose photos are like those of the people" in told["steps"][0]
+
+
+def test_strangers_who_stand_in_for_controls_name_nobody(params, tmp_path):
+    sets = replace(make_audit(), stands_in=True)
+    findings = find_all(sets, params)
+    content = write_report(findings, sets, params, tmp_path)
+    assert findings.people.q_value.min() < 0.1 and not findings.people.is_flagged.any()
+    told = content["verdict"]
+    assert told["level"] == "unknown" and "strangers stand in for control people" in told["sentences"][0]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "stand out against" not in page and "Give <code>--controls</code>: photos of people" in page
+
+
+def test_a_finding_that_holds_against_matched_controls_stays(params):
+    sets = make_audit(num_controls=300)
+    attributes = sets.faces["controls"].attributes
+    attributes["sharpness"] += np.where(np.arange(len(attributes)) < 600, 6.0, 0.0)  # of half of the controls
+    findings = find_all(sets, params)
+    assert findings.attributes.differs.any() and findings.doubt == "" and not findings.matched["still_differs"]
+    told = judge(findings, sets, params.audit)
+    assert told["level"] in ("exposed", "group") and told["trust"] == ""
+    assert any("also holds against the" in limit for limit in told["limits"])
 
 
 def test_models_that_know_nobody_make_the_audit_unable_to_tell(params):
