@@ -25,10 +25,11 @@ def refuse_overlap(sources):
             )
 
 
-def refuse_same_pictures(people, controls, model, rules):
+def refuse_same_pictures(people, controls, model, rules, option="--people"):
     """Raise ValueError if a photo of the people is also one of the controls, and name the pair.
 
-    people, controls : ppe.audit.face_sets.FaceSet; model : str; rules : the section ``audit`` of params.
+    people, controls : ppe.audit.face_sets.FaceSet; model : str; rules : the section ``audit`` of params; option : str, where the
+    people come from.
     """
     pairs = find_pairs(people, controls, model, copy_cosine=rules.copy_cosine, same_picture=rules.same_picture)
     rows = np.flatnonzero(pairs.is_copy)
@@ -36,8 +37,8 @@ def refuse_same_pictures(people, controls, model, rules):
         pair = people.name[rows[0]], controls.name[pairs.other[rows[0]]]
         more = f", and {len(rows) - 1} more pairs" if len(rows) > 1 else ""
         raise ValueError(
-            f"the photo {pair[0]!r} of --people and {pair[1]!r} of --controls are the same picture{more}: a control "
-            "who is also asked about would hide a leak. Remove this person from the controls"
+            f"the photo {pair[0]!r} of {option} and {pair[1]!r} of --controls are the same picture{more}: controls "
+            "must be other people, who were not in the training set. Remove this person from the controls"
         )
 
 

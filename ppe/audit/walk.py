@@ -108,8 +108,9 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
     faces = {name: embed_source(source, opened, cache, is_generated=name == "generated", label=labels[name])
              for name, source in sources.items()}  # fmt: skip
     sets = Sets(faces, sources, opened, form, warnings, stands_in=not controls and "controls" in sources)
-    if "controls" in faces:
-        refuse_same_pictures(faces["people"], faces["controls"], next(iter(nets)), rules)
+    for name in ("people", "training") if "controls" in faces else ():
+        if name in faces:
+            refuse_same_pictures(faces[name], faces["controls"], next(iter(nets)), rules, option=f"--{name}")
     return sets
 
 

@@ -154,6 +154,8 @@ def test_controls_who_are_among_the_people_are_refused(params):
     controls.vectors["one"][9] = people.vectors["one"][3]
     with pytest.raises(ValueError, match=f"{people.name[3]}.*{controls.name[9]}.*are the same picture"):
         refuse_same_pictures(people, controls, "one", params.audit)
+    with pytest.raises(ValueError, match="of --training and"):
+        refuse_same_pictures(people, controls, "one", params.audit, option="--training")
     named = {"people": Source("", ["a"], None, None, ["Ada"]), "controls": Source("", ["b"], None, None, ["Ada"])}
     with pytest.raises(ValueError, match="'Ada' is a folder of --people and of --controls"):
         refuse_overlap(named)
