@@ -55,7 +55,7 @@ def test_studies_on_real_photos_share_embedders_and_constants(root):
                 # Whom a model was trained on depends on the data set.
                 known = {"overlap": base[section][key]["overlap"]} if section == "embedders" else {}
                 assert preset[section][key] | known == base[section][key], f"{name}: {section}.{key}"
-        shorter = {"num_snapshot_faces": base["attack"]["num_snapshot_faces"]}  # of leakage over training, on which no claim rests
+        shorter = {"num_snapshot_faces": base["attack"]["num_snapshot_faces"]}  # of leakage over training: no claim rests on it
         assert preset["attack"] | shorter == base["attack"] and preset["verdicts"] == base["verdicts"], name
         if name.startswith("lfw-") and not preset["experiments"]:  # background needs people of few photos, and some of very many
             other = preset["datasets"]["lfw"] | {"resolutions": base["datasets"]["lfw"]["resolutions"]}
