@@ -68,11 +68,11 @@ def run_audit(params, *, generated, people=None, controls=None, training=None, m
     if ":" in str(generated) and not Path(generated).exists():
         params = find_run(str(generated), params.root)[0]
     is_example = people is None
+    given = {"generated": generated, "people": people, "controls": controls, "training": training, "out": out}
     people, controls = fill_people(params, generated, people, controls)
     sets = read_sets(params, generated, people, controls, training, models)
     for warning in sets.warnings:
         print(f"Warning: {warning}", flush=True)
-    given = {"generated": generated, "people": people, "controls": controls, "training": training, "out": out}
     command = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value)
     flags = "".join(f" --{name.replace('_', '-')}" for name, value in
                     {"show_faces": show_faces, "names": names, "key": key}.items() if value)  # fmt: skip
