@@ -1,14 +1,15 @@
 """How right is an audit? Audits of the embedded study's generators, redrawn by person; no leak; planted copies; scale.
 
-    python bench/audit_calibration.py runs      # false discovery rate and power: membership is known, and hidden from the audit
-    python bench/audit_calibration.py null      # generators of other people: p-values must be uniform
+    python bench/audit_calibration.py runs [RUN ...]   # false discovery rate and power: membership is known, and hidden
+    python bench/audit_calibration.py null [RUN ...]   # generators of other people: p-values must be uniform
     python bench/audit_calibration.py redrawn FACES PEOPLE CONTROLS   # the same for folders of whom nobody is a member
     python bench/audit_calibration.py planted   # one person copied in 0.03 to 3 % of the faces
     python bench/audit_calibration.py pairs     # 10,000 x 5 drawn faces against 5,000 x 5 photos, 20 people leaked
     python bench/audit_calibration.py scale     # 1,000,000 drawn faces against the photos of 10,000 drawn people
     python bench/audit_calibration.py outside FOLDER OUT   # draws faces of gan-face-generate, unpacked in FOLDER, to OUT
 
-``runs``, ``null`` and ``planted`` need a finished embedded study (`make study`). docs/audit.md has the numbers of one machine.
+``runs``, ``null`` and ``planted`` need a finished study in the working folder (`make study`; of another study, .studies/<name>).
+The models are the first two of the data set. docs/audit.md has the numbers of one machine.
 """
 
 import argparse
@@ -28,22 +29,26 @@ from ppe.config import load_array, load_params, load_table
 from ppe.embedders.embed import build_embed
 from ppe.faces import resize_faces
 
-MODELS = ("synthetic-arcface", "synthetic-triplet")
 AUDITS = 200
 PEOPLE, CONTROLS = 20, 80
 """People and controls of an audit. Half of the people are members, where there are any."""
 
 
-def embed_run(params, run):
-    """Embeddings of a run's generators and of all photos: (dict group -> dict model -> [M, D], dict model -> [N, D], table)."""
+def embed_run(params, run, num_photos=5):
+    """Embeddings of a run's generators and of its photos: (dict group -> dict model -> [M, D], dict model -> [N, D], photos).
+
+    photos : DataFrame of ``list_photos``, with ``num_photos`` a person; its ``row`` counts the rows of the embeddings.
+    """
     settings = params.runs[run]
-    table = load_table(params.faces_folder(settings.dataset) / "faces.csv")
-    faces = resize_faces(load_array(params.faces_folder(settings.dataset) / "faces.npy"), settings.resolution)
-    embed = {name: build_embed(params, settings.dataset, name, "cpu") for name in MODELS}
+    photos = list_photos(params, run, load_table(params.faces_folder(settings.dataset) / "faces.csv"), num_photos)
+    aligned = load_array(params.faces_folder(settings.dataset) / "faces.npy")
+    faces = resize_faces(np.array(aligned[photos.row.to_numpy()]), settings.resolution)
+    models = params.datasets[settings.dataset].embedders[:2]
+    embed = {name: build_embed(params, settings.dataset, name, "cpu") for name in models}
     real = {name: np.asarray(call(faces)) for name, call in embed.items()}
     drawn = {group: load_array(params.generated_folder(run) / f"{group}.npy")[: settings.num_generated] for group in "abc"}
     generated = {group: {name: np.asarray(call(faces)) for name, call in embed.items()} for group, faces in drawn.items()}
-    return generated, real, table
+    return generated, real, photos.assign(row=np.arange(len(photos)))
 
 
 def list_photos(params, run, table, num_photos=5):
@@ -83,8 +88,7 @@ def audit_once(generated, real, photos, people, controls, rules, seed):
 
 def run_audits(params, run, rules, num_audits, num_members):
     """Audits of generators A and B by turns, people and controls redrawn: DataFrame, one row a person and audit."""
-    generated, real, table = embed_run(params, run)
-    photos, parts = list_photos(params, run, table), []
+    (generated, real, photos), parts = embed_run(params, run), []
     group_of = photos.drop_duplicates("identity").set_index("identity").group
     for number in range(num_audits):
         rng, group = np.random.default_rng(number), "ab"[number % 2]
@@ -97,9 +101,9 @@ def run_audits(params, run, rules, num_audits, num_members):
     return pd.concat(parts, ignore_index=True)
 
 
-def measure_runs(params, num_audits):
+def measure_runs(params, num_audits, runs=()):
     """False discovery rate and power of audits whose people are members by half, at several rates."""
-    for run in params.runs:
+    for run in runs or params.runs:
         started = time.perf_counter()
         table = run_audits(params, run, params.audit, num_audits, PEOPLE // 2)
         groups = table.drop_duplicates("audit").group_p
@@ -115,9 +119,9 @@ def measure_runs(params, num_audits):
             )
 
 
-def measure_null(params, num_audits):
+def measure_null(params, num_audits, runs=()):
     """Generators of other people: is each p-value uniform, and how often is anybody named?"""
-    for run in params.runs:
+    for run in runs or params.runs:
         table = run_audits(params, run, params.audit, num_audits, 0)
         say_null(run, table, num_audits)
 
@@ -148,12 +152,10 @@ def say_null(name, table, num_audits):
     print(f"  somebody named in {named.mean():.3f} of audits, group p < 0.05 in {(groups < 0.05).mean():.3f}", flush=True)
 
 
-def measure_planted(params, num_planted):
+def measure_planted(params, num_planted, runs=()):
     """One person of the list copied in a share of the faces: is this person named, and nobody else?"""
-    run = next(iter(params.runs))
-    generated, real, table = embed_run(params, run)
-    photos, rows = list_photos(params, run, table, num_photos=5), []
-    spare = list_photos(params, run, table, num_photos=11)
+    (generated, real, spare), rows = embed_run(params, next(iter(runs or params.runs)), num_photos=11), []
+    photos = spare.groupby("identity").head(5)
     free = photos.identity[photos.group == ""].unique()
     for number in range(num_planted):
         rng = np.random.default_rng(number)
@@ -162,9 +164,9 @@ def measure_planted(params, num_planted):
         own = photos.row[photos.identity == person]
         others = spare.row[(spare.identity == person) & ~spare.row.isin(own)].to_numpy()
         for share in params.audit.planted_shares:
-            faces = max(1, round(share * len(generated["c"][MODELS[0]])))
+            faces = max(1, round(share * len(next(iter(generated["c"].values())))))
             changed = {
-                name: np.concatenate([generated["c"][name][faces:], real[name][np.resize(others, faces)]]) for name in MODELS
+                name: np.concatenate([generated["c"][name][faces:], real[name][np.resize(others, faces)]]) for name in real
             }
             found, _ = audit_once(changed, real, photos, people, names[1:], params.audit, number)
             rows.append(
@@ -253,7 +255,7 @@ def draw_outside(source, out, count=2000):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["runs", "null", "redrawn", "planted", "pairs", "scale", "outside"])
-    parser.add_argument("folders", nargs="*", help="of redrawn, and of outside: where it was unpacked, and where pictures go")
+    parser.add_argument("folders", nargs="*", help="runs; of redrawn; of outside: where it was unpacked, and where pictures go")
     parser.add_argument("--audits", type=int, default=AUDITS)
     arguments = parser.parse_args()
     if arguments.what == "outside":
@@ -264,7 +266,7 @@ def main():
         {"pairs": measure_pairs, "scale": measure_scale}[arguments.what]()
     else:
         measure = {"runs": measure_runs, "null": measure_null, "planted": measure_planted}[arguments.what]
-        measure(load_params(), arguments.audits)
+        measure(load_params(), arguments.audits, arguments.folders)
 
 
 if __name__ == "__main__":
