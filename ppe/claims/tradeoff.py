@@ -3,24 +3,30 @@
 import numpy as np
 import pandas as pd
 
+from ppe.claims.pooling import list_numbers, pool_differences
 from ppe.evaluation.collection import STRONGEST, select_headline
+from ppe.evaluation.shared_identities import DIGITS
 from ppe.evaluation.tables import HEADLINE, match_rows
 
 QUALITY = "unseen photos"
 """Photos with which faces are compared: of the training identities, but not used for training. So a generator that draws what it
-was to learn is near to them, and one that copies its training photos gains nothing by it."""
+was to learn is near to them, and one that copies its training photos gains nothing by it. Likeness to these people is a part of
+this distance, and so is a leak."""
+SAME = ["dataset", "generator", "resolution", "num_identities", "query_photos", "seed"]
+"""What a defended run and the run without a defence with which it is compared have in common."""
 MEASURES = {
     "kernel_distance": {"versus": QUALITY}, "detected_share": {"versus": ""}, "diversity": {"versus": ""},
     "effective_identities": {"versus": ""},
 }  # fmt: skip
 """Metric of quality -> the other column that finds it."""
 COLUMNS = [
-    "run", "generator", "num_identities", "kimg", "defence", "embedder", "auc", "auc_low", "auc_high", "strongest_auc",
-    "strongest_low", "strongest_high", "other_auc", *MEASURES,
+    "run", "generator", "num_identities", "kimg", "defence", "embedder", "auc", "auc_low", "auc_high", "change", "change_low",
+    "change_high", "strongest_auc", "strongest_low", "strongest_high", "other_auc", "other_change", "other_change_low",
+    "other_change_high", *MEASURES,
 ]  # fmt: skip
 
 
-def compare_defences(rows, runs, min_auc):
+def compare_defences(rows, runs, min_auc, shared=None):
     """Put the leak of each run beside the quality of its faces.
 
     Parameters
@@ -28,16 +34,32 @@ def compare_defences(rows, runs, min_auc):
     rows : DataFrame of ``ppe.evaluation.collection.collect_rows``.
     runs : list of str
     min_auc : float, ``verdicts.min_verification_auc``.
+    shared : DataFrame of ``ppe.evaluation.shared_identities.relate_runs``, or None: then no change has an interval.
 
     Returns
     -------
     DataFrame, a row a run
         run, its generator, num_identities, kimg and defence; ``embedder``, which attacks; ``auc`` of ``nearest`` with its 95 %
-        interval; the same of the strongest attack; ``other_auc``: of ``nearest`` by the next embedder, which is the filter's own
-        under the defence ``filter``; ``kernel_distance`` of the published faces to unseen photos of the training identities,
-        small = good; ``detected_share``, ``diversity`` and ``effective_identities``, large = good. NaN where a row is missing.
+        interval; ``change``: this AUC minus that of the run without the defence, with the interval of their paired difference,
+        below 0 where the defence protects, NaN where there is none; the AUC of the strongest attack; ``other_auc``: of
+        ``nearest`` by the next embedder, which is the filter's own under the defence ``filter``, and its change;
+        ``kernel_distance`` of the published faces to unseen photos of the training identities, small = good; ``detected_share``,
+        ``diversity`` and ``effective_identities``, large = good. NaN where a row is missing.
     """
-    return pd.DataFrame([_describe_run(rows[rows.run == run], rows, run, min_auc) for run in runs], columns=COLUMNS)
+    table = pd.DataFrame([_describe_run(rows[rows.run == run], rows, run, min_auc) for run in runs], columns=COLUMNS)
+    numbers, cautious = list_numbers(rows), None
+    if shared is not None:  # a correlation that was rounded up would make a difference look more certain than it is
+        cautious = shared.assign(correlation=shared.correlation - 0.5 * 10.0**-DIGITS)
+    settings = rows.drop_duplicates("run").set_index("run")
+    for place, (run, embedder) in enumerate(zip(table.run, table.embedder, strict=True)):
+        is_base = (settings[SAME] == settings.loc[run, SAME]).all(axis=1) & (settings.defence == "none")
+        base = settings.index[is_base & settings.index.isin(runs)]
+        if settings.loc[run, "defence"] != "none" and len(base):
+            others = [name for name in numbers.loc[run].index if name != embedder]
+            for column, model in zip(("change", "other_change"), [embedder, *others[:1]], strict=False):
+                change = pool_differences([run], [base[0]], model, numbers, cautious)
+                table.loc[place, [column, f"{column}_low", f"{column}_high"]] = [change[key] for key in ("value", "low", "high")]
+    return table
 
 
 def _describe_run(part, rows, run, min_auc):

@@ -39,6 +39,19 @@ def test_each_run_has_its_leak_and_the_quality_of_its_last_snapshot(rows):
     assert np.isnan(table.loc["ten-cap", "strongest_auc"]) and np.isnan(table.loc["ten", "diversity"])
 
 
+def test_a_change_has_the_interval_of_the_paired_difference(rows):
+    embedder = rows.embedder[rows.run == "ten"].iloc[0]
+    link = {"run": "ten", "versus": "ten-cap", "embedder": embedder, "correlation": 1.0, "bound": 1.0}
+    known, unknown = (compare_defences(rows, ["ten", "ten-cap"], 0.9, shared) for shared in (pd.DataFrame([link]), None))
+    assert known.change.tolist()[1] == unknown.change.tolist()[1] == pytest.approx(-0.2) and np.isnan(known.change[0])
+    # By MOVER, both arms being 0.1 and r = 0.95: 1.0 is known to a tenth, and the cautious end of that is taken.
+    arm = np.sqrt(0.01 + 0.01 - 2 * 0.95 * 0.01)
+    assert known.loc[1, ["change_low", "change_high"]].tolist() == pytest.approx([-0.2 - arm, -0.2 + arm])
+    assert unknown.change_high[1] - unknown.change_low[1] > known.change_high[1] - known.change_low[1]
+    alone = compare_defences(rows, ["ten-cap"], 0.9)
+    assert alone.change.isna().all(), "the run without a defence is not in the table"
+
+
 def test_the_path_of_a_training_leaves_out_the_untrained_generator(rows):
     path = trace_training(rows, ["ten"], 0.9)
     assert path.kimg.tolist() == [4, 20] and path.auc.tolist() == [0.6, 0.8]
