@@ -69,7 +69,7 @@ def _say_first(level, num_people, copied, flagged, reasons, rules, findings):
     if flagged:
         who = "The one person stands out" if num_people == 1 else f"{flagged} of {count} stand out"
         rate = f"{100 * rules.false_discovery_rate:.0f} %"
-        return f"{who} against {controls}; of those named so, at most about {rate} are named wrongly."
+        return f"{who} against {controls}; over many audits, at most about {rate} of those named so are named wrongly."
     if level == "group":
         return f"No single one of {count} can be named, but together they score higher than control people."
     if level == "unknown":
