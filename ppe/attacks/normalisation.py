@@ -24,7 +24,7 @@ def score_nearest_snorm(*, query_embeddings, generated_embeddings, cohort_embedd
 
     Parameters
     ----------
-    query_embeddings, generated_embeddings, cohort_embeddings, cohort_size, snorm_top_k : as in ``find_top_k_snorm``.
+    query_embeddings, generated_embeddings, cohort_embeddings, cohort_size, snorm_top_k : as in ``find_top_values``.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def measure_cohort(rows, cohort, cohort_size):
 
 
 def normalise_cosines(cosine, of_query, of_face):
-    """Compute s' of ``find_top_k_snorm``: cosine Tensor [N, B]; of_query and of_face (mean, std) of [N] and [B]."""
+    """Compute s' of ``find_top_values``: cosine Tensor [N, B]; of_query and of_face (mean, std) of [N] and [B]."""
     (mean, spread), (other_mean, other_spread) = of_query, of_face
     return ((cosine - mean[:, None]) / spread[:, None] + (cosine - other_mean[None]) / other_spread[None]) / 2
 

@@ -1,7 +1,7 @@
 """``python -m ppe audit``: from folders to a report."""
 
+import hashlib
 import shlex
-from datetime import datetime
 from pathlib import Path
 
 from ppe.audit.example import write_example
@@ -34,7 +34,11 @@ def fill_people(params, generated, people=None, controls=None):
         raise ValueError("--people must be given: a folder of <person>/<photo>")
     study, run, group = find_run(str(generated), params.root)
     print(f"No people were given: photos of the synthetic identities of {run} are drawn.", flush=True)
-    drawn = write_example(study, run, group, params.root / ".audit-cache" / f"example-{run}-{group}")
+    split = study.generators_folder(run) / "split.csv"
+    if not split.is_file():
+        raise FileNotFoundError(f"{split} is not there yet: `make study` makes the faces of {run}")
+    digest = hashlib.sha256(split.read_bytes()).hexdigest()[:8]  # another split has other members
+    drawn = write_example(study, run, group, params.audit_cache() / f"example-{run}-{group}-{digest}")
     return drawn[0], controls or drawn[1]
 
 
@@ -62,7 +66,7 @@ def run_audit(params, *, generated, people=None, controls=None, training=None, m
     """
     if params.audit is None:
         raise ValueError("an audit needs the section audit: its constants are explained in params.yaml")
-    out = Path(out or f"audits/{datetime.now():%Y-%m-%d-%H%M%S}")
+    out = Path(out or params.report_folder())
     if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out} holds files already: name a new folder, or empty this one")
     if ":" in str(generated) and not Path(generated).exists():

@@ -78,6 +78,8 @@ def _say_first(level, num_people, copied, flagged, reasons, rules, findings):
 
 
 def _say_second(level, group, findings, rules):
+    if group is None and level == "exposed":
+        return "Nobody else could be tested, since there were no control people to compare with."
     if group is None:
         return "That nothing stands out is therefore no sign of safety."
     auc = f"({say_auc(group)})"
@@ -138,17 +140,20 @@ def _say_doubt(findings):
             "of that and not of a leak. Nobody is named."
         )
     if findings.doubt == "copied":
-        count = len(findings.copied_controls)
-        return (
-            f"Photos of {count} control people lie among the generated faces: they were in the training set, and hide who else "
-            "was. Take them out of the controls."
-        )
+        return _say_copied(findings)
     if findings.doubt == "photos":
         return (
             f"The photos of the people differ from those of the controls in {_list_differing(findings)}. The p-values may speak "
             "of this difference and not of a leak, or hide one. Nobody is named."
         )
     return ""
+
+
+def _say_copied(findings):
+    return (
+        f"Photos of {len(findings.copied_controls)} control people lie among the generated faces: they were in the training set, "
+        "and hide who else was. Take them out of the controls."
+    )
 
 
 def _list_differing(findings):
@@ -189,6 +194,8 @@ def list_steps(level, findings, rules):
 def list_limits(findings, sets, rules):
     """What weakens this audit, one sentence each: list of str."""
     people, limits = findings.people, list(sets.warnings)
+    if findings.copied_controls and findings.doubt != "copied":
+        limits.append(_say_copied(findings))
     if findings.matched and not findings.doubt:
         alike = f"the {len(findings.matched['controls'])} controls whose photos are most alike"
         limits.append(

@@ -89,7 +89,7 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
     ValueError, FileNotFoundError
         If an input cannot be used: one sentence.
     """
-    rules, cache = params.audit, cache or params.root / ".audit-cache"
+    rules, cache = params.audit, cache or params.audit_cache()
     sources = {"generated": open_generated(str(generated), params.root), "people": open_people(people, "--people")}
     warnings = []
     sources["controls"] = open_people(controls, "--controls") if controls else find_controls(params.root, rules.seed, warnings)
@@ -151,10 +151,10 @@ def _find_doubt(sets, findings):
     """Why the p-values are not to be trusted: the ``doubt`` of Findings."""
     if sets.stands_in:
         return "strangers"
-    if findings.copied_controls:
-        return "copied"
     matched = findings.matched
-    return "photos" if matched and (matched["still_differs"] or "group" not in matched) else ""
+    if matched and (matched["still_differs"] or "group" not in matched):
+        return "photos"
+    return "copied" if findings.copied_controls else ""
 
 
 def choose_models(verification):

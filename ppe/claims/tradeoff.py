@@ -55,7 +55,8 @@ def compare_defences(rows, runs, min_auc, shared=None):
         is_base = (settings[SAME] == settings.loc[run, SAME]).all(axis=1) & (settings.defence == "none")
         base = settings.index[is_base & settings.index.isin(runs)]
         if settings.loc[run, "defence"] != "none" and len(base):
-            others = [name for name in numbers.loc[run].index if name != embedder]
+            found = match_rows(rows[rows.run == run], **HEADLINE, metric="auc").embedder  # in the order of other_auc
+            others = [name for name in found if name != embedder]
             for column, model in zip(("change", "other_change"), [embedder, *others[:1]], strict=False):
                 change = pool_differences([run], [base[0]], model, numbers, cautious)
                 table.loc[place, [column, f"{column}_low", f"{column}_high"]] = [change[key] for key in ("value", "low", "high")]

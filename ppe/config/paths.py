@@ -1,6 +1,7 @@
 """All paths of a study, in one place."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from ppe.config.schema import NAMED, Section
@@ -100,6 +101,14 @@ class Paths(Section):
     def style_file(self):
         """Matplotlib style sheet of all figures."""
         return self._root / "ppe.mplstyle"
+
+    def report_folder(self):
+        """Folder of an audit's report where none is named: a new one by date and time, below the working folder."""
+        return Path("audits") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
+
+    def audit_cache(self):
+        """What audits keep: embeddings, and the photos of examples."""
+        return self.root / ".audit-cache"
 
     def index_settings(self, dataset):
         """The settings of a data set that ``ppe.datasets.index.read_index`` takes besides reader, root and seed: a dict."""

@@ -75,7 +75,8 @@ def _link_trainings(root, copy, names):
     """Link the trainings that the project's other studies keep of runs of the same name, so that none is trained twice.
 
     A folder's name ends in the digest of its params, photos and code, so that another recipe is never taken for this one. Hard
-    links are safe, since files of a training are replaced and never written to.
+    links are safe, since files of a training are replaced and never written to. What cannot be linked, on a disk without links or
+    while it is being trained, is trained here.
     """
     places = [root / ".checkpoints", *sorted((root / COPIES).glob("*/.checkpoints"))]
     for kind, runs in names.items():
@@ -84,8 +85,11 @@ def _link_trainings(root, copy, names):
             if not (here / folder.name).exists():
                 partial = here / f"{folder.name}.part"
                 shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(folder, partial, copy_function=os.link, ignore=shutil.ignore_patterns("lock"))
-                partial.rename(here / folder.name)
+                try:
+                    shutil.copytree(folder, partial, copy_function=os.link, ignore=shutil.ignore_patterns("lock"))
+                    partial.rename(here / folder.name)
+                except OSError:
+                    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _mirror(root, copy):

@@ -146,6 +146,31 @@ def test_a_control_among_the_generated_faces_makes_p_values_worthless(params):
     assert told["level"] == "unknown"
 
 
+def copy_photo(sets, name):
+    """Let a photo of a person or of a control lie among the generated faces."""
+    own, generated = sets.faces[name], sets.faces["generated"]
+    smooth = np.linspace(0, 255, 16).astype(np.uint8)
+    own.thumbs[8] = generated.thumbs[77] = np.stack([np.add.outer(smooth // 2, smooth // 3)] * 3)
+    generated.vectors["one"][77] = own.vectors["one"][8]
+
+
+def test_a_copy_is_told_where_there_are_no_controls(params):
+    sets = make_audit(num_members=0, num_controls=0)
+    copy_photo(sets, "people")
+    told = judge(find_all(sets, params), sets, params.audit)
+    assert told["level"] == "exposed"
+    assert told["sentences"][1] == "Nobody else could be tested, since there were no control people to compare with."
+
+
+def test_controls_that_differ_and_are_copied_are_both_told(params):
+    sets = make_audit(num_controls=60, sharp=9.0)
+    copy_photo(sets, "controls")
+    findings = find_all(sets, params)
+    told = judge(findings, sets, params.audit)
+    assert findings.doubt == "photos" and not findings.people.is_flagged.any()
+    assert any(limit.startswith("Photos of 1 control people lie among the generated faces") for limit in told["limits"])
+
+
 def test_controls_who_are_among_the_people_are_refused(params):
     sets = make_audit(num_controls=20)
     people, controls = sets.faces["people"], sets.faces["controls"]

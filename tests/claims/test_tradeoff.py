@@ -48,6 +48,11 @@ def test_a_change_has_the_interval_of_the_paired_difference(rows):
     arm = np.sqrt(0.01 + 0.01 - 2 * 0.95 * 0.01)
     assert known.loc[1, ["change_low", "change_high"]].tolist() == pytest.approx([-0.2 - arm, -0.2 + arm])
     assert unknown.change_high[1] - unknown.change_low[1] > known.change_high[1] - known.change_low[1]
+    for name, auc in (("zz", 0.55), ("aa", 0.4)):  # the second model is the second of the data set, and not of the alphabet
+        rows = add(rows, "ten-cap", embedder=name, value=auc)
+        rows = add(rows, "ten", embedder=name, value=0.7)
+    order = compare_defences(rows[rows.embedder != "other"], ["ten", "ten-cap"], 0.9).loc[1]
+    assert (order.other_auc, order.other_change) == (0.55, pytest.approx(-0.15))
     alone = compare_defences(rows, ["ten-cap"], 0.9)
     assert alone.change.isna().all(), "the run without a defence is not in the table"
 

@@ -283,3 +283,16 @@ def test_a_training_of_another_study_is_found_and_one_of_another_recipe_does_no_
     prepare_copy(project, copy, "lfw-cpu")
     assert not any(found.iterdir()), "a folder that is there is left as it is"
     assert (kept / "snapshot-0000032000.safetensors").read_bytes() == b"weights"
+
+
+def test_a_disk_without_links_trains_again(project, monkeypatch):
+    kept = project / ".checkpoints" / "lfw-32-fastgan-10-seed1-0123456789abcdef" / "a"
+    kept.mkdir(parents=True)
+    (kept / "losses.csv").touch()
+
+    def refuse(source, target):
+        raise OSError("links are not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    prepare_copy(project, project / ".studies" / "lfw-cpu", "lfw-cpu")
+    assert not any((project / ".studies" / "lfw-cpu" / ".checkpoints").iterdir()), "and nothing is half linked"
