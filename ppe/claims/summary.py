@@ -219,7 +219,8 @@ def _mark(row, earlier):
 
 
 def _say_verdict(row):
-    return row.verdict + (", exploratory" if EXPLORATORY in row.reason else "")
+    untested = ", rivals untested" if row.leak_of == "untested" and row.verdict == "supported" else ""
+    return row.verdict + untested + (", exploratory" if EXPLORATORY in row.reason else "")
 
 
 def _say_value(row):

@@ -188,7 +188,7 @@ def _fill(page, contents, **neighbours):
     lead = r".*?(?=<h2 |\Z)" if contents else r'.*?</h1>\s*(?:<p class="question">.*?</p>)?'
     first = re.match(lead, page.body, re.S).group()
     sections = re.split("(?=<h2 )", page.body[len(first):])
-    rest = "".join(sorted(sections, key=lambda section: bool(contents) and 'id="five-ways-in"' not in section))
+    rest = "".join(sorted(sections, key=lambda section: bool(contents) and '-ways-in"' not in section))
     headings = [(level, anchor, html.unescape(strip_tags(words))) for level, anchor, words in HEADING.findall(rest)]
     title = f"{page.title} – {NAME}" if not contents else NAME
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)

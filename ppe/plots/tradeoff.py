@@ -1,9 +1,12 @@
 """Leak against quality."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from ppe.plots.style import NEUTRAL
 
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""Of a name, which may lie on the bar of another point."""
 LEAK = "AUC of nearest on unseen photos"
 MARKERS = {"fastgan": "o", "stylegan2": "s", "edm": "D"}
 COLOURS = {"fastgan": "tab:blue", "stylegan2": "tab:purple", "edm": "tab:orange"}
@@ -19,19 +22,25 @@ def plot_tradeoff(table, title):
 
     Returns
     -------
-    matplotlib Figure. To the left are better faces, at the bottom is less leak. Filled: no defence. The bar is the 95 % interval.
+    matplotlib Figure. To the left are better faces, at the bottom is less leak. Filled: no defence. The bar is the 95 % interval,
+        and in brackets stands the share of faces in which a detector finds a face.
     """
     figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    farthest = table.kernel_distance.max()
     for row in table.itertuples():
         is_plain, colour = row.defence == "none", COLOURS.get(row.generator, NEUTRAL)
         error = [[row.auc - row.auc_low], [row.auc_high - row.auc]]
         axis.errorbar(row.kernel_distance, row.auc, error, fmt=MARKERS.get(row.generator, "^"), color=colour, alpha=0.9,
                       markerfacecolor=colour if is_plain else "white", markersize=7, elinewidth=0.8)
-        name = row.generator if is_plain else row.defence
-        axis.annotate(name, (row.kernel_distance, row.auc), xytext=(7, 5), textcoords="offset points", color=colour, fontsize=9)
+        found = "" if np.isnan(row.detected_share) else f" ({100 * row.detected_share + 1e-9:.0f} %)"
+        name = (row.generator if is_plain else row.defence) + found
+        is_last = row.kernel_distance == farthest  # its name would leave the axes
+        axis.annotate(name, (row.kernel_distance, row.auc), xytext=(-7 if is_last else 7, 5), textcoords="offset points",
+                      ha="right" if is_last else "left", color=colour, fontsize=9, bbox=BEHIND)
     axis.axhline(0.5, linestyle=":", color=NEUTRAL)
     _scale_quality(axis)
-    axis.set(xlabel="kernel distance from unseen photos (small: good faces)", ylabel=LEAK, title=title)
+    quality = "kernel distance from unseen photos (small: good faces); in brackets: faces that a detector finds"
+    axis.set(xlabel=quality, ylabel=LEAK, title=title)
     return figure
 
 
