@@ -39,8 +39,9 @@ study: $(BIN)/.installed
 	python -m ppe study $(STUDY) $(RUN)
 
 # Writes studies/NAME.yaml for a folder of photos: make new NAME=mine ROOT=/path/to/photos
+# A trial with toy sizes: OPTIONS=--quick
 new: $(BIN)/.installed
-	python -m ppe new $(NAME) --root "$(ROOT)"
+	python -m ppe new $(NAME) --root "$(ROOT)" $(OPTIONS)
 
 # Audits a generator that exists: make audit GENERATED=/path/to/faces PEOPLE=/path/to/people CONTROLS=/path/to/controls
 # Other options of `python -m ppe audit --help`: OPTIONS="--show-faces --names"

@@ -28,11 +28,11 @@ def params(name=None):
     print(f"study {loaded.study!r}: {counts}")
 
 
-def new(name, root, reader="folder"):
+def new(name, root, reader="folder", quick=False):
     """Write ``studies/<name>.yaml`` for a folder of photos."""
     from ppe.pipeline.new_study import write_study
 
-    write_study(name=name, root=root, reader=reader, project=find_root())
+    write_study(name=name, root=root, reader=reader, quick=quick, project=find_root())
 
 
 def study(name=None, run=None):
@@ -145,7 +145,8 @@ def _read_arguments():
     optional = {"nargs": "?"}
     add("new", "write studies/<name>.yaml for a folder of photos", ("name", {"help": "of the study: letters, digits, hyphens"}),
         ("--root", {"required": True, "help": "folder of photos: <root>/<identity>/<photo>"}),
-        ("--reader", {"default": "folder", "help": "as in datasets of params.yaml (folder)"}))  # fmt: skip
+        ("--reader", {"default": "folder", "help": "as in datasets of params.yaml (folder)"}),
+        ("--quick", {"action": "store_true", "help": "toy sizes, to see in minutes whether everything runs"}))  # fmt: skip
     add("params", "check params.yaml, or a study", ("name", optional))
     add("study", "run the study of params.yaml, or studies/<name>.yaml", ("name", optional),
         ("run", {**optional, "help": "one run or experiment of it, to be made anew"}))  # fmt: skip

@@ -21,9 +21,9 @@ NOT_COMPARED = {"runtime.csv", "__pycache__"}
 """Timings, and what Python keeps beside code."""
 
 
-def make_study(root, folder):
-    """A copy of the project that runs ``studies/smoke.yaml`` with a cache of its own: (folder, environment)."""
-    environment = prepare_copy(root, folder, "smoke")
+def make_study(root, folder, name="smoke"):
+    """A copy of the project that runs ``studies/<name>.yaml`` with a cache of its own: (folder, environment)."""
+    environment = prepare_copy(root, folder, name)
     return _use_own_cache(folder, environment)
 
 

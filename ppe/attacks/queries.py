@@ -9,8 +9,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from ppe.attacks.appearance import BASELINES
 from ppe.attacks.nearest import find_nearest
 from ppe.attacks.scores import ATTACKS, aggregate_scores, list_needed
+from ppe.attacks.white_box import SCORES as BY_MODEL
 
 GROUPS = "abc"
 """The groups of a run; c is that of the reference generator."""
@@ -45,12 +47,22 @@ def score_photos(photos, query, sets, attacks, embedder="", calibration=""):
     Returns
     -------
     DataFrame: the columns of ``photos``, face_set (name of the set), embedder, attack, calibration, score (large = member).
+
+    Raises
+    ------
+    ValueError
+        If an attack does not return one finite score a photo.
     """
     parts = []
     for (name, arrays), attack in itertools.product(sets.items(), attacks):
         known = {**query, **arrays}
         if set(list_needed(attack)) <= set(known):
             score = np.asarray(ATTACKS[attack](**known), np.float64)
+            if score.shape != (len(photos),):
+                wanted = f"({len(photos)},) is needed, one score a photo"
+                raise ValueError(f"the attack {attack!r} returned the shape {score.shape}: {wanted}")
+            if not np.isfinite(score).all():
+                raise ValueError(f"{(~np.isfinite(score)).sum()} of {len(score)} scores of the attack {attack!r} are not finite")
             parts.append(photos.assign(face_set=name, embedder=embedder, attack=attack, calibration=calibration, score=score))
     return pd.concat(parts, ignore_index=True)
 
@@ -72,11 +84,23 @@ def score_with_constants(photos, query, generated, cohort, constants, embedder, 
     -------
     DataFrame as ``score_photos``
         ``calibration`` is empty, ``reference_generator`` or ``cohort``. The reference generator is not calibrated by itself.
+
+    Raises
+    ------
+    ValueError
+        If an attack reads what none by embeddings is given, and is neither a baseline nor an attack on the model itself.
     """
     calibrated = [attack for attack in ATTACKS if "calibration_embeddings" in list_needed(attack)]
     others = [attack for attack in ATTACKS if attack not in (*calibrated, "nearest")]
     known = {**constants, "query_embeddings": query, "query_mirrored": mirrored, "cohort_embeddings": cohort}
     by_reference, by_cohort = ({**known, "calibration_embeddings": vectors} for vectors in (generated["c"], cohort))
+    given = {*known, "generated_embeddings", "calibration_embeddings"}
+    for attack in set(ATTACKS) - {*BASELINES, *BY_MODEL}:
+        if unknown := sorted(set(list_needed(attack)) - given):
+            raise ValueError(
+                f"the attack {attack!r} reads {unknown}, and {sorted(given)} are given: correct the name, or give it a default; "
+                "an attack on pictures belongs into SCORES of ppe/attacks/appearance.py"
+            )
     sets = {group: {"generated_embeddings": generated[group]} for group in GROUPS}
     attacked = {group: sets[group] for group in MEMBER_GROUPS}
     parts = [

@@ -210,9 +210,17 @@ ATTACKS = {
 
 
 def list_needed(attack):
-    """List the keywords that an attack reads."""
-    kinds = inspect.signature(ATTACKS[attack]).parameters.values()
-    return [parameter.name for parameter in kinds if parameter.kind is parameter.KEYWORD_ONLY]
+    """List the keywords that an attack reads and has no default for.
+
+    Raises
+    ------
+    ValueError
+        If it does not end in ``**unused``: every attack is called with all that there is.
+    """
+    parameters = inspect.signature(ATTACKS[attack]).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        raise ValueError(f"the attack {attack!r} does not ignore what it does not read: end its parameters with **unused")
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
 
 
 def aggregate_scores(scores, identity, how="mean"):

@@ -224,6 +224,9 @@ def _say(error, file):
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error":
         return f"{where}={error['input']!r} is not one of [{error['ctx']['expected'].replace(' or ', ', ')}] ({file})"
+    if error["type"] == "extra_forbidden" and error["loc"][0] == "generators" and len(error["loc"]) == 2:
+        need = "a field of Generators in ppe/config/schema_generators.py (docs/extending.md)"
+        return f"{where} is not {need}: check its spelling, or add it there ({file})"
     if error["type"] == "extra_forbidden":
         return f"{where} is not a known key: remove it or check its spelling ({file})"
     if error["type"] == "missing":

@@ -158,8 +158,8 @@ class Embedder(Section):
     overlap : str or int
         Attacked identities that the model was trained on: ``none``, ``unknown`` or a number.
     colours, mean, scale, sha256
-        Of ``net: onnx``: the order of the channels, and (pixel - mean) / scale is what the model takes of pixels in [0, 255]. A
-        mean is one number or one a channel. The file must have the sha256, if one is given.
+        Of ``net: onnx``: the order of the channels, and (pixel - mean) / scale is what the model takes of pixels in [0, 255].
+        Mean and scale are one number or one a channel. The file must have the sha256, if one is given.
     """
 
     net: Literal[NETS]
@@ -169,7 +169,7 @@ class Embedder(Section):
     width: Positive = 1.0
     colours: Literal["rgb", "bgr"] | None = None
     mean: float | Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
-    scale: Positive | None = None
+    scale: Positive | Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     loss: Literal["arcface", "triplet"] = "arcface"
     identities: Literal["all", "first half", "second half"] = "all"

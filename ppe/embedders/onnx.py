@@ -97,7 +97,7 @@ def _open_session(path):
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception for each kind of damage, and no common one of its own
         raise ValueError(f"{path} is damaged or no ONNX model, or its weights are in another file ({_say(error)}): export it "
-                         "again, into one file") from None
+                         "again, into one file (in PyTorch: external_data=False)") from None
 
 
 def _check_input(session, input_size, path):

@@ -38,8 +38,8 @@ def describe_losses(table, name, needs):
     lost, foreign, said = ~table.detected, table.is_foreign & table.detected, []
     if lost.mean() > MAX_LOST:
         reasons = table.reason[lost].value_counts()
-        said.append(f"{lost.sum()} of {len(table)} photos of {name} ({lost.mean():.1%}) have no face that counts; the most "
-                    f"frequent reason, {reasons.iloc[0]} times: {reasons.index[0]}")  # fmt: skip
+        most = f"the most frequent reason (of {reasons.iloc[0]})" if len(reasons) > 1 else "the reason"
+        said.append(f"{lost.sum()} of {len(table)} files of {name} ({lost.mean():.1%}) give no face; {most}: {reasons.index[0]}")
         photos = table[table.role != "auxiliary"].groupby("identity").detected.agg(["size", "sum"])
         for run, need in needs.items():
             short = int(((photos["size"] >= need) & (photos["sum"] < need)).sum())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from ppe.config import find_shared, load_params, write_whole
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
         return group >= WANTED_GROUP, auxiliary >= WANTED_AUXILIARY, group, auxiliary, self.photos
 
 
-def write_study(*, name, root, reader="folder", project):
+def write_study(*, name, root, reader="folder", quick=False, project):
     """Write ``studies/<name>.yaml`` for a folder of photos, and print what was chosen and why.
 
     Parameters
@@ -60,6 +61,8 @@ def write_study(*, name, root, reader="folder", project):
     root : path
         ``<root>/<identity>/<photo>``.
     reader : str. As in ``datasets`` of params.yaml.
+    quick : bool
+        The sizes of ``studies/smoke.yaml``, and no published model: does all of it run on these photos? Numbers mean nothing.
     project : path
 
     Returns
@@ -82,8 +85,10 @@ def write_study(*, name, root, reader="folder", project):
         raise ValueError(f"the folder {root} has a $ in its name, which params.yaml would take for a variable: rename it")
     index = read_index(reader, root=root)
     plan = plan_study(index)
-    found = {"published": list_published(project), "resolution": choose_resolution(index, root)}
-    text, said = describe_study(name, root, reader, plan, **found)
+    found = {"published": [] if quick else list_published(project), "resolution": 32 if quick else choose_resolution(index, root)}
+    text, said = describe_study(name, root, reader, plan._replace(group=min(plan.group, MIN_GROUP)) if quick else plan, **found)
+    if quick:
+        text, said = _shrink(text, project), ["a quick trial, with toys for models: its numbers mean nothing"]
     with write_whole(file) as partial:
         partial.write_text(text, encoding="utf-8")
     try:
@@ -92,8 +97,8 @@ def write_study(*, name, root, reader="folder", project):
     except ValueError:
         file.unlink()
         raise
-    known = index[index.identity != NO_IDENTITY]
-    counts = f"{known.readable.sum()} photos of {known.identity.nunique()} identities"
+    known = index[index.readable & (index.identity != NO_IDENTITY)]
+    counts = f"{len(known)} photos of {known.identity.nunique()} identities"
     print(f"{root}: {counts}, {(~index.readable).sum()} files that cannot be read")
     print("\n".join(f"- {line}" for line in said))
     print(f"Wrote studies/{name}.yaml. Next: make study STUDY={name} (or python -m ppe study {name})")
@@ -184,6 +189,19 @@ def _plan(index, photos, auxiliary):
     num_pairs = min(MAX_PAIRS, 2 * min(count_pairs(others)))
     is_enough = num_pairs >= 20 and find_shortage(others, (CHECKS, *OF_RUNS)) is None
     return Plan(photos, auxiliary, group, num_auxiliary, num_pairs) if is_enough else None
+
+
+def _shrink(text, project):
+    """The text of a study with the sizes of ``studies/smoke.yaml``."""
+    smoke = yaml.safe_load((project / "studies" / "smoke.yaml").read_text(encoding="utf-8"))
+    sizes = {key: smoke["runs"]["tiny"][key] for key in ("kimg", "num_generated")}
+    sizes |= {key: smoke["embedders"]["synthetic-arcface"][key] for key in ("steps", "learning_rate")}
+    for key, value in sizes.items():
+        text = re.sub(rf"\b{key}: [\d.]+", f"{key}: {value}", text)
+    text = text.replace("# kimg and num_generated are those of the study on LFW (studies/lfw-cpu.yaml).",
+                        "# A quick trial, with the sizes of studies/smoke.yaml: its numbers mean nothing.")  # fmt: skip
+    sections = {key: smoke[key] for key in ("generators", "attack")}
+    return text + yaml.safe_dump(sections, sort_keys=False, width=130, default_flow_style=None)
 
 
 def _say_auxiliary(auxiliary):

@@ -30,7 +30,8 @@ def index(dataset):
         **params.index_settings(dataset),
     )
     save_table(table, file)
-    print(f"{dataset}: {len(table)} photos of {table.identity.nunique()} identities, {(~table.readable).sum()} unreadable")
+    used = table[table.readable]
+    print(f"{dataset}: {len(used)} photos of {used.identity.nunique()} identities, {len(table) - len(used)} files not usable")
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
 

@@ -5,15 +5,15 @@ import numpy as np
 
 from ppe.plots.style import NEUTRAL
 
-BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-"""Of a name, which may lie on the bar of another point."""
-LEAK = "AUC of nearest on unseen photos"
+LEAK = "AUC of nearest\non unseen photos"
+LINEAR = 0.05
+"""Kernel distance below which its axis is linear."""
 MARKERS = {"fastgan": "o", "stylegan2": "s", "edm": "D"}
 COLOURS = {"fastgan": "tab:blue", "stylegan2": "tab:purple", "edm": "tab:orange"}
 
 
 def plot_tradeoff(table, title):
-    """Draw each run as a point: its leak against the distance of its faces from real ones.
+    """Draw a row for each run: its leak, what the defence changed, and the quality of its faces.
 
     Parameters
     ----------
@@ -22,26 +22,36 @@ def plot_tradeoff(table, title):
 
     Returns
     -------
-    matplotlib Figure. To the left are better faces, at the bottom is less leak. Filled: no defence. The bar is the 95 % interval,
-        and in brackets stands the share of faces in which a detector finds a face.
+    matplotlib Figure with four panels. From the left: less leak; more protection; better faces; and from the right: better faces.
+        Filled: no defence. Bars are 95 % intervals; a change has none where the runs' scores are not here.
     """
-    figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    farthest = table.kernel_distance.max()
-    for row in table.itertuples():
+    places = np.arange(len(table))[::-1]
+    figure, axes = plt.subplots(1, 4, figsize=(11, 1.5 + 0.34 * len(table)), layout="constrained", sharey=True)
+    for place, row in zip(places, table.itertuples(), strict=True):
         is_plain, colour = row.defence == "none", COLOURS.get(row.generator, NEUTRAL)
-        error = [[row.auc - row.auc_low], [row.auc_high - row.auc]]
-        axis.errorbar(row.kernel_distance, row.auc, error, fmt=MARKERS.get(row.generator, "^"), color=colour, alpha=0.9,
-                      markerfacecolor=colour if is_plain else "white", markersize=7, elinewidth=0.8)
-        found = "" if np.isnan(row.detected_share) else f" ({100 * row.detected_share + 1e-9:.0f} %)"
-        name = (row.generator if is_plain else row.defence) + found
-        is_last = row.kernel_distance == farthest  # its name would leave the axes
-        axis.annotate(name, (row.kernel_distance, row.auc), xytext=(-7 if is_last else 7, 5), textcoords="offset points",
-                      ha="right" if is_last else "left", color=colour, fontsize=9, bbox=BEHIND)
-    axis.axhline(0.5, linestyle=":", color=NEUTRAL)
-    _scale_quality(axis)
-    quality = "kernel distance from unseen photos (small: good faces); in brackets: faces that a detector finds"
-    axis.set(xlabel=quality, ylabel=LEAK, title=title)
+        look = {"color": colour, "marker": MARKERS.get(row.generator, "^"), "markerfacecolor": colour if is_plain else "white"}
+        _draw_interval(axes[0], place, row.auc, row.auc_low, row.auc_high, look)
+        _draw_interval(axes[1], place, row.change, row.change_low, row.change_high, look)
+        axes[2].plot(row.kernel_distance, place, markersize=7, **look)
+        axes[3].plot(100 * row.detected_share, place, markersize=7, **look)
+    names = [f"{row.generator}, no defence" if row.defence == "none" else row.defence for row in table.itertuples()]
+    axes[0].set_yticks(places, names)
+    axes[0].axvline(0.5, linestyle=":", color=NEUTRAL)
+    axes[1].axvline(0, linestyle=":", color=NEUTRAL)
+    _scale_quality(axes[2])
+    axes[2].tick_params(axis="x", labelrotation=90)
+    axes[3].set_xlim(-5, 105)
+    labels = ("leak: " + LEAK, "change of this AUC\n(left: protects)", "kernel distance\n(left: better faces)",
+              "faces that a detector finds, %\n(right: better faces)")  # fmt: skip
+    for axis, label in zip(axes, labels, strict=True):
+        axis.set_xlabel(label)
+    figure.suptitle(title)
     return figure
+
+
+def _draw_interval(axis, place, value, low, high, look):
+    axis.plot([low, high], [place, place], color=look["color"], linewidth=1)
+    axis.plot(value, place, markersize=7, **look)
 
 
 def plot_training_paths(table, title):
@@ -75,8 +85,8 @@ def plot_training_paths(table, title):
 
 def _scale_quality(axis):
     """Distances differ by a factor of a hundred; the estimate is unbiased, so that it may fall below 0."""
-    axis.set_xscale("symlog", linthresh=0.05)
+    axis.set_xscale("symlog", linthresh=LINEAR)
     axis.set_xticks([0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5], [0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5])
     axis.set_xticks([], minor=True)
     low, high = axis.dataLim.intervalx
-    axis.set_xlim(min(0.0, low) - 0.005, high * 1.3)
+    axis.set_xlim(low / 1.4 if low > LINEAR else min(0.0, low) - 0.005, high * 1.3)

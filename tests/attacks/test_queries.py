@@ -17,6 +17,7 @@ from ppe.attacks.queries import (
     score_with_constants,
     select_queries,
 )
+from ppe.attacks.scores import ATTACKS
 from ppe.config import load_table, save_table
 from ppe.statistics.metrics import compute_auc
 
@@ -63,6 +64,33 @@ def test_calibrated_attacks_run_once_with_each_calibration(photos):
         expected[name, "cohort"] = ["a", "b", "c"]
     assert kinds == expected
     assert not scores.duplicated(["image_id", "face_set", "attack", "calibration"]).any()
+
+
+BAD_ATTACKS = {
+    "reads \\['query_embedings'\\]": lambda *, query_embedings, **unused: None,
+    "end its parameters with \\*\\*unused": lambda *, query_embeddings: None,
+    "'new' returned the shape \\(96, 30\\): \\(96,\\) is needed": lambda *, query_embeddings, generated_embeddings, **unused: (
+        query_embeddings @ generated_embeddings.T
+    ),
+    "96 of 96 scores of the attack 'new' are not finite": lambda *, query_embeddings, **unused: query_embeddings[:, 0] * np.nan,
+}
+
+
+@pytest.mark.parametrize("said", BAD_ATTACKS)
+def test_an_attack_that_cannot_be_scored_is_never_left_out_in_silence(photos, monkeypatch, said):
+    embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
+    generated = {group: embeddings[:30] for group in ("a", "b", "c")}
+    constants = {"epsilon": 0.5, "concentration": 8.0, "top_k": 3, "cohort_size": 5, "snorm_top_k": 3}
+    monkeypatch.setitem(ATTACKS, "new", BAD_ATTACKS[said])
+    with pytest.raises(ValueError, match=said):
+        score_with_constants(photos, embeddings, generated, embeddings, constants, "net", embeddings)
+
+
+def test_an_attack_may_have_a_constant_of_its_own(photos, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "new", lambda *, query_embeddings, generated_embeddings, k=2, **unused: np.full(len(photos), k))
+    query = {"query_embeddings": torch.ones(len(photos), 1)}
+    scores = score_photos(photos, query, {"a": {"generated_embeddings": torch.ones(3, 1)}}, ["new"])
+    assert (scores.score == 2).all() and len(scores) == len(photos)
 
 
 def test_the_held_out_ceiling_leaves_the_photo_itself_out(photos):

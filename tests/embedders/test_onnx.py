@@ -44,6 +44,7 @@ def paint(*colours, size=32):
         ("bgr", 0.0, 1.0, [90.0, 60.0, 30.0]),
         ("rgb", 120.0, 30.0, [-3.0, -2.0, -1.0]),
         ("bgr", [80.0, 50.0, 20.0], 2.0, [5.0, 5.0, 5.0]),  # in the order that the model takes
+        ("bgr", [80.0, 50.0, 20.0], [2.0, 1.0, 0.5], [5.0, 10.0, 20.0]),
     ],
 )
 def test_the_model_gets_the_colours_in_its_order_and_range(tmp_path, colours, mean, scale, expected):

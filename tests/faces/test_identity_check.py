@@ -84,6 +84,6 @@ def test_losses_are_said_with_how_many_people_fall_short():
     table.loc[:4, ["detected", "reason"]] = [False, "no face found"]
     table.loc[40:44, "is_foreign"] = True
     lost, short, foreign = describe_losses(table, "mine", {"mine-10": 20, "mine-5": 10})
-    assert lost.startswith("5 of 100 photos of mine (5.0%) have no face that counts") and lost.endswith("5 times: no face found")
+    assert lost.startswith("5 of 100 files of mine (5.0%) give no face") and lost.endswith("the reason: no face found")
     assert short == "because of it 1 identities have fewer than the 20 photos that mine-10 needs"
     assert foreign.startswith("5 of 100 photos of mine (5.0%) are no more like their person's other photos than a stranger's")

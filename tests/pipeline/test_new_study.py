@@ -116,3 +116,16 @@ def test_a_path_with_quotes_is_written_as_it_is(project, tmp_path):
     root = write_photos(tmp_path / """a "b" 'c': #d""", [4] * 60)
     write_study(name="mine", root=root, project=project)
     assert load_study("mine", project).datasets["mine"].root == str(root)
+
+
+def test_a_quick_trial_has_the_sizes_of_the_smallest_study_and_no_published_model(root, project, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ppe.embedders.dlib.find_installed", lambda: tmp_path)
+    shutil.copyfile(root / "studies" / "smoke.yaml", project / "studies" / "smoke.yaml")
+    write_study(name="trial", root=write_photos(tmp_path / "photos", [12] * 36 + [5] * 50), quick=True, project=project)
+    trial, smoke = (load_study(name, project) for name in ("trial", "smoke"))
+    run, tiny = trial.runs["trial-32-fastgan-4"], smoke.runs["tiny"]
+    assert list(trial.runs) == ["trial-32-fastgan-4"] and (run.kimg, run.num_generated) == (tiny.kimg, tiny.num_generated)
+    assert trial.attack == smoke.attack and trial.generators.fastgan == smoke.generators.fastgan
+    assert trial.embedders["trial-arcface"].steps == smoke.embedders["synthetic-arcface"].steps
+    assert trial.datasets["trial"].embedders == ["trial-arcface", "trial-triplet"] and not trial.datasets["trial"].identity_check
+    assert "numbers mean nothing" in capsys.readouterr().out

@@ -120,7 +120,7 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
         assert params.dataset_root(name) == project / "photos" / name, "a relative root is relative to the project"
         command = [sys.executable, "-m", "ppe", "index", name]
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-        assert f"{name}: 12 photos of 6 identities, 0 unreadable" in done.stdout, done.stderr
+        assert f"{name}: 12 photos of 6 identities, 0 files not usable" in done.stdout, done.stderr
     done = subprocess.run(["dvc", "dag", "--dot", "claims"], cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     arrows = [("collect", "claims")]

@@ -49,7 +49,8 @@ BASELINES = pd.DataFrame([ROW | {"attack": name} for name in ("nearest", "pixel"
 PLANTED = pd.DataFrame({"share": [0.01, 0.1], "power": [0.5, 1.0], "low": [0.3, 0.8], "high": [0.7, 1.0], "alone": [0.6, 1.0]})
 TRADEOFF = pd.DataFrame({"run": ["ten", "ten-cap"], "generator": "fastgan", "defence": ["none", "cap-2"], "kimg": 20,
                          "auc": [0.8, 0.6], "auc_low": [0.7, 0.5], "auc_high": [0.9, 0.7], "kernel_distance": 0.05,
-                         "detected_share": [0.9, np.nan]})  # fmt: skip
+                         "detected_share": [0.9, np.nan], "change": [np.nan, -0.2], "change_low": np.nan,
+                         "change_high": np.nan})  # fmt: skip
 CALLS = {
     "audit.plot_people": (QUERIES.assign(identity=list("abcdefgh")), ["a"]),
     "audit.plot_power": (PLANTED, 0.8),
