@@ -1,10 +1,12 @@
 """The trainer: learning, resuming, errors, and several processes."""
 
+import itertools
 import json
 import os
 import resource
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 
 from ppe.generators import GENERATORS, build, load_trainer
 from ppe.generators.sampling import load_generator, sample_faces
+from ppe.generators.training import groups
 from ppe.generators.training.checkpoints import fingerprint, publish_training
 from ppe.generators.training.loop import train_generator
 
@@ -304,3 +307,14 @@ if __name__ == "__main__":
     while is_held(tmp_path):
         assert time.monotonic() - waited < 30, "a process outlives its parent"
         time.sleep(0.2)
+
+
+def test_the_speed_that_is_logged_leaves_out_the_images_of_an_earlier_call(monkeypatch, capsys):
+    """Two trainings of three seconds. The second goes on at 500 images, a second later: 60 and 20 images are new."""
+    told, clock, shown = iter([[1000, 0], [1020, 500], [1040, 510], [1060, 520]]), itertools.count(), [0, 0]
+    sleep = lambda _: shown.__setitem__(slice(None), next(told))  # noqa: E731
+    monkeypatch.setattr(groups, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: next(clock)))
+    monkeypatch.setattr(groups, "LOG_SECONDS", 0)
+    processes = [SimpleNamespace(is_alive=lambda: shown[0] < 1060)] * 2
+    groups._show_progress(processes, shown, [2000, 2000], "run")
+    assert capsys.readouterr().err.splitlines()[-1] == "run: [1060, 520] of [2000, 2000] images, 27 images/s together"

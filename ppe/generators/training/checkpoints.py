@@ -104,9 +104,8 @@ def _calibrate_norms(average, generator, seed):
         norm.reset_running_stats()
         norm.momentum = None
     random = torch.Generator().manual_seed(mix_seed(seed, "calibration"))
-    device = next(average.parameters()).device
     for _ in range(NUM_CALIBRATION // 64 if norms else 0):
-        average(torch.randn(64, average.latent_dim, generator=random).to(device))
+        average(torch.randn(64, average.latent_dim, generator=random).to(norms[0].running_mean.device))
     average.eval()
 
 

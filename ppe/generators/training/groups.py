@@ -140,14 +140,14 @@ def _show_progress(processes, shown, totals, label):
     is_interactive = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
     started = logged = time.monotonic()
     with tqdm(total=sum(totals), desc=label, unit="image", disable=not is_interactive, leave=False) as bar:
-        first = None
+        first = [0] * len(processes)  # images of an earlier call, which do not count into the speed
         while any(process.is_alive() for process in processes):
             time.sleep(POLL_SECONDS)
             done, now = sum(shown), time.monotonic()
-            if first is None and done:
-                first, started = done, now  # images of an earlier call do not count into the speed
+            started = started if any(first) else now
+            first = [old or new for old, new in zip(first, shown, strict=True)]
             bar.update(done - bar.n)
-            if not is_interactive and now - logged > LOG_SECONDS and first is not None:
+            if not is_interactive and now - logged > LOG_SECONDS and any(first):
                 logged = now
-                speed = (done - first) / max(now - started, 1e-9)
+                speed = (done - sum(first)) / max(now - started, 1e-9)
                 print(f"{label}: {list(shown)} of {totals} images, {speed:.0f} images/s together", file=sys.stderr, flush=True)
