@@ -40,6 +40,10 @@ class Paths(Section):
         """Table of a data set's photos, one row per photo."""
         return self._base / "data" / "index" / f"{self._dataset(dataset)}.csv"
 
+    def weights_table(self, dataset):
+        """Table of the weights files that a data set's embedders name in params: embedder, sha256."""
+        return self._base / "data" / "index" / f"{self._dataset(dataset)}-weights.csv"
+
     def faces_folder(self, dataset):
         """Aligned faces, ``faces.npy`` uint8 [N, 3, 112, 112], and ``faces.csv``: one row per photo, in the same order."""
         return self._base / "data" / "faces" / self._dataset(dataset)

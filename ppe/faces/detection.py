@@ -9,7 +9,7 @@ from itertools import islice
 import pandas as pd
 
 from ppe.faces.alignment import LANDMARK_COLUMNS
-from ppe.faces.detector import Look, build_detector, look_at
+from ppe.faces.detector import Look, build_detector, is_blown_out, look_at
 from ppe.faces.main_face import BOX_COLUMNS, describe_doubt, describe_face, no_face, settle_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
 
@@ -23,15 +23,20 @@ LOOKS = (
     Look(long_side=160, frame=192, min_face=40, turns=TURNED, batch_size=CLOSE_UP),
     Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE),
     Look(long_side=640, frame=768, min_face=20, turns=TURNED, batch_size=WIDE),
+    Look(long_side=160, frame=192, min_face=40, turns=(0,), batch_size=CLOSE_UP, gamma=2.0),
+    Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE, gamma=2.0),
 )
 """How a photo is looked at, until a face is sure. Most photos of faces are close-ups, and end with the first look. The second has
-a wider margin, for a face that fills its photo to the edge (Olivetti). The third turns the photo. The last two look for faces
-from 3 % of the photo's longer side on. A look at 640 px takes fifteen times as long as one at 160 px."""
+a wider margin, for a face that fills its photo to the edge (Olivetti). The third turns the photo. The next two look for faces
+from 3 % of the photo's longer side on. The last two are for photos that are blown out to white. A look at 640 px takes fifteen
+times as long as one at 160 px."""
+NUM_USUAL = 5
+"""Looks at a photo that is not blown out."""
 SMALL_LOOK = Look(long_side=320, frame=384, min_face=20, turns=(0,), batch_size=WIDE)
-"""The last two looks at a photo that is no larger than this."""
+"""The looks at 640 px, at a photo that is no larger than this."""
 NUM_CLOSE_UPS = 2
 """First looks, the only ones at pictures that faces fill."""
-ALL_TURNS_SEEN = (2, 4)
+ALL_TURNS_SEEN = (2, 4, 5, 6)
 """Looks after which a photo has been seen in all four turns, first for close-ups, then for all faces."""
 
 
@@ -125,9 +130,9 @@ def _look_at_tasks(tasks, k, detector, rules):
     found = _look_at_sizes([photo for _, photo, _ in tasks], LOOKS[k], detector)
     tasks = [(position, photo, [*seen, new]) for (position, photo, seen), new in zip(tasks, found, strict=True)]
     mains = settle_faces([(photo, seen) for _, photo, seen in tasks], k in ALL_TURNS_SEEN, detector, rules)
-    is_last = k + 1 == (len(LOOKS) if rules else NUM_CLOSE_UPS)
     for (position, photo, seen), main in zip(tasks, mains, strict=True):
-        if main is not None or is_last:
+        num_looks = NUM_CLOSE_UPS if not rules else len(LOOKS) if k + 1 >= NUM_USUAL and is_blown_out(photo) else NUM_USUAL
+        if main is not None or k + 1 == num_looks:
             done.append((position, photo, describe_face(main, seen, rules) if main else describe_doubt(seen, rules)))
         else:
             failed.append((position, photo, seen))
@@ -140,7 +145,8 @@ def _look_at_sizes(photos, look, detector):
     found = {}
     for is_small in set(small):
         own = [photo for photo, size in zip(photos, small, strict=True) if size == is_small]
-        found[is_small] = iter(look_at(own, SMALL_LOOK._replace(turns=look.turns) if is_small else look, detector))
+        smaller = SMALL_LOOK._replace(turns=look.turns, gamma=look.gamma)
+        found[is_small] = iter(look_at(own, smaller if is_small else look, detector))
     return [next(found[is_small]) for is_small in small]
 
 

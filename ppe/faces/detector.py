@@ -27,6 +27,10 @@ DARK = 110
 """Grey level of 255 below which 99 % of a dark photo lie. Brightened, 14 of 16 dark scenes showed their face, 10 as they were."""
 
 
+WHITE, BLOWN_OUT = 250, 0.02
+"""Grey level from which a pixel is white, and the share of white ones in a photo from which it is looked at darkened, too."""
+
+
 class Look(NamedTuple):
     """One way to look at a photo.
 
@@ -35,6 +39,7 @@ class Look(NamedTuple):
     min_face : int, smallest face in pixels of the frame; time grows as it falls.
     turns : tuple of int, quarter turns to the left by which the photo is turned.
     batch_size : int, frames in a pass; the last pass is padded.
+    gamma : float, at least 1: the exponent that darkens the photo, for one that is blown out.
     """
 
     long_side: int
@@ -42,6 +47,7 @@ class Look(NamedTuple):
     min_face: int
     turns: tuple
     batch_size: int
+    gamma: float = 1.0
 
     @property
     def num_photos(self):
@@ -118,7 +124,8 @@ def look_at(photos, look, detector):
     -------
     list of lists of Candidate, one list a photo.
     """
-    turned = (np.rot90(photo, turn) for photo in map(_brighten, photos) for turn in look.turns)
+    adjusted = map(_brighten, photos) if look.gamma == 1 else (_darken(photo, look.gamma) for photo in photos)
+    turned = (np.rot90(photo, turn) for photo in adjusted for turn in look.turns)
     frames, transforms = zip(*(frame_photo(photo, look) for photo in turned), strict=True)
     found = _detect_frames(frames, look, detector)
     candidates, owners = [[] for _ in photos], [(i, turn) for i in range(len(photos)) for turn in look.turns]
@@ -132,6 +139,16 @@ def _brighten(photo):
     if np.percentile(photo[::4, ::4], 99) >= DARK:
         return photo
     return np.asarray(ImageOps.autocontrast(Image.fromarray(photo), cutoff=1))
+
+
+def is_blown_out(photo):
+    """Whether much of a photo, ndarray [H, W, 3] uint8, is white: there a face may show when the photo is darkened."""
+    return bool((photo[::4, ::4] >= WHITE).all(axis=2).mean() > BLOWN_OUT)
+
+
+def _darken(photo, gamma):
+    """A photo with its grey levels, as shares of 255, raised to ``gamma``: differences between bright ones grow."""
+    return (255 * (np.arange(256) / 255) ** gamma).round().astype(np.uint8)[photo]
 
 
 def frame_photo(photo, look):

@@ -30,10 +30,24 @@ def index(dataset):
         **params.index_settings(dataset),
     )
     save_table(table, file)
+    save_table(_hash_weights(params, dataset), params.weights_table(dataset))
     used = table[table.readable]
     print(f"{dataset}: {len(used)} photos of {used.identity.nunique()} identities, {len(table) - len(used)} files not usable")
     check_dataset(table, dataset, settings, params.runs, params.embedders)
     check_experiments(table, dataset, settings, params.experiments)
+
+
+def _hash_weights(params, dataset):
+    """Table of ``params.weights_table``: a model that is replaced makes all stale that was computed with the one before."""
+    import hashlib
+
+    import pandas as pd
+
+    settings = params.datasets[dataset]
+    files = {name: params.weights_file(name, dataset) for name in dict.fromkeys([*settings.embedders, settings.identity_check])
+             if name and params.embedders[name].weights}  # fmt: skip
+    rows = [(name, hashlib.sha256(file.read_bytes()).hexdigest()) for name, file in files.items() if not isinstance(file, str)]
+    return pd.DataFrame(rows, columns=["embedder", "sha256"])
 
 
 def train(run):
