@@ -58,7 +58,9 @@ class Params(Recipes):
         for section in ("runs", "experiments"):
             for name, line in getattr(self, section).items():
                 check_member(f"{section}.{name}.dataset", line.dataset, self.datasets)
-                check_member(f"{section}.{name}.generator", line.generator, self.generators)
+                if line.generator not in self.generators:
+                    has = f"generators has {list(self.generators)}"
+                    raise ValueError(f"{section}.{name}.generator={line.generator!r} has no settings ({has}): add them there")
                 check_member(f"{section}.{name}.resolution", line.resolution, self.datasets[line.dataset].resolutions)
                 self._check_channels(f"{section}.{name}", line)
         for name, dataset in self.datasets.items():
@@ -162,7 +164,10 @@ def merge_study(name, root):
     if not preset.is_file():
         allowed = sorted(path.stem for path in (root / "studies").glob("*.yaml"))
         raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
-    return merge_overlay(_read(root / "params.yaml"), _read(preset))
+    overlay = _read(preset)
+    if overlay.get("study") != name:  # its results would go to another study's folder
+        raise ValueError(f"studies/{name}.yaml says study: {overlay.get('study')!r}: write study: {name}")
+    return merge_overlay(_read(root / "params.yaml"), overlay)
 
 
 class _OnceLoader(yaml.SafeLoader):

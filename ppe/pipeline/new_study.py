@@ -99,7 +99,7 @@ def write_study(*, name, root, reader="folder", quick=False, project):
         raise
     known = index[index.readable & (index.identity != NO_IDENTITY)]
     counts = f"{len(known)} photos of {known.identity.nunique()} identities"
-    print(f"{root}: {counts}, {(~index.readable).sum()} files that cannot be read")
+    print(f"{root}: {counts}, {_say_unreadable(index)}")
     print("\n".join(f"- {line}" for line in said))
     print(f"Wrote studies/{name}.yaml. Next: make study STUDY={name} (or python -m ppe study {name})")
     return file
@@ -116,11 +116,12 @@ def plan_study(index):
     last = max(1, min(len(counts), max(MIN_AUXILIARY, share)))
     choices = [(photos, auxiliary) for photos in PHOTOS for auxiliary in ({"photos": [2, 2 * photos - 1]}, {"last": last})]
     plans = [plan for choice in choices if (plan := _plan(index, *choice)) is not None]
+    said = f" ({_say_unreadable(index)})" if not index.readable.all() else ""
     if not plans:
         few = {n: int((counts >= n).sum()) for n in (2, 2 * PHOTOS[-1], 2 * PHOTOS[0])}
         raise ValueError(
-            f"of {len(counts)} identities {few[2]} have at least 2 photos, {few[4]} at least 4 and {few[10]} at least 10, but "
-            f"a study needs 3 groups of at least {MIN_GROUP} identities with 2 + 2 photos each, and {MIN_AUXILIARY} others "
+            f"of {len(counts)} identities{said} {few[2]} have at least 2 photos, {few[4]} at least 4 and {few[10]} at least 10, "
+            f"but a study needs 3 groups of at least {MIN_GROUP} identities with 2 + 2 photos each, and {MIN_AUXILIARY} others "
             "with 2 or more"
         )
     return max(plans, key=lambda plan: plan.rank)
@@ -189,6 +190,13 @@ def _plan(index, photos, auxiliary):
     num_pairs = min(MAX_PAIRS, 2 * min(count_pairs(others)))
     is_enough = num_pairs >= 20 and find_shortage(others, (CHECKS, *OF_RUNS)) is None
     return Plan(photos, auxiliary, group, num_auxiliary, num_pairs) if is_enough else None
+
+
+def _say_unreadable(index):
+    """How many files cannot be read, and the first of them: str."""
+    lost = index[~index.readable]
+    first = f" (first: {lost.image_id.iloc[0]}: {lost.reason.iloc[0]})" if len(lost) else ""
+    return f"{len(lost)} files that cannot be read{first}"
 
 
 def _shrink(text, project):
