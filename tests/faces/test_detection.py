@@ -9,7 +9,7 @@ from scenes import KINDS, draw_faceless, draw_scene, measure_error
 from ppe.config import load_params
 from ppe.datasets.index import iter_photos, read_index
 from ppe.datasets.photos import load_photo
-from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces, prepare_faces
+from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces, detection, prepare_faces
 from ppe.faces.alignment import measure_misfit
 from ppe.faces.detector import turn_back
 
@@ -41,6 +41,13 @@ def test_no_face_is_found_where_there_is_none():
     table = detect_faces([draw_faceless(number) for number in range(1000, 1030)], rules=RULES)
     assert not table.detected.any(), table[table.detected]
     assert table.reason.str.match("no face found|no sure face").all()
+
+
+def test_a_face_that_is_blown_out_to_white_is_found_once_the_photo_is_darkened(monkeypatch):
+    scene = draw_scene(5178, "bright")
+    assert find_right(detect_faces([scene.photo], rules=RULES), [scene]).all()
+    monkeypatch.setattr(detection, "LOOKS", detection.LOOKS[: detection.NUM_USUAL])
+    assert detect_faces([scene.photo], rules=RULES).reason[0] == "no face found"
 
 
 @pytest.mark.hard
