@@ -24,7 +24,7 @@ LOOKS = (
     Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE),
     Look(long_side=640, frame=768, min_face=20, turns=TURNED, batch_size=WIDE),
     Look(long_side=160, frame=192, min_face=40, turns=(0,), batch_size=CLOSE_UP, gamma=2.0),
-    Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE, gamma=2.0),
+    Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE, gamma=3.0),
 )
 """How a photo is looked at, until a face is sure. Most photos of faces are close-ups, and end with the first look. The second has
 a wider margin, for a face that fills its photo to the edge (Olivetti). The third turns the photo. The next two look for faces

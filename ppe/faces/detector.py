@@ -27,9 +27,8 @@ DARK = 110
 """Grey level of 255 below which 99 % of a dark photo lie. Brightened, 14 of 16 dark scenes showed their face, 10 as they were."""
 
 
-WHITE, BLOWN_OUT = 250, 0.01
-"""Grey level from which a pixel is white, and the share of white ones in a photo from which it is looked at darkened, too.
-Of 80 scenes brightened by 1.3 to 1.7, 66 showed their face as they were, and 75 so (scenes 5000 to 5799 of the tests)."""
+BRIGHT = 250
+"""Level of the brightest channel that a tenth of a blown-out photo reaches. Of 3,306 synthetic photos no lost one does."""
 
 
 class Look(NamedTuple):
@@ -143,8 +142,8 @@ def _brighten(photo):
 
 
 def is_blown_out(photo):
-    """Whether much of a photo, ndarray [H, W, 3] uint8, is white: there a face may show when the photo is darkened."""
-    return bool((photo[::4, ::4] >= WHITE).all(axis=2).mean() > BLOWN_OUT)
+    """Whether much of a photo, ndarray [H, W, 3] uint8, is as bright as can be: a face in it may show when it is darkened."""
+    return bool(np.percentile(photo[::4, ::4].max(axis=2), 90) >= BRIGHT)
 
 
 def _darken(photo, gamma):
