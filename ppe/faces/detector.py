@@ -62,6 +62,7 @@ class Candidate(NamedTuple):
     points : float64 [7, 2], pixels of the photo: two corners of the box, then the landmarks.
     area, off_centre : float, of the box, and its distance from the middle squared, as shares of the photo's longer side squared.
     turn : int, quarter turns to the left after which the face is upright.
+    is_darkened : bool. It was found in the darkened photo.
     """
 
     probability: float
@@ -69,6 +70,7 @@ class Candidate(NamedTuple):
     area: float
     off_centre: float
     turn: int
+    is_darkened: bool = False
 
     @property
     def log_odds(self):
@@ -194,7 +196,8 @@ def _read_candidates(boxes, landmarks, look, turn, transform, shape):
         area, off_centre = np.ptp(corners, axis=0).prod(), ((corners.mean(0) - look.frame / 2) ** 2).sum()
         area, off_centre = area / look.long_side**2, off_centre / look.long_side**2
         points = (np.concatenate([corners, marks]) - DETECTOR_OFFSET + 0.5 - shift) / scale - 0.5
-        candidates.append(Candidate(float(box[4]), turn_back(points, turn, shape), area, off_centre, turn))
+        points = turn_back(points, turn, shape)
+        candidates.append(Candidate(float(box[4]), points, area, off_centre, turn, look.gamma > 1))
     return candidates
 
 
