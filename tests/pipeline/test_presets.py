@@ -263,7 +263,7 @@ def test_a_study_says_how_many_photos_it_lost(tmp_path):
     datasets = {"mine": None, "other": None}
     params = SimpleNamespace(datasets=datasets, runs={"mine-2": run}, faces_folder=lambda name: tmp_path / name)
     lost, short = describe_photos(params)
-    assert lost.startswith("1 of 20 photos of mine (5.0%)")
+    assert lost.startswith("1 of 20 files of mine (5.0%)")
     assert short.startswith("because of it 1 identities have fewer than the 4 photos")
 
 
