@@ -84,6 +84,12 @@ def test_commands_exist(root, page):
         assert study in ("mine", "trial") or (root / "studies" / f"{study}.yaml").is_file(), f"{page}: STUDY={study}"
 
 
+def test_the_front_page_begins_with_the_ways_in_of_the_readme(root):
+    front = read(root, "docs/index.html")
+    found = re.search(r'id="[a-z]+-ways-in"', front)
+    assert found and found.start() < front.index('id="quick-start"')
+
+
 def test_tables_that_a_command_writes_have_their_places(root):
     for page, name in (("README.md", "results"), ("docs/results.md", "claims")):
         text = read(root, page)

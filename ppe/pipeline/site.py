@@ -37,6 +37,8 @@ OF_OTHER_STUDIES = {"experiment": "experiments", "tradeoff": "tradeoffs"}
 KEPT = ("audit-report.html",)
 """Pages that another command wrote: the report of an audit (docs/audit.md)."""
 WORDS_PER_MINUTE, MINUTES_PER_FIGURE = 200, 0.3
+WAYS_IN = re.compile(r'<h2 id="[a-z]+-ways-in"')
+"""The section of the README that comes first on the front page, however many ways there are."""
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)</h\1>')
 
 
@@ -188,7 +190,7 @@ def _fill(page, contents, **neighbours):
     lead = r".*?(?=<h2 |\Z)" if contents else r'.*?</h1>\s*(?:<p class="question">.*?</p>)?'
     first = re.match(lead, page.body, re.S).group()
     sections = re.split("(?=<h2 )", page.body[len(first):])
-    rest = "".join(sorted(sections, key=lambda section: bool(contents) and '-ways-in"' not in section))
+    rest = "".join(sorted(sections, key=lambda section: bool(contents) and not WAYS_IN.match(section)))
     headings = [(level, anchor, html.unescape(strip_tags(words))) for level, anchor, words in HEADING.findall(rest)]
     title = f"{page.title} – {NAME}" if not contents else NAME
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
