@@ -187,7 +187,7 @@ def _plan(index, photos, auxiliary):
     if group < MIN_GROUP or num_auxiliary < MIN_AUXILIARY:
         return None
     others = list_auxiliary(table, SEED)
-    num_pairs = min(MAX_PAIRS, 2 * min(count_pairs(others)))
+    num_pairs = min(MAX_PAIRS, 2 * int(SPARE**2 * min(count_pairs(others))))  # a pair needs both of its faces
     is_enough = num_pairs >= 20 and find_shortage(others, (CHECKS, *OF_RUNS)) is None
     return Plan(photos, auxiliary, group, num_auxiliary, num_pairs) if is_enough else None
 

@@ -129,3 +129,11 @@ def test_a_quick_trial_has_the_sizes_of_the_smallest_study_and_no_published_mode
     assert trial.embedders["trial-arcface"].steps == smoke.embedders["synthetic-arcface"].steps
     assert trial.datasets["trial"].embedders == ["trial-arcface", "trial-triplet"] and not trial.datasets["trial"].identity_check
     assert "numbers mean nothing" in capsys.readouterr().out
+
+
+def test_a_lost_face_leaves_enough_pairs_to_check_the_models(project, tmp_path):
+    root = write_photos(tmp_path / "photos", [10] * 60)
+    write_study(name="mine", root=root, project=project)
+    params = load_study("mine", project)
+    (root / "p059" / "0.png").write_bytes(b"")  # of the last by name, which are auxiliary
+    check_dataset(read_index("folder", root=root), "mine", params.datasets["mine"], params.runs, params.embedders)
