@@ -1,20 +1,25 @@
 """How fast are embedders trained and applied on a CPU, by threads, precision and batch?
 
     python bench/embedders.py
+    python bench/embedders.py --untrained  # how often does a network that learned nothing pass the bound on few people?
 
 Training: the embedders of ``params.yaml`` one after another with all threads, or side by side with a thread each, in float32 and
 in bfloat16. Embedding, by MobileFaceNets and by dlib's model: one batch at a time with all threads, or as many batches as there
 are threads. Ratios hold within one run.
 """
 
+import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 
 from ppe.config import load_params
+from ppe.datasets.synthetic import draw_photos, sample_identities
 from ppe.embedders import build, load
 from ppe.embedders.dlib import PACKAGE, find_installed
+from ppe.embedders.embed import compute_verification, embed_faces, verify_pairs
 from ppe.embedders.training import train_embedder
 
 STEPS, IDENTITIES, PHOTOS = 20, 60, 8
@@ -72,7 +77,28 @@ def compare_embedding(name, net, count, threads):
               f"{threads} at a time {together / count * 1e3:.2f}, CPU time {cpu / count * 1e3:.2f}", flush=True)
 
 
+def verify_untrained(bound, people=96, networks=3):
+    """Print the verification AUC of untrained networks on disjoint groups of synthetic identities, by the size of a group."""
+    faces = draw_photos(sample_identities(people, 7).repeat_interleave(PHOTOS, 0), torch.arange(PHOTOS * people), size=112)
+    identity = np.repeat(np.arange(people), PHOTOS).astype(str)
+    for size in (4, 8, 16, 32):
+        aucs = []
+        for seed in range(networks):
+            torch.manual_seed(seed)
+            vectors = embed_faces(faces, build("mobilefacenet", input_size=48, width=0.5), resolution=32)
+            for start in range(0, people * PHOTOS, size * PHOTOS):
+                group = slice(start, start + size * PHOTOS)
+                pairs = verify_pairs(vectors[group], identity[group], num_pairs=200, seed=1)
+                aucs.append(compute_verification(*pairs)["auc"])
+        passed = sum(auc >= bound for auc in aucs)
+        print(f"{size} people: AUC {np.mean(aucs):.2f}, SD {np.std(aucs):.2f}, {passed} of {len(aucs)} pass {bound}", flush=True)
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--untrained", action="store_true", help="untrained networks on few people")
+    if parser.parse_args().untrained:
+        return verify_untrained(load_params().verdicts.min_verification_auc)
     threads = torch.get_num_threads()
     recipes = [recipe for recipe in load_params().embedders.values() if recipe.steps]
     compare_training(recipes, threads)

@@ -26,6 +26,10 @@ def params(name=None):
     loaded = load_study(name, find_root()) if name else load_params()
     counts = f"{len(loaded.runs)} runs, {len(loaded.experiments)} experiments, {len(loaded.datasets)} data sets"
     print(f"study {loaded.study!r}: {counts}")
+    for dataset in loaded.datasets:
+        folder = loaded.dataset_root(dataset)
+        if folder is not None and not folder.is_dir():
+            print(f"{dataset}: {folder} is no folder on this machine (datasets.{dataset}.root)")
 
 
 def new(name, root, reader="folder", quick=False):

@@ -19,17 +19,19 @@ class OnnxNet(nn.Module):
     session : onnxruntime.InferenceSession
     input_size : int, pixels
     is_single : bool. The file takes one face at a time.
+    is_colours_last : bool. The file takes [B, H, W, 3], as models of TensorFlow do.
     """
 
-    def __init__(self, session, input_size, is_single):
+    def __init__(self, session, input_size, is_single, is_colours_last):
         super().__init__()
-        self.session, self.input_size, self.is_single = session, input_size, is_single
+        self.session, self.input_size, self.is_single, self.is_colours_last = session, input_size, is_single, is_colours_last
 
     def forward(self, x):
         """x float32 [B, 3, input_size, input_size] -> embeddings float32 [B, D], on the device of x."""
         if not len(x):  # a face tells the number of columns
             return self(x.new_zeros(1, *x.shape[1:]))[:0]
-        batches = x.cpu().split(1 if self.is_single else len(x))
+        x_in = x.permute(0, 2, 3, 1) if self.is_colours_last else x
+        batches = x_in.cpu().split(1 if self.is_single else len(x))
         name = self.session.get_inputs()[0].name
         parts = [self.session.run(None, {name: np.ascontiguousarray(batch.numpy())})[0] for batch in batches]
         return torch.from_numpy(np.concatenate(parts)).to(x.device)
@@ -65,7 +67,7 @@ def open_model(path, *, input_size, colours, mean, scale, sha256=None):
     if sha256 is not None and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
         raise ValueError(f"{path} has sha256 {found}, but {sha256} is asked for (params.yaml: embedders)")
     session = _open_session(path)
-    net = OnnxNet(session, input_size, _check_input(session, input_size, path))
+    net = OnnxNet(session, input_size, *_read_layout(session, input_size, path))
     _check_output(net, input_size, path)
     offset, width = (torch.as_tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in (mean, scale))
 
@@ -100,19 +102,18 @@ def _open_session(path):
                          "again, into one file (in PyTorch: external_data=False)") from None
 
 
-def _check_input(session, input_size, path):
-    """Check that the model takes faces of this size. Returns whether it takes one at a time."""
+def _read_layout(session, input_size, path):
+    """Check that the model takes faces of this size. Returns whether it takes one at a time, and whether colours are last."""
     inputs = session.get_inputs()
     shape = list(inputs[0].shape) if inputs else []
-    fits = len(inputs) == 1 and len(shape) == 4 and inputs[0].type == "tensor(float)"
-    if fits:
-        expected = (1, 3, input_size, input_size)
-        fits = all(not isinstance(size, int) or size == wanted for size, wanted in zip(shape, expected, strict=True))
-    if not fits:
-        got = ", ".join(f"{part.type} {list(part.shape)}" for part in inputs) or "nothing"
-        raise ValueError(f"{path} takes {got}, but tensor(float) [B, 3, {input_size}, {input_size}] is needed, with B open or 1: "
-                         "change input_size (params.yaml: embedders), or export the model in this layout")
-    return shape[0] == 1
+    if len(inputs) == 1 and len(shape) == 4 and inputs[0].type == "tensor(float)":
+        for is_last, expected in enumerate([(1, 3, input_size, input_size), (1, input_size, input_size, 3)]):
+            if all(not isinstance(size, int) or size == wanted for size, wanted in zip(shape, expected, strict=True)):
+                return shape[0] == 1, bool(is_last)
+    got = ", ".join(f"{part.type} {list(part.shape)}" for part in inputs) or "nothing"
+    side = input_size
+    raise ValueError(f"{path} takes {got}, but tensor(float) [B, 3, {side}, {side}] or [B, {side}, {side}, 3] is needed, with B "
+                     "open or 1: change input_size (params.yaml: embedders), or export the model in this layout")
 
 
 def _check_output(net, input_size, path):

@@ -45,6 +45,18 @@ def check_embedders(params, dataset):
             load_embedder(params, name, dataset)
 
 
+def check_generators(params, dataset):
+    """Check that untrained generators of a data set's runs and experiments draw faces of their resolution.
+
+    params, dataset : as in ``check_embedders``. Raises ValueError of ``ppe.generators.contract.check_generator``.
+    """
+    from ppe.generators.contract import check_generator
+
+    users = [user for user in (*params.runs.values(), *params.experiments.values()) if user.dataset == dataset]
+    for family, resolution in sorted({(user.generator, user.resolution) for user in users}):
+        check_generator(family, resolution, params.generators[family].model_dump())
+
+
 def describe_absent(params):
     """Say which optional embedders are left out: a list of str, a sentence each."""
     return [f"{name} is left out: it is optional, and its weights are not on this machine ({file})"

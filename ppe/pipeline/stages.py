@@ -13,15 +13,16 @@ def index(dataset):
     """Write the table of a data set's photos, and check that its embedders, runs and experiments have what they need."""
     from ppe.config import choose_device, save_table
     from ppe.datasets.index import read_index
-    from ppe.pipeline.preflight import check_dataset, check_embedders, check_experiments, check_fid, describe_absent
+    from ppe.pipeline import preflight
 
     params = load_params(dataset)
     file = params.index_file(dataset)  # first, since it refuses a name that is no data set's
     settings = params.datasets[dataset]
     choose_device(params.device)
-    print("".join(f"{line}\n" for line in describe_absent(params)), end="")
-    check_embedders(params, dataset)  # before a data set is downloaded
-    check_fid(params, dataset)
+    print("".join(f"{line}\n" for line in preflight.describe_absent(params)), end="")
+    preflight.check_embedders(params, dataset)  # before a data set is downloaded
+    preflight.check_fid(params, dataset)
+    preflight.check_generators(params, dataset)
     table = read_index(
         settings.reader,
         root=params.dataset_root(dataset),
@@ -33,8 +34,8 @@ def index(dataset):
     save_table(_hash_weights(params, dataset), params.weights_table(dataset))
     used = table[table.readable]
     print(f"{dataset}: {len(used)} photos of {used.identity.nunique()} identities, {len(table) - len(used)} files not usable")
-    check_dataset(table, dataset, settings, params.runs, params.embedders)
-    check_experiments(table, dataset, settings, params.experiments)
+    preflight.check_dataset(table, dataset, settings, params.runs, params.embedders)
+    preflight.check_experiments(table, dataset, settings, params.experiments)
 
 
 def _hash_weights(params, dataset):

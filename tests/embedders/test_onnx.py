@@ -57,6 +57,16 @@ def test_the_model_gets_the_colours_in_its_order_and_range(tmp_path, colours, me
 
 
 @pytest.mark.parametrize("batch", ["B", 1])
+def test_a_model_may_take_the_colours_last(tmp_path, batch):
+    """As models of TensorFlow do: the mean over both sides is one number a colour."""
+    nodes = [helper.make_node("ReduceMean", ["faces"], ["vectors"], axes=[1, 2], keepdims=0)]
+    path = write_model(tmp_path / "net.onnx", nodes, shape=(batch, 32, 32, 3))
+    embedder = embedders.load("onnx", path, **TAKES | {"colours": "bgr", "mean": [80.0, 50.0, 20.0]})
+    expected = F.normalize(torch.tensor([[10.0, 10.0, 10.0], [-80.0, 50.0, 235.0]]))
+    assert torch.allclose(embedder(paint([30, 60, 90], [255, 100, 0])), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["B", 1])
 def test_an_embedding_does_not_depend_on_its_batch(tmp_path, batch):
     """Also of a model that takes one face at a time. Several batches are at work at a time."""
     path = write_model(tmp_path / "net.onnx", shape=(batch, 3, 32, 32))
@@ -90,7 +100,7 @@ def test_the_network_may_be_as_deep_as_it_likes(tmp_path):
     ("options", "takes", "sentence"),
     [
         ({}, {"input_size": 64}, None),  # an open side would do, but this one is 32
-        ({"shape": ("B", 32, 32, 3)}, {}, r"takes tensor.float. \['B', 32, 32, 3\], but tensor.float. \[B, 3, 32, 32\] is"),
+        ({"shape": ("B", 32, 32, 1)}, {}, r"takes tensor.float. \['B', 32, 32, 1\], but tensor.float. \[B, 3, 32, 32\] or"),
         ({"shape": (8, 3, 32, 32)}, {}, "with B open or 1"),
         ({"shape": ("B", 3, 32)}, {}, "is needed"),
         ({"dtype": TensorProto.UINT8, "nodes": [helper.make_node("Cast", ["faces"], ["vectors"], to=1)]}, {}, "takes tensor.u"),

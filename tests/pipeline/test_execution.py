@@ -40,6 +40,13 @@ def test_a_folder_that_dvc_cannot_write_is_one_sentence_before_anything_is_done(
     assert {path.name for path in project.iterdir()} == {"ppe", "params.yaml", "dvc.yaml", "studies"}, "nothing is written"
 
 
+def test_a_check_of_params_names_folders_that_are_absent(root):
+    names = {"PYTHONPATH": str(root), "PPE_SHARED": "/nowhere"}
+    call = [sys.executable, "-m", "ppe", "params", "paper"]
+    said = subprocess.run(call, cwd=root, env=os.environ | names, capture_output=True, text=True).stdout
+    assert "vggface2: /nowhere/data/vggface2 is no folder on this machine (datasets.vggface2.root)" in said.splitlines()
+
+
 def make_executed(seconds, identifier):
     """A notebook as papermill leaves it, with a log on the error stream, a result and a progress bar."""
     timing = {"duration": seconds, "status": "completed"}
