@@ -5,10 +5,11 @@
     python bench/audit_calibration.py redrawn FACES PEOPLE CONTROLS   # the same for folders of whom nobody is a member
     python bench/audit_calibration.py planted   # one person copied in 0.03 to 3 % of the faces
     python bench/audit_calibration.py pairs     # 10,000 x 5 drawn faces against 5,000 x 5 photos, 20 people leaked
-    python bench/audit_calibration.py scale     # 1,000,000 drawn faces against the photos of 10,000 drawn people
+    python bench/audit_calibration.py scale     # a whole audit: 1,000,000 faces against 10,000 photos of 5,000 people
     python bench/audit_calibration.py outside FOLDER OUT   # draws faces of gan-face-generate, unpacked in FOLDER, to OUT
 
-``runs``, ``null`` and ``planted`` need a finished study in the working folder (`make study`; of another study, .studies/<name>).
+``runs``, ``null``, ``planted`` and ``scale`` need a finished study in the working folder (`make study`; of others,
+.studies/<name>).
 The models are the first two of the data set. docs/audit.md has the numbers of one machine.
 """
 
@@ -205,24 +206,37 @@ def measure_pairs(num_identities=10_000, num_people=5_000, num_leaked=20, width=
     print(f"  threshold of one photo of each of 1,000 controls; {time.perf_counter() - started:.0f} s, {read_peak():.2f} GB")
 
 
-def measure_scale(num_generated=1_000_000, num_people=10_000, width=128):
-    """Scores of so many photos against so many faces, in bounded memory; the faces lie in a mapped file."""
+def measure_scale(num_generated=1_000_000, num_people=2000, num_controls=3000, photos=2, side=32):
+    """A whole audit by its command: so many faces in an array, and two photos of each of so many people, by one model."""
+    import subprocess
     import tempfile
 
-    rng = np.random.default_rng(0)
+    import torch
+    from PIL import Image
+
+    from ppe.datasets.synthetic import draw_photos, sample_identities
+
+    params, rng = load_params(), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "faces.npy"
-        faces = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_generated, width))
-        for start in range(0, num_generated, 2**16):
-            faces[start : start + 2**16] = draw_unit(min(2**16, num_generated - start), width, rng)
+        path, people = Path(folder) / "faces.npy", sample_identities(num_people + num_controls, 1)
+        for number, identity in enumerate(people):
+            own = Path(folder) / ("people" if number < num_people else "controls") / f"p{number:05d}"
+            own.mkdir(parents=True)
+            for photo, face in enumerate(draw_photos(identity.repeat(photos, 1), torch.arange(photos), size=96)):
+                Image.fromarray(face.permute(1, 2, 0).numpy()).save(own / f"{photo}.png")
+        drawn = draw_photos(sample_identities(2000, 2), torch.arange(2000), size=side).numpy().astype(np.int16)
+        faces = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num_generated, 3, side, side))
+        for start in range(0, num_generated, 2**14):
+            block = drawn[rng.integers(0, len(drawn), min(2**14, num_generated - start))]
+            faces[start : start + len(block)] = np.clip(block + rng.integers(-12, 13, block.shape), 0, 255)
         del faces
-        photos, cohort = draw_unit(num_people, width, rng), draw_unit(500, width, rng)
+        command = [sys.executable, "-m", "ppe", "audit", "--generated", str(path), "--people", f"{folder}/people", "--controls",
+                   f"{folder}/controls", "--models", next(iter(params.datasets.values())).embedders[0], "--out", f"{folder}/out"]
         started = time.perf_counter()
-        find_top_values(photos, load_array(path), cohort, cohort_size=20, top_k=60)
-        print(
-            f"scale: {num_people} photos x {num_generated} faces of {width} numbers in {time.perf_counter() - started:.0f} s, "
-            f"{read_peak():.2f} GB"
-        )
+        subprocess.run(command, check=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+        print(f"scale: {num_generated} faces, {photos} photos of {num_people} people and {num_controls} controls: "
+              f"{time.perf_counter() - started:.0f} s, {peak:.2f} GB")  # fmt: skip
 
 
 def read_peak():
