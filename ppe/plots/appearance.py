@@ -5,7 +5,7 @@ from IPython.display import HTML
 
 from ppe.plots.attacks import plot_intervals
 from ppe.plots.faces import plot_faces
-from ppe.plots.style import MARK, MEMBER, NEUTRAL, OTHER
+from ppe.plots.style import MEMBER, NEUTRAL, PART
 
 PARTS = {
     "nearest_surroundings": "the model, inner face blanked", "nearest_inner_face": "the model, inner face alone",
@@ -26,12 +26,12 @@ def plot_parts(views, title=""):
 
 
 def plot_baselines(rows, title=""):
-    """Draw the AUC of ``nearest`` (orange), of attacks on a part of the picture (green), and of rivals (blue).
+    """Draw the AUC of ``nearest`` (orange), of attacks on a part of the picture (yellow), and of rivals (grey).
 
     rows : DataFrame, pooled AUC rows per photo of one run and one embedder: attack, value, low, high.
     """
     rows = rows[rows.attack.isin(list(NAMES))].sort_values("attack", key=lambda attack: attack.map(list(NAMES).index))
-    colours = [MEMBER if name == "nearest" else MARK if name in PARTS else OTHER for name in rows.attack]
+    colours = [MEMBER if name == "nearest" else PART if name in PARTS else NEUTRAL for name in rows.attack]
     return plot_intervals(rows, [NAMES[name] for name in rows.attack], title, colours)
 
 

@@ -7,15 +7,21 @@ from IPython.display import HTML
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from ppe.plots.faces import plot_faces
-from ppe.plots.style import GENERATORS, MARK, MEMBER, NEUTRAL, OTHER
+from ppe.plots.style import GENERATORS, IMAGE, MARK, MEMBER, NEUTRAL, OTHER, PHOTO
 
 MEMBERSHIP_NAMES = {
     "identity_membership": "identity membership (unseen photos)",
     "image_membership": "image membership (training photos)",
     "photo_given_identity": "photo given identity",
 }
-IMAGE = "#CC79A7"  # image membership, and memorised photos
-MEMBERSHIP_COLOURS = {"identity_membership": MEMBER, "image_membership": IMAGE, "photo_given_identity": MARK}
+MEMBERSHIP_COLOURS = {"identity_membership": MEMBER, "image_membership": IMAGE, "photo_given_identity": PHOTO}
+ATTACK_KINDS = {
+    "pixel": "rivals: no face model", "surroundings": "rivals: no face model", "colour_histogram": "rivals: no face model",
+    "general": "rivals: no face model", "inner_face": "a part of the picture", "nearest_surroundings": "a part of the picture",
+    "nearest_inner_face": "a part of the picture", "discriminator": "access to the generator's training",
+    "denoising_loss": "access to the generator's training", "learned": "several scores", "fused": "several scores",
+}  # fmt: skip
+"""Attack -> its heading among all attacks; all others use a face model, and maybe a calibration set."""
 CONTROL_NAMES = {
     "none": "the attack",
     "negative_control": "negative control (reference generator)",
@@ -104,9 +110,9 @@ def plot_memberships(rows, title=""):
     rows : DataFrame, pooled AUC rows per photo. Attacks without an embedder are in the first panel.
     """
     rows = rows.assign(order=rows.membership.map(list(MEMBERSHIP_NAMES).index), key=[_name_attack(r) for r in rows.itertuples()])
-    place = {key: number for number, key in enumerate(dict.fromkeys(rows.key))}
+    place, headings = _place_attacks(rows)
     embedders = [name for name in dict.fromkeys(rows.embedder) if name]
-    size = (3 + 3.6 * len(embedders), 0.4 * len(place) + 1.2)
+    size = (3 + 3.6 * len(embedders), 0.3 * (len(place) + len(headings)) + 1.2)
     figure, axes = plt.subplots(1, len(embedders), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained")
     panel = dict(zip([*embedders, ""], [*axes.flat, axes.flat[0]], strict=True))
     for row in rows.itertuples():
@@ -114,7 +120,9 @@ def plot_memberships(rows, title=""):
         _draw_interval(panel[row.embedder], row, y, colour, linewidth=2.5, markersize=4.5)
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
-        axis.set_yticks(range(len(place)), list(place), fontsize=8)
+        axis.set_yticks([*place.values(), *headings.values()], [*place, *headings], fontsize=8)
+        for label in axis.get_yticklabels()[len(place) :]:
+            label.set_fontweight("bold")
         axis.set(title=embedder, xlabel=AUC_LABEL, xlim=(_find_left(rows), 1.02))
     axes.flat[0].invert_yaxis()
     handles = [plt.Line2D([], [], marker="o", linestyle="", color=MEMBERSHIP_COLOURS[name]) for name in MEMBERSHIP_NAMES]
@@ -122,6 +130,19 @@ def plot_memberships(rows, title=""):
     figure.legend(handles, MEMBERSHIP_NAMES.values(), fontsize=8, loc="outside lower center", ncols=columns)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def _place_attacks(rows):
+    """Heights of attacks and of the headings above their kinds: two dicts, text -> int, from top to bottom."""
+    named = rows[["attack", "calibration", "key"]].drop_duplicates("key")
+    with_model = named.calibration.map(lambda name: "face model, calibrated" if name else "face model")
+    kinds = named.attack.map(ATTACK_KINDS).fillna(with_model)
+    place, headings = {}, {}
+    for kind, part in named.groupby(kinds, sort=False):
+        headings[kind] = len(place) + len(headings)
+        for key in part.key:
+            place[key] = len(place) + len(headings)
+    return place, headings
 
 
 def plot_growth(rows, column, xlabel, title="", is_log=False):

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from ppe.plots.attacks import CONTROL_NAMES, CONTROL_STYLES
+from ppe.plots.style import MEMBER
 
 VERDICT_COLOURS = {
     "supported": "#00693E", "appearance": "#6A8A00", "not supported": "#B00020", "inconclusive": "#B07000",
@@ -15,7 +16,7 @@ SWEEP_TITLES = {
     "equal kimg": "More identities, equal kimg", "equal epochs": "More identities, equal epochs",
     "photos": "More photos of the same identities",
 }  # fmt: skip
-ATTACK_STYLES = {"a": {"color": "#D55E00", "linewidth": 1.8}, "b": {"color": "#D55E00", "linewidth": 1.8, "linestyle": "--"}}
+ATTACK_STYLES = {"a": {"color": MEMBER, "linewidth": 1.8}, "b": {"color": MEMBER, "linewidth": 1.8, "linestyle": "--"}}
 UNITS = {
     "C1": ("AUC (0.5, dotted, is chance)", 0.5), "C2": ("difference of AUC (0, dotted, is none)", 0.0),
     "C4": ("increase in matching faces, percentage points (0, dotted, is none)", 0.0),
@@ -60,7 +61,7 @@ def plot_rocs(curves, resolved):
                 axis.set_ylabel("true positive rate")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", fontsize=8, ncols=min(4, 2 * columns))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", fontsize=8, ncols=columns)
     return figure
 
 

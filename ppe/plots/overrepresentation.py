@@ -14,7 +14,7 @@ MEASURE_NAMES = {  # each is a share
     "nearest_top_k": "share of control identities\nwith a lower score",
     "detected": "share of identities detected",
 }
-PEAK_COLOURS = {"an over-represented identity": MEMBER, "a false alarm": "#CC79A7", "below the threshold": "#BBBBBB"}
+PEAK_COLOURS = {"an over-represented identity": MEMBER, "a false alarm": OTHER, "below the threshold": "#BBBBBB"}
 MIN_SHARE = 1e-4
 """Where a log axis begins: a share of 0 is drawn here."""
 
@@ -105,7 +105,7 @@ def plot_peaks(peaks, threshold, title=""):
         for row in own[own.is_true].itertuples():
             beside = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 7}
             axis.annotate(f"{row.data_share:.1%}", (groups.index(row.group), row.score), **beside)
-    axis.axhline(np.nanmax([threshold, 0.1]), color=OTHER, linestyle=":", linewidth=1.2, label="threshold")
+    axis.axhline(np.nanmax([threshold, 0.1]), color="black", linestyle=":", linewidth=1.2, label="threshold")
     axis.set_xticks(range(len(groups)), groups)
     axis.set(title=title, xlabel="generator", ylabel="log likelihood ratio", yscale="log")
     axis.set_xlim(-0.5, len(groups) - 0.2)

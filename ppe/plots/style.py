@@ -10,9 +10,15 @@ from ppe.config.storage import write_whole
 MEMBER, OTHER = "#D55E00", "#0072B2"
 """Members and non-members; same-person and other-person pairs."""
 MARK, NEUTRAL, PALE = "#009E73", "#666666", "#F2F2F2"
-"""What is pointed at, what stands beside it, and the ground behind both."""
+"""Ceilings and what else is pointed at, controls and what else stands beside it, and the ground behind both."""
+IMAGE, PHOTO, PART = "#882255", "#332288", "#E69F00"
+"""Training photos; photos whose person is known; a part of the picture."""
 GENERATORS = {"a": ("generator A", "#56B4E9"), "b": ("generator B", "#CC79A7"), "c": ("reference generator", NEUTRAL)}
 """Group -> the name of its generator in a figure, and a colour that stands neither for members nor for non-members."""
+
+
+FAMILIES = {"fastgan": ("o", "#332288"), "stylegan2": ("s", "#882255"), "edm": ("D", "#999933")}
+"""Kind of generator -> its marker, and its colour."""
 
 
 def use_style(path):

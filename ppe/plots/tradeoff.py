@@ -3,13 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ppe.plots.style import NEUTRAL
+from ppe.plots.style import FAMILIES, NEUTRAL
 
 LEAK = "AUC of nearest\non unseen photos"
 LINEAR = 0.05
 """Kernel distance below which its axis is linear."""
-MARKERS = {"fastgan": "o", "stylegan2": "s", "edm": "D"}
-COLOURS = {"fastgan": "tab:blue", "stylegan2": "tab:purple", "edm": "tab:orange"}
+OTHER_FAMILY = ("^", NEUTRAL)
 
 
 def plot_tradeoff(table, title):
@@ -28,8 +27,8 @@ def plot_tradeoff(table, title):
     places = np.arange(len(table))[::-1]
     figure, axes = plt.subplots(1, 4, figsize=(11, 1.5 + 0.34 * len(table)), layout="constrained", sharey=True)
     for place, row in zip(places, table.itertuples(), strict=True):
-        is_plain, colour = row.defence == "none", COLOURS.get(row.generator, NEUTRAL)
-        look = {"color": colour, "marker": MARKERS.get(row.generator, "^"), "markerfacecolor": colour if is_plain else "white"}
+        marker, colour = FAMILIES.get(row.generator, OTHER_FAMILY)
+        look = {"color": colour, "marker": marker, "markerfacecolor": colour if row.defence == "none" else "white"}
         _draw_interval(axes[0], place, row.auc, row.auc_low, row.auc_high, look)
         _draw_interval(axes[1], place, row.change, row.change_low, row.change_high, look)
         axes[2].plot(row.kernel_distance, place, markersize=7, **look)
@@ -68,10 +67,9 @@ def plot_training_paths(table, title):
     """
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     for run, part in table.groupby("run", sort=False):
-        generator = part.generator.iloc[0]
-        look = {"color": COLOURS.get(generator, NEUTRAL), "marker": MARKERS.get(generator, "^")}
-        axis.plot(part.kernel_distance, part.auc, label=run, **look)
-        axis.fill_between(part.kernel_distance, part.auc_low, part.auc_high, color=look["color"], alpha=0.12)
+        marker, colour = FAMILIES.get(part.generator.iloc[0], OTHER_FAMILY)
+        axis.plot(part.kernel_distance, part.auc, label=run, marker=marker, color=colour)
+        axis.fill_between(part.kernel_distance, part.auc_low, part.auc_high, color=colour, alpha=0.12)
         for row in part.itertuples():
             place = (row.kernel_distance, row.auc)
             axis.annotate(f"{row.kimg:g}", place, xytext=(3, -11), textcoords="offset points", fontsize=8)

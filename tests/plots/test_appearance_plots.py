@@ -5,7 +5,7 @@ import pandas as pd
 
 from ppe.attacks.appearance import BASELINES
 from ppe.plots.appearance import NAMES, plot_baselines, show_appearance
-from ppe.plots.style import MARK, MEMBER, OTHER
+from ppe.plots.style import MEMBER, NEUTRAL, PART
 
 
 def test_every_baseline_has_a_name_and_the_model_is_on_top():
@@ -13,7 +13,7 @@ def test_every_baseline_has_a_name_and_the_model_is_on_top():
     rows = pd.DataFrame({"attack": ["pixel", "inner_face", "nearest"], "value": 0.7, "low": 0.6, "high": [0.8, 0.8, 0.8]})
     axis = plot_baselines(rows, "run").axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == [NAMES[name] for name in ("nearest", "inner_face", "pixel")]
-    assert [line.get_color() for line in axis.lines if line.get_marker() == "o"] == [MEMBER, MARK, OTHER]
+    assert [line.get_color() for line in axis.lines if line.get_marker() == "o"] == [MEMBER, PART, NEUTRAL]
 
 
 def test_the_verdict_is_a_sentence_with_the_best_rival():

@@ -49,9 +49,14 @@ def test_an_attack_is_named_once_with_three_memberships():
     rows = [{**ROW, "membership": m, "attack": a} for a in ("nearest", "density_ratio") for m in names]
     table = pd.DataFrame(rows)
     table["calibration"] = table.attack.map({"nearest": "", "density_ratio": "reference_generator"})
-    without = table.iloc[:3].assign(attack="mine", embedder="", **NO_INTERVAL)
+    without = table.iloc[:3].assign(attack="pixel", embedder="", **NO_INTERVAL)
     figure = plots.plot_memberships(pd.concat([table, table.assign(embedder="other"), without]))
-    assert read_labels(figure.axes[0]) == ["nearest", "density ratio (reference generator)", "mine"] and len(figure.axes) == 2
+    placed = dict(zip(figure.axes[0].get_yticks(), read_labels(figure.axes[0]), strict=True))
+    assert [placed[height] for height in sorted(placed)] == [
+        "face model", "nearest", "face model, calibrated", "density ratio (reference generator)",
+        "rivals: no face model", "pixel",
+    ]  # fmt: skip
+    assert len(figure.axes) == 2
     points = [find_points(axis) for axis in figure.axes]
     assert [len(part) for part in points] == [9, 6], "an attack without an embedder is in the first panel"
     assert sum(point.get_markerfacecolor() == "white" for point in points[0]) == 3
