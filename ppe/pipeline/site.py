@@ -25,7 +25,7 @@ REMOTE = re.compile(
     r"<script|<link|<iframe|@import|(?:src|srcset|poster)\s*=\s*[\"']?(?:https?:)?//|url\(\s*[\"']?(?:https?:)?//", re.IGNORECASE
 )
 """What would load something from elsewhere, or run."""
-FRONT_FIGURES = ("sizes", "memberships", "rocs", "scores")
+FRONT_FIGURES = ("sizes", "rocs", "evidence")
 """Figures of the study for the front page, the first that exists, where the README shows none before its first section."""
 ORDER = (
     *("results", "statistics", "attacks", "before-a-release", "audit", "limits", "glossary", "responsible-use", "own-photos"),
