@@ -206,8 +206,8 @@ def measure_pairs(num_identities=10_000, num_people=5_000, num_leaked=20, width=
     print(f"  threshold of one photo of each of 1,000 controls; {time.perf_counter() - started:.0f} s, {read_peak():.2f} GB")
 
 
-def measure_scale(num_generated=1_000_000, num_people=2000, num_controls=3000, photos=2, side=32):
-    """A whole audit by its command: so many faces in an array, and two photos of each of so many people, by one model."""
+def measure_scale(num_generated=1_000_000, num_people=2000, num_controls=3000, photos=2):
+    """A whole audit by its command: faces of the study's first run, many times with noise, and photos of as many people."""
     import subprocess
     import tempfile
 
@@ -224,8 +224,8 @@ def measure_scale(num_generated=1_000_000, num_people=2000, num_controls=3000, p
             own.mkdir(parents=True)
             for photo, face in enumerate(draw_photos(identity.repeat(photos, 1), torch.arange(photos), size=96)):
                 Image.fromarray(face.permute(1, 2, 0).numpy()).save(own / f"{photo}.png")
-        drawn = draw_photos(sample_identities(2000, 2), torch.arange(2000), size=side).numpy().astype(np.int16)
-        faces = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num_generated, 3, side, side))
+        drawn = np.array(load_array(params.generated_folder(next(iter(params.runs))) / "a.npy")).astype(np.int16)
+        faces = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num_generated, *drawn.shape[1:]))
         for start in range(0, num_generated, 2**14):
             block = drawn[rng.integers(0, len(drawn), min(2**14, num_generated - start))]
             faces[start : start + len(block)] = np.clip(block + rng.integers(-12, 13, block.shape), 0, 255)

@@ -48,7 +48,7 @@ def test_the_graph_runs_from_photos_to_figures(study):
     metrics = json.loads((results / "metrics.json").read_text())
     assert set(metrics) == {"tiny"} and metrics["tiny"]["auc_low"] is None
     figures = {p.stem for p in (results / "figures").iterdir()}
-    assert figures == {"overrepresentation-tiny", "evidence", "identities", "rocs", "sizes"}
+    assert figures == {"overrepresentation-tiny", "evidence", "rocs", "sizes"}
     claims = pd.read_csv(results / "claims.csv", keep_default_na=False)
     assert list(claims.claim.unique()) == ["C1", "C2", "C3", "C4"]
     assert "supported" not in set(claims.verdict), "so little says nothing"

@@ -244,6 +244,8 @@ def _say(error, file):
 
 def choose_device(device="auto"):
     """``auto`` is the GPU where there is one; asking for ``cuda`` without one is an error."""
+    if device == "cpu":  # importing torch takes a second and a half
+        return device
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():

@@ -6,6 +6,9 @@ from matplotlib.ticker import PercentFormatter
 
 from ppe.plots.style import OTHER
 
+GAP, TITLE_HEIGHT = 0.02, 0.18
+"""Of a grid of faces, in sides of a face: half the distance of two, and the room for titles above a row."""
+
 
 def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=None):
     """Draw faces in a grid.
@@ -23,24 +26,27 @@ def plot_faces(faces, titles=None, columns=10, title="", side=1.05, row_titles=N
     -------
     matplotlib Figure.
     """
-    rows = -(-len(faces) // columns)
-    head = 0.3 * bool(title)
+    titles = list(titles) if titles is not None else [""] * len(faces)
+    lines = [slice(start, start + columns) for start in range(0, len(faces), columns)]
+    heads = [TITLE_HEIGHT * any(titles[line]) for line in lines]
+    tops = np.cumsum([0, *(1 + head for head in heads)])
     margin = 0.2 + 0.08 * max(map(len, row_titles)) if row_titles else 0
-    titled = sum(any(titles[row * columns : (row + 1) * columns]) for row in range(rows)) if titles is not None else 0
-    size = (columns * side + margin, (rows + 0.18 * titled) * side + head)
-    # The layout is named, since its distances are set below: a style sheet need not have asked for it.
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
-    for i, (axis, face) in enumerate(zip(axes.flat, np.asarray(faces), strict=False)):
-        axis.imshow(face.transpose(1, 2, 0), interpolation="nearest")
-        if titles is not None:
-            axis.set_title(titles[i], fontsize=7, loc="center", pad=2)
-        if row_titles is not None and i % columns == 0:
-            axis.text(-0.12, 0.5, row_titles[i // columns], transform=axis.transAxes, ha="right", va="center", fontsize=9)
+    size = (columns * side + margin, tops[-1] * side + 0.4 * bool(title))
+    # One axis for all: with one a face, a grid of a hundred takes two seconds.
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    for number, (line, top, head) in enumerate(zip(lines, tops, heads, strict=False)):
+        for x, (face, text) in enumerate(zip(np.asarray(faces[line]), titles[line], strict=True)):
+            place = (x + GAP, x + 1 - GAP, top + head + 1 - GAP, top + head + GAP)
+            axis.imshow(face.transpose(1, 2, 0), interpolation="nearest", extent=place)
+            axis.text(x + 0.5, top + head, text, fontsize=7, ha="center", va="bottom")
+        if row_titles is not None:
+            axis.text(-0.1, top + head + 0.5, row_titles[number], ha="right", va="center", fontsize=9)
+    axis.set(xlim=(0, columns), ylim=(tops[-1], 0), aspect="equal")
+    axis.set_anchor("W")
+    axis.axis("off")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     return figure
 
 

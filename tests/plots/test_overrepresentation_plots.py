@@ -67,4 +67,4 @@ def test_peaks_are_coloured_by_what_they_are():
 
 def test_the_gallery_has_a_photo_and_a_face_for_each_data_share():
     photos, faces = np.zeros((2, 3, 8, 8), np.uint8), np.zeros((2, 3, 3, 8, 8), np.uint8)
-    assert len(plots.plot_gallery(photos, faces, [0, 0.05, 0.1]).axes) == 8
+    assert len(plots.plot_gallery(photos, faces, [0, 0.05, 0.1]).axes[0].images) == 8
