@@ -20,6 +20,7 @@ from ppe.attacks.blocks import (
 from ppe.config.storage import read_block, to_tensor
 
 MIN_ROWS = 64  # rows on both sides below which a bfloat16 product saves less than its rounding costs
+MAX_COSINES = 2**25  # of a block of ``count_within``: 128 MB
 PIXEL_BLOCK = 2**26  # grey levels of a block of faces: 256 MB as float32
 
 
@@ -159,8 +160,10 @@ def compute_log_density(query, database, concentration, block_size=8192):
 
 
 @torch.no_grad()
-def count_within(query, database, epsilon, block_size=8192):
+def count_within(query, database, epsilon, block_size=None):
     """Count the rows within cosine distance ``epsilon``, in (0, 2]; other parameters and errors as in ``find_nearest``.
+
+    block_size : int or None. None: 8192, or less where a block would hold more than ``MAX_COSINES`` cosines.
 
     Returns
     -------
@@ -168,6 +171,7 @@ def count_within(query, database, epsilon, block_size=8192):
     """
     if not 0 < epsilon <= 2:
         raise ValueError(f"epsilon={epsilon} is not a cosine distance between 0 and 2")
+    block_size = max(1, min(8192, MAX_COSINES // max(1, len(query)))) if block_size is None else block_size
     return sum((cosine >= 1 - epsilon).sum(1) for _, cosine in iter_cosines(query, database, block_size))
 
 

@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from ppe.attacks import blocks
 from ppe.attacks.blocks import propose_roughly, round_rows
+from ppe.attacks import nearest
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
 
 
@@ -211,6 +212,14 @@ def test_largest_cosines_density_and_counts_on_a_circle(block_size):
     assert compute_log_density(query, database, 20.0, block_size).item() == pytest.approx(expected, rel=1e-5)
     near = 1 - np.cos(np.deg2rad(61))
     assert count_within(query, database, near, block_size).tolist() == [3]
+
+
+def test_a_count_of_many_queries_takes_small_blocks(monkeypatch):
+    rows = torch.nn.functional.normalize(torch.randn(40, 4, generator=torch.Generator().manual_seed(0)))
+    expected, sizes = count_within(rows, rows, 0.5), []
+    monkeypatch.setattr(nearest, "MAX_COSINES", 200)
+    monkeypatch.setattr(nearest, "read_block", lambda data, start, size: sizes.append(size) or data[start : start + size])
+    assert torch.equal(count_within(rows, rows, 0.5), expected) and set(sizes) == {5}
 
 
 def test_the_density_of_a_very_sharp_kernel_is_finite():
