@@ -5,9 +5,8 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ppe.attacks import blocks
+from ppe.attacks import blocks, nearest
 from ppe.attacks.blocks import propose_roughly, round_rows
-from ppe.attacks import nearest
 from ppe.attacks.nearest import compute_log_density, count_within, find_nearest, find_nearest_pixel, find_top_k
 
 
