@@ -104,7 +104,8 @@ def _name_evidence(row):
     note = " (exploratory)" if "exploratory" in row.reason else ""
     if row.claim == "C4":
         end = ": training photos as generated" if row.measure.endswith("ceiling") else ""
-        return f"{row.dataset} {row.generator} {row.resolution} px: {row.comparison}, identities: {row.identities}{end}{note}"
+        experiment = row.runs.split()[0]  # and its baseline; a comparison alone does not tell a square from `single`
+        return f"{row.dataset} {row.generator} {row.resolution} px: {experiment}, identities: {row.identities}{end}{note}"
     if row.reason == "one of several seeds":
         return row.runs.replace(" ", " against ")
     num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)

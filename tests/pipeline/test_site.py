@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from ppe.config import load_params
+from ppe.config.params import load_study
 from ppe.pipeline import site
 from ppe.pipeline.execution import BOOKS
 from ppe.pipeline.site import OF_OTHER_STUDIES
@@ -210,3 +211,8 @@ def test_pages_of_an_earlier_call_are_replaced_by_the_same_bytes(write, folder):
     report.write_text(f"an audit of {folder}/data")
     with pytest.raises(ValueError, match="audit-report.html holds the path"):
         site.write_site(load_params(root=folder))
+
+
+def test_the_page_of_an_experiment_is_that_on_which_claim_4_is_judged(root):
+    lines = load_study("embedded-overrepresentation", root).experiments
+    assert min(lines, key=lambda name: site._rank_line(lines[name])) == "single"
