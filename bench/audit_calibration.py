@@ -5,7 +5,7 @@
     python bench/audit_calibration.py redrawn FACES PEOPLE CONTROLS   # the same for folders of whom nobody is a member
     python bench/audit_calibration.py planted   # one person copied in 0.03 to 3 % of the faces
     python bench/audit_calibration.py pairs     # 10,000 x 5 drawn faces against 5,000 x 5 photos, 20 people leaked
-    python bench/audit_calibration.py scale     # a whole audit: 1,000,000 faces against 10,000 photos of 5,000 people
+    python bench/audit_calibration.py scale     # a whole audit: 100,000 faces against 10,000 photos of 5,000 people
     python bench/audit_calibration.py outside FOLDER OUT   # draws faces of gan-face-generate, unpacked in FOLDER, to OUT
 
 ``runs``, ``null``, ``planted`` and ``scale`` need a finished study in the working folder (`make study`; of others,
@@ -206,7 +206,7 @@ def measure_pairs(num_identities=10_000, num_people=5_000, num_leaked=20, width=
     print(f"  threshold of one photo of each of 1,000 controls; {time.perf_counter() - started:.0f} s, {read_peak():.2f} GB")
 
 
-def measure_scale(num_generated=1_000_000, num_people=2000, num_controls=3000, photos=2):
+def measure_scale(num_generated=100_000, num_people=2000, num_controls=3000, photos=2):
     """A whole audit by its command: faces of the study's first run, many times with noise, and photos of as many people."""
     import subprocess
     import tempfile

@@ -23,7 +23,8 @@ def test_the_legend_of_the_roc_curves_fits_below_them(count):
 
 def test_a_square_and_single_targets_have_names_of_their_own():
     row = {"claim": "C4", "comparison": "many", "dataset": "mine", "generator": "fastgan", "resolution": 32, "identities": "10",
-           "measure": "difference of match_share", "value": 0.1, "low": 0.0, "high": 0.2, "verdict": "supported", "reason": ""}  # fmt: skip
+           "measure": "difference of match_share", "value": 0.1, "low": 0.0, "high": 0.2, "verdict": "supported",
+           "reason": ""}  # fmt: skip
     rows = pd.DataFrame([row | {"runs": runs} for runs in ("many none", "single none")])
     labels = [text.get_text() for text in plot_evidence(rows, "mine").axes[0].get_yticklabels()]
     assert sorted(labels) == ["mine fastgan 32 px: many, identities: 10", "mine fastgan 32 px: single, identities: 10"]
