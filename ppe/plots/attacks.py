@@ -16,11 +16,11 @@ MEMBERSHIP_NAMES = {
 }
 MEMBERSHIP_COLOURS = {"identity_membership": MEMBER, "image_membership": IMAGE, "photo_given_identity": PHOTO}
 ATTACK_KINDS = {
-    "pixel": "rivals: no face model", "surroundings": "rivals: no face model", "colour_histogram": "rivals: no face model",
-    "general": "rivals: no face model", "inner_face": "a part of the picture", "nearest_surroundings": "a part of the picture",
-    "nearest_inner_face": "a part of the picture", "discriminator": "access to the generator's training",
-    "denoising_loss": "access to the generator's training", "learned": "several scores", "fused": "several scores",
-}  # fmt: skip
+    **dict.fromkeys(("pixel", "surroundings", "colour_histogram", "general"), "rivals: no face model"),
+    **dict.fromkeys(("inner_face", "nearest_surroundings", "nearest_inner_face"), "a part of the picture"),
+    **dict.fromkeys(("discriminator", "denoising_loss"), "access to the generator's training"),
+    **dict.fromkeys(("learned", "fused"), "several scores"),
+}
 """Attack -> its heading among all attacks; all others use a face model, and maybe a calibration set."""
 CONTROL_NAMES = {
     "none": "the attack",
@@ -121,13 +121,11 @@ def plot_memberships(rows, title=""):
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         axis.axvline(0.5, color="black", linestyle=":", linewidth=1)
         axis.set_yticks([*place.values(), *headings.values()], [*place, *headings], fontsize=8)
-        for label in axis.get_yticklabels()[len(place) :]:
-            label.set_fontweight("bold")
+        plt.setp(axis.get_yticklabels()[len(place) :], fontweight="bold")
         axis.set(title=embedder, xlabel=AUC_LABEL, xlim=(_find_left(rows), 1.02))
     axes.flat[0].invert_yaxis()
     handles = [plt.Line2D([], [], marker="o", linestyle="", color=MEMBERSHIP_COLOURS[name]) for name in MEMBERSHIP_NAMES]
-    columns = min(3, 1 + len(embedders))  # three names are wider than one panel
-    figure.legend(handles, MEMBERSHIP_NAMES.values(), fontsize=8, loc="outside lower center", ncols=columns)
+    figure.legend(handles, MEMBERSHIP_NAMES.values(), fontsize=8, loc="outside lower center", ncols=min(3, 1 + len(embedders)))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -135,13 +133,11 @@ def plot_memberships(rows, title=""):
 def _place_attacks(rows):
     """Heights of attacks and of the headings above their kinds: two dicts, text -> int, from top to bottom."""
     named = rows[["attack", "calibration", "key"]].drop_duplicates("key")
-    with_model = named.calibration.map(lambda name: "face model, calibrated" if name else "face model")
-    kinds = named.attack.map(ATTACK_KINDS).fillna(with_model)
+    kinds = named.attack.map(ATTACK_KINDS).fillna(named.calibration.map(lambda name: "face model" + ", calibrated" * bool(name)))
     place, headings = {}, {}
     for kind, part in named.groupby(kinds, sort=False):
         headings[kind] = len(place) + len(headings)
-        for key in part.key:
-            place[key] = len(place) + len(headings)
+        place |= {key: number for number, key in enumerate(part.key, len(place) + len(headings))}
     return place, headings
 
 
@@ -224,9 +220,7 @@ def plot_sizes(rows):
 
 def tabulate_auc(rows):
     """Make a table to read: AUC with its interval as text, one row an attack."""
-    interval = [
-        f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else f"{r.value:.2f}" for r in rows.itertuples()
-    ]
+    interval = [f"{r.value:.2f}" + (f" [{r.low:.2f}, {r.high:.2f}]" if np.isfinite(r.low) else "") for r in rows.itertuples()]
     table = rows[["attack", "embedder", "membership", "level", "aggregate", "control", "member_group"]].assign(auc=interval)
     return table.assign(p_value=rows.p_value.map("{:.4f}".format), identities=rows.num_members).reset_index(drop=True)
 
