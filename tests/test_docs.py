@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib import metadata
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 PAGES = ["README.md", "bench/README.md", "tests/README.md", *(f"docs/{name}.md" for name in (
     "attacks", "audit", "before-a-release", "beyond-one-machine", "extending", "glossary", "limits", "own-photos", "pipeline",
@@ -124,3 +126,12 @@ def test_an_example_prints_what_the_page_says(root, tmp_path, name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{page}, {name}: {done.stderr[-2000:]}"
     assert done.stdout.strip() == printed.strip()
+
+
+def test_every_pinned_package_runs_on_the_oldest_python_that_the_readme_promises(root):
+    """Debian 12 has 3.11.2, and a package that wants 3.11.5 cannot be installed there."""
+    assert "Python 3.11 or newer" in (root / "README.md").read_text()
+    pins = re.findall(r"^([\w.-]+)==", (root / "constraints.txt").read_text(), re.M)
+    wanted = {name: metadata.metadata(name)["Requires-Python"] or "" for name in pins if list(metadata.distributions(name=name))}
+    assert len(wanted) > 100
+    assert not {name: needs for name, needs in wanted.items() if not SpecifierSet(needs).contains("3.11.0")}
