@@ -38,6 +38,8 @@ NUM_CLOSE_UPS = 2
 """First looks, the only ones at pictures that faces fill."""
 ALL_TURNS_SEEN = (2, 4, 5, 6)
 """Looks after which a photo has been seen in all four turns, first for close-ups, then for all faces."""
+FIRST_WIDE = 3
+"""First look for small faces."""
 
 
 def detect_faces(photos, device="cpu", rules=None, detector=None):
@@ -131,12 +133,21 @@ def _look_at_tasks(tasks, k, detector, rules):
     tasks = [(position, photo, [*seen, new]) for (position, photo, seen), new in zip(tasks, found, strict=True)]
     mains = settle_faces([(photo, seen) for _, photo, seen in tasks], k in ALL_TURNS_SEEN, detector, rules)
     for (position, photo, seen), main in zip(tasks, mains, strict=True):
+        if main is not None and _may_be_scenery(main, photo, k, rules):
+            main = None
         num_looks = NUM_CLOSE_UPS if not rules else len(LOOKS) if k + 1 >= NUM_USUAL and is_blown_out(photo) else NUM_USUAL
         if main is not None or k + 1 == num_looks:
             done.append((position, photo, describe_face(main, seen, rules) if main else describe_doubt(seen, rules)))
         else:
             failed.append((position, photo, seen))
     return done, failed
+
+
+def _may_be_scenery(face, photo, k, rules):
+    """Whether a face that is merely likely must wait until small faces have been looked for: in a large photo they are small, and
+    something else may resemble a close-up."""
+    is_large = max(photo.shape) > SMALL_LOOK.long_side
+    return is_large and k < FIRST_WIDE and bool(rules) and face.probability < rules.upright_probability
 
 
 def _look_at_sizes(photos, look, detector):
