@@ -9,7 +9,8 @@ from itertools import islice
 import pandas as pd
 
 from ppe.faces.alignment import LANDMARK_COLUMNS
-from ppe.faces.detector import Look, build_detector, is_blown_out, look_at
+from ppe.faces.closer_look import refine_faces
+from ppe.faces.detector import LARGE, Look, build_detector, is_blown_out, look_at
 from ppe.faces.main_face import BOX_COLUMNS, describe_doubt, describe_face, no_face, settle_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
 
@@ -32,7 +33,7 @@ from 3 % of the photo's longer side on. The last two are for photos that are blo
 times as long as one at 160 px."""
 NUM_USUAL = 5
 """Looks at a photo that is not blown out."""
-SMALL_LOOK = Look(long_side=320, frame=384, min_face=20, turns=(0,), batch_size=WIDE)
+SMALL_LOOK = Look(long_side=LARGE, frame=384, min_face=20, turns=(0,), batch_size=WIDE)
 """The looks at 640 px, at a photo that is no larger than this."""
 NUM_CLOSE_UPS = 2
 """First looks, the only ones at pictures that faces fill."""
@@ -132,12 +133,13 @@ def _look_at_tasks(tasks, k, detector, rules):
     found = _look_at_sizes([photo for _, photo, _ in tasks], LOOKS[k], detector)
     tasks = [(position, photo, [*seen, new]) for (position, photo, seen), new in zip(tasks, found, strict=True)]
     mains = settle_faces([(photo, seen) for _, photo, seen in tasks], k in ALL_TURNS_SEEN, detector, rules)
-    for (position, photo, seen), main in zip(tasks, mains, strict=True):
-        if main is not None and _may_be_scenery(main, photo, k, rules):
-            main = None
+    pairs = [(photo, main) for (_, photo, _), main in zip(tasks, mains, strict=True)]
+    pairs = [(photo, None if main and _may_be_scenery(main, photo, k, rules) else main) for photo, main in pairs]
+    mains, closer = [main for _, main in pairs], refine_faces(pairs, detector, rules)
+    for (position, photo, seen), main, close in zip(tasks, mains, closer, strict=True):
         num_looks = NUM_CLOSE_UPS if not rules else len(LOOKS) if k + 1 >= NUM_USUAL and is_blown_out(photo) else NUM_USUAL
         if main is not None or k + 1 == num_looks:
-            done.append((position, photo, describe_face(main, seen, rules) if main else describe_doubt(seen, rules)))
+            done.append((position, photo, describe_face(main, seen, rules, close) if main else describe_doubt(seen, rules)))
         else:
             failed.append((position, photo, seen))
     return done, failed
@@ -146,8 +148,7 @@ def _look_at_tasks(tasks, k, detector, rules):
 def _may_be_scenery(face, photo, k, rules):
     """Whether a face that is merely likely must wait until small faces have been looked for: in a large photo they are small, and
     something else may resemble a close-up."""
-    is_large = max(photo.shape) > SMALL_LOOK.long_side
-    return is_large and k < FIRST_WIDE and bool(rules) and face.probability < rules.upright_probability
+    return max(photo.shape) > LARGE and k < FIRST_WIDE and bool(rules) and face.probability < rules.upright_probability
 
 
 def _look_at_sizes(photos, look, detector):

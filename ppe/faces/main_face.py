@@ -6,7 +6,7 @@ A candidate is a ``ppe.faces.detector.Candidate``.
 import numpy as np
 
 from ppe.faces.alignment import LANDMARK_COLUMNS, measure_misfit
-from ppe.faces.detector import measure_turns
+from ppe.faces.detector import LARGE, measure_turns
 
 BOX_COLUMNS = ["box_left", "box_top", "box_right", "box_bottom"]
 MIN_ADVANTAGE = 1.0
@@ -26,10 +26,11 @@ def settle_faces(photos, all_turns, detector, rules):
     """
     if all_turns and rules:
         faces = [[face for look in seen for face in look] for _, seen in photos]
-        able = [[face for face in own if not _doubt(face, _find_least(face, rules), rules)] for own in faces]
+        able = [[face for face in own if not find_doubt(face, _find_least(face, rules), rules)] for own in faces]
+        able = [_drop_unlikely(photo, faces, rules) for (photo, _), faces in zip(photos, able, strict=True)]
         able = [_drop_wrong_turn(photo, faces, detector) for (photo, _), faces in zip(photos, able, strict=True)]
         return [_choose_face(faces) for faces in able]
-    mains = [_choose_face([face for face in seen[-1] if not _doubt(face, 0, rules)]) for _, seen in photos]
+    mains = [_choose_face([face for face in seen[-1] if not find_doubt(face, 0, rules)]) for _, seen in photos]
     if not rules:
         return mains
     settled = [main if main and main.probability >= rules.sure_probability else None for main in mains]
@@ -47,7 +48,7 @@ def _find_least(face, rules):
     return (rules.upright_probability if face.turn or face.is_darkened else rules.min_probability) if rules else 0
 
 
-def _doubt(face, min_probability, rules):
+def find_doubt(face, min_probability, rules):
     """Reason why a candidate is not taken for a face: str, "" if it is."""
     if np.ptp(face.points[2:], axis=0).min() < 2:
         return "a face was found, but its landmarks coincide"
@@ -81,6 +82,12 @@ def _compare_turns(candidates):
     return turned - upright if max(upright, turned) > -np.inf else -np.inf
 
 
+def _drop_unlikely(photo, candidates, rules):
+    """Candidates of a large photo without those that are merely likely, where another is nearly sure."""
+    likely = [face for face in candidates if face.probability >= rules.upright_probability]
+    return likely if likely and max(photo.shape) > LARGE else candidates
+
+
 def _drop_wrong_turn(photo, candidates, detector):
     """Candidates without the upright ones, or without the turned, where both are likely: the last network decides at both."""
     if not MIN_ADVANTAGE <= _compare_turns(candidates) < np.inf:
@@ -92,27 +99,29 @@ def _drop_wrong_turn(photo, candidates, detector):
     return [face for face in candidates if (face.turn > 0) == (lead >= MIN_ADVANTAGE)]
 
 
-def describe_face(main, seen, rules):
+def describe_face(main, seen, rules, closer=None):
     """Row of a photo's main face, with the landmarks of the others, ndarray [K, 5, 2].
 
-    Where an earlier look saw the same face, its landmarks stay: a later look only confirms.
+    Where an earlier look saw the same face, its landmarks stay: a later look only confirms. Those of a closer look, if there was
+    one, take their place.
     """
     least = rules.min_probability if rules else 0
     kept = []
-    for face in (face for look in seen for face in look if face.turn == main.turn and not _doubt(face, 0, rules)):
-        if not any(_overlap(face, other) >= SAME_FACE for other in kept) and (face.probability >= least or face is main):
+    for face in (face for look in seen for face in look if face.turn == main.turn and not find_doubt(face, 0, rules)):
+        if not any(measure_overlap(face, other) >= SAME_FACE for other in kept) and (face.probability >= least or face is main):
             kept.append(face)
-    first = [face for look in seen for face in look if face.turn == main.turn and _overlap(face, main) >= SAME_FACE][0]
+    seen_first = (face for look in seen for face in look if face.turn == main.turn and measure_overlap(face, main) >= SAME_FACE)
+    first = closer or next(seen_first)
     # Sixteenths of a pixel are finer than the detector, coarser than rounding errors, and exact in a table.
     points = np.round(first.points * 16) / 16
     box = np.concatenate([points[:2].min(0), points[:2].max(0)])
-    others = [face.points[2:] for face in kept if _overlap(face, main) < SAME_FACE]
+    others = [face.points[2:] for face in kept if measure_overlap(face, main) < SAME_FACE]
     row = {"detected": True, "reason": "", "num_faces": 1 + len(others), "probability": main.probability, "turned": main.turn}
     row |= dict(zip(BOX_COLUMNS + LANDMARK_COLUMNS, [*box.tolist(), *points[2:].ravel().tolist()], strict=True))
     return row | {"others": np.round(np.reshape(others, (-1, 5, 2)) * 16) / 16}
 
 
-def _overlap(one, other):
+def measure_overlap(one, other):
     """Intersection of two boxes over their union, in [0, 1]."""
     (a, b), (c, d) = ((np.minimum(*face.points[:2]), np.maximum(*face.points[:2])) for face in (one, other))
     shared = np.prod(np.clip(np.minimum(b, d) - np.maximum(a, c), 0, None))
@@ -125,7 +134,7 @@ def describe_doubt(seen, rules):
     if not candidates:
         return no_face("no face found")
     likeliest = max(candidates, key=lambda candidate: candidate.probability)
-    reason = _doubt(likeliest, _find_least(likeliest, rules), rules)
+    reason = find_doubt(likeliest, _find_least(likeliest, rules), rules)
     return no_face(reason) | {"probability": likeliest.probability, "turned": likeliest.turn}
 
 

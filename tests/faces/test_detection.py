@@ -11,7 +11,7 @@ from ppe.datasets.index import iter_photos, read_index
 from ppe.datasets.photos import load_photo
 from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces, detection, prepare_faces
 from ppe.faces.alignment import measure_misfit
-from ppe.faces.detector import turn_back
+from ppe.faces.detector import LARGE, turn_back
 
 RULES = load_params().detection
 LARGEST_ERROR = 0.25
@@ -35,6 +35,31 @@ def test_a_face_is_found_wherever_a_person_would_see_one(scenes):
     missed = [(1000 + i, KINDS[i % len(KINDS)], table.reason[i]) for i in np.flatnonzero(~right)]
     print(f"{right.sum()} of {len(right)} faces found; missed: {missed}")
     assert right.mean() >= 0.95
+
+
+def test_a_closer_look_places_the_landmarks_of_small_faces_better_and_moves_no_others(scenes, monkeypatch):
+    sides = np.array([max(scene.photo.shape) for scene in scenes])
+    is_small = (sides > LARGE) & (np.array([scene.faces[0].width for scene in scenes]) < 0.15 * sides)
+    large, small = ([scene for scene, chosen in zip(scenes, part, strict=True) if chosen] for part in (is_small, sides <= LARGE))
+    tables = []
+    for _ in range(2):
+        tables.append([detect_faces([scene.photo for scene in part], rules=RULES) for part in (large, small)])
+        monkeypatch.setattr(detection, "refine_faces", lambda pairs, *others: [None] * len(pairs))
+    (closer, same), (plain, before) = tables
+    pd.testing.assert_frame_equal(same, before)
+    both = find_right(closer, large) & find_right(plain, large)
+    errors = []
+    for table in (closer, plain):
+        marks = table[LANDMARK_COLUMNS].to_numpy(float).reshape(-1, 5, 2)
+        errors.append(np.mean([measure_error(marks[i], large[i].faces[0]) for i in np.flatnonzero(both)]))
+    print(f"mean error {errors[0]:.3f}, without the closer look {errors[1]:.3f}, in distances of the eyes; {both.sum()} faces")
+    assert len(small) and both.sum() >= 10 and errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("number", [5040, 5389, 5398])
+def test_scenery_that_resembles_a_face_gives_way_to_a_small_face(number):
+    scene = draw_scene(number)
+    assert find_right(detect_faces([scene.photo], rules=RULES), [scene]).all()
 
 
 def test_no_face_is_found_where_there_is_none():
