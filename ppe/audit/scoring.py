@@ -11,6 +11,7 @@ import numpy as np
 from ppe.attacks.normalisation import find_top_values
 from ppe.config.storage import release_pages
 from ppe.embedders.embed import compute_verification, verify_pairs
+from ppe.embedders.pairs import count_pairs
 
 SPARE = 2
 """Times ``top_k`` values are kept of each photo, so that planting can take some away."""
@@ -80,10 +81,7 @@ def check_models(sets, models, min_auc, seed):
         A model that could not be checked, since nearly all people have one photo, has an AUC of NaN and is not sound.
     """
     identity = np.concatenate([faces.identity.astype(str) for faces in sets])
-    size = np.unique(identity, return_counts=True)[1]
-    same = int((size * (size - 1) // 2).sum())
-    other = len(identity) * (len(identity) - 1) // 2 - same
-    num_pairs = 2 * min(MAX_PAIRS // 2, same, other)
+    num_pairs = 2 * min(MAX_PAIRS // 2, *count_pairs(identity))
     checked = {}
     for name in models:
         auc = float("nan")

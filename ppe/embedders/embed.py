@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from ppe.config.storage import read_block, to_tensor
 from ppe.embedders import load_embedder
-from ppe.embedders.pairs import find_pairs
+from ppe.embedders.pairs import count_pairs, find_pairs
 from ppe.faces import resize_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
 
@@ -130,9 +130,7 @@ def verify_pairs(embeddings, identity, *, num_pairs, seed):
         If there are not enough pairs of either kind.
     """
     number = np.unique(np.asarray(identity), return_inverse=True)[1]
-    half, size = num_pairs // 2, np.bincount(number)
-    num_same = int((size * (size - 1) // 2).sum())
-    num_other = len(number) * (len(number) - 1) // 2 - num_same
+    half, (num_same, num_other) = num_pairs // 2, count_pairs(number)
     if num_pairs < 2 or num_pairs % 2 or half > min(num_same, num_other):
         raise ValueError(
             f"num_pairs={num_pairs} is not an even number up to {2 * min(num_same, num_other)}: "

@@ -3,6 +3,13 @@
 import numpy as np
 
 
+def count_pairs(identity):
+    """Count the pairs of rows of one identity, and those of two: (int, int). identity : array [N], str or int."""
+    size = np.unique(np.asarray(identity), return_counts=True)[1]
+    same = int((size * (size - 1) // 2).sum())
+    return same, int(size.sum() * (size.sum() - 1) // 2) - same
+
+
 def find_pairs(number, same_rank, other_rank):
     """Find the rows of pairs by the pairs' ranks. Memory grows with N + P, time with (N + P) log N.
 

@@ -6,7 +6,11 @@ import numpy as np
 import pandas as pd
 
 from ppe.embedders.embed import compute_verification, embed_faces, verify_pairs
+from ppe.embedders.pairs import count_pairs
 from ppe.statistics.metrics import compute_roc
+
+MIN_PAIRS = 20
+"""Fewest pairs of photos that check an embedder; as many as params.yaml allows."""
 
 
 def verify_embedders(embedders, faces, identity, *, resolutions, num_pairs, seed, device="cpu"):
@@ -18,7 +22,8 @@ def verify_embedders(embedders, faces, identity, *, resolutions, num_pairs, seed
     faces : array, LazyRows or Tensor [N, 3, H, W], uint8, RGB, aligned.
     identity : array [N], str. The person of each face; none of them trained an embedder.
     resolutions : sequence of int, pixels. The faces are reduced to each.
-    num_pairs, seed : as in ``ppe.embedders.embed.verify_pairs``.
+    num_pairs, seed : as in ``ppe.embedders.embed.verify_pairs``; fewer pairs are drawn where there are no more, since faces were
+        lost, down to ``MIN_PAIRS``.
     device : str or torch.device
 
     Returns
@@ -30,7 +35,8 @@ def verify_embedders(embedders, faces, identity, *, resolutions, num_pairs, seed
         The columns of ``ppe.statistics.metrics.compute_roc``, embedder, resolution, auc.
     """
     identity = np.asarray(identity)
-    results, pairs, curves = [], [], []
+    results, pairs, curves, most = [], [], [], 2 * min(count_pairs(identity))
+    num_pairs = min(num_pairs, most) if most >= MIN_PAIRS else num_pairs
     for (name, embedder), resolution in product(embedders.items(), resolutions):
         vectors = embed_faces(faces, embedder, resolution=resolution, device=device)
         score, is_same = verify_pairs(vectors, identity, num_pairs=num_pairs, seed=seed)

@@ -20,6 +20,7 @@ from ppe.config.schema import Embedder
 from ppe.embedders import facenet, mobilefacenet
 from ppe.embedders.recipe import train_recipes
 from ppe.embedders.training import augment, draw_batches, train_embedder
+from ppe.embedders.verification import verify_embedders
 
 SHARED = Path(os.environ.get("PPE_SHARED", Path(__file__).parents[3] / "shared"))
 WEIGHTS = SHARED / "weights" / "mobilefacenet-casia.pth"
@@ -429,3 +430,13 @@ def test_the_same_embedder_is_saved_to_the_same_bytes(tmp_path):
         embedders.save(tmp_path / f"{number}.safetensors", "mobilefacenet", state, {"input_size": 48}, {"seed": 1})
         found.add((tmp_path / f"{number}.safetensors").read_bytes())
     assert len(found) == 1
+
+
+def test_fewer_pairs_are_drawn_where_faces_were_lost():
+    """Photos of strangers that were left out ended a study an hour after the pre-flight checks had counted their pairs."""
+    faces, identity = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8), np.repeat(np.arange(8), 3)
+    small, options = {"small": embedders.build("mobilefacenet", **SMALL)}, {"resolutions": [32], "num_pairs": 100, "seed": 0}
+    results, pairs, _ = verify_embedders(small, faces, identity, **options)
+    assert results.num_pairs.tolist() == [48] and len(pairs) == 48, "8 x 3 pairs of one identity, and as many of two"
+    with pytest.raises(ValueError, match="num_pairs=100 is not an even number up to 18"):
+        verify_embedders(small, faces[:9], identity[:9], **options)
