@@ -5,7 +5,7 @@
     python bench/audit_calibration.py redrawn FACES PEOPLE CONTROLS   # the same for folders of whom nobody is a member
     python bench/audit_calibration.py planted   # one person copied in 0.03 to 3 % of the faces
     python bench/audit_calibration.py pairs     # 10,000 x 5 drawn faces against 5,000 x 5 photos, 20 people leaked
-    python bench/audit_calibration.py scale     # a whole audit: 100,000 faces against 10,000 photos of 5,000 people
+    python bench/audit_calibration.py scale [--faces 1000000]   # a whole audit: against 10,000 photos of 5,000 people
     python bench/audit_calibration.py outside FOLDER OUT   # draws faces of gan-face-generate, unpacked in FOLDER, to OUT
 
 ``runs``, ``null``, ``planted`` and ``scale`` need a finished study in the working folder (`make study`; of others,
@@ -206,7 +206,7 @@ def measure_pairs(num_identities=10_000, num_people=5_000, num_leaked=20, width=
     print(f"  threshold of one photo of each of 1,000 controls; {time.perf_counter() - started:.0f} s, {read_peak():.2f} GB")
 
 
-def measure_scale(num_generated=100_000, num_people=2000, num_controls=3000, photos=2):
+def measure_scale(num_generated, num_people=2000, num_controls=3000, photos=2):
     """A whole audit by its command: faces of the study's first run, many times with noise, and photos of as many people."""
     import subprocess
     import tempfile
@@ -271,13 +271,16 @@ def main():
     parser.add_argument("what", choices=["runs", "null", "redrawn", "planted", "pairs", "scale", "outside"])
     parser.add_argument("folders", nargs="*", help="runs; of redrawn; of outside: where it was unpacked, and where pictures go")
     parser.add_argument("--audits", type=int, default=AUDITS)
+    parser.add_argument("--faces", type=int, default=100_000, help="generated faces, of scale")
     arguments = parser.parse_args()
     if arguments.what == "outside":
         draw_outside(*arguments.folders)
     elif arguments.what == "redrawn":
         measure_redrawn(load_params(), arguments.folders, arguments.audits)
-    elif arguments.what in ("pairs", "scale"):
-        {"pairs": measure_pairs, "scale": measure_scale}[arguments.what]()
+    elif arguments.what == "pairs":
+        measure_pairs()
+    elif arguments.what == "scale":
+        measure_scale(arguments.faces)
     else:
         measure = {"runs": measure_runs, "null": measure_null, "planted": measure_planted}[arguments.what]
         measure(load_params(), arguments.audits, arguments.folders)
