@@ -42,7 +42,7 @@ def write_report(findings, sets, params, out, *, command="", names=False, key=Fa
     command : str, what started the audit.
     names : bool
         Write people's names. Otherwise a person is called by a number, the most exposed one ``person 1``.
-    key : bool. Write names.csv, which says who is who.
+    key : bool. Write names.csv, which says who is who, and which controls lie among the generated faces.
     show_faces : bool. Show photos of people on the page.
     date : str, optional. Of the report; today if not given.
 
@@ -56,7 +56,9 @@ def write_report(findings, sets, params, out, *, command="", names=False, key=Fa
     for name, table in tables.items():
         save_table(table, out / f"{name}.csv")
     if key:
-        save_table(pd.DataFrame({"person": list(labels.values()), "identity": list(labels)}), out / "names.csv")
+        copied = {name: f"copied control {number}" for number, name in enumerate(findings.copied_controls, 1)}
+        called = labels | copied
+        save_table(pd.DataFrame({"person": list(called.values()), "identity": list(called)}), out / "names.csv")
     else:
         (out / "names.csv").unlink(missing_ok=True)
     save_json(content, out / "report.json")
@@ -92,7 +94,7 @@ def tabulate_findings(findings, sets, labels, names):
     pairs = pairs[[*front, *(name for name in pairs if name not in front)]]
     misses = [own.misses.assign(set=name) for name, own in sets.faces.items()]
     misses = pd.concat(misses, ignore_index=True)[["set", "name", "identity", "reason"]]
-    is_hidden = ~misses.set.isin(["generated", "controls"]) & (not names)
+    is_hidden = (misses.set != "generated") & (not names)
     misses["person"] = misses.identity.map(labels).fillna("")
     misses.loc[is_hidden, "name"] = "(hidden: audit with --names)"
     return {"people": people, "pairs": pairs, "misses": misses.drop(columns="identity")}

@@ -152,7 +152,7 @@ def _say_doubt(findings):
 def _say_copied(findings):
     return (
         f"Photos of {len(findings.copied_controls)} control people lie among the generated faces: they were in the training set, "
-        "and hide who else was. Take them out of the controls."
+        "and hide who else was. Take them out of the controls (`--key` lists them in names.csv)."
     )
 
 
@@ -174,7 +174,7 @@ def list_steps(level, findings, rules):
                 "If you can, audit a larger sample of generated faces, which shows more."]  # fmt: skip
     steps = {
         "strangers": "Give `--controls`: photos of people from where yours come from, who were surely not in the training set.",
-        "copied": "Take the controls who are listed as copies out, and audit again.",
+        "copied": "Take the copied controls out (`--key` lists them in names.csv), and audit again.",
         "photos": "Choose controls whose photos are like those of the people in what is listed below.",
     }
     said = [steps[findings.doubt]] if findings.doubt else []

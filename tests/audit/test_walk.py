@@ -162,13 +162,16 @@ def test_a_copy_is_told_where_there_are_no_controls(params):
     assert told["sentences"][1] == "Nobody else could be tested, since there were no control people to compare with."
 
 
-def test_controls_that_differ_and_are_copied_are_both_told(params):
+def test_controls_that_differ_and_are_copied_are_both_told_and_listed(params, tmp_path):
     sets = make_audit(num_controls=60, sharp=9.0)
     copy_photo(sets, "controls")
     findings = find_all(sets, params)
     told = judge(findings, sets, params.audit)
     assert findings.doubt == "photos" and not findings.people.is_flagged.any()
     assert any(limit.startswith("Photos of 1 control people lie among the generated faces") for limit in told["limits"])
+    write_report(findings, sets, params, tmp_path, key=True, date="2000-01-01")
+    listed = pd.read_csv(tmp_path / "names.csv").set_index("person").identity
+    assert listed["copied control 1"] == findings.copied_controls[0]
 
 
 def test_controls_who_are_among_the_people_are_refused(params):
