@@ -4,7 +4,6 @@ A look at the whole photo shows a face of a twentieth of its width at 32 px, and
 """
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ppe.faces.detector import LARGE, Look, look_at, turn_back
 from ppe.faces.main_face import SAME_FACE, find_doubt, measure_overlap
@@ -25,9 +24,16 @@ def refine_faces(faces, detector, rules):
     """
     rows = [i for i, (photo, face) in enumerate(faces) if rules and face and _is_small(face, photo)]
     refined = [None] * len(faces)
-    for i, closer in zip(rows, look_closer([faces[i] for i in rows], detector), strict=True):
-        is_same = closer is not None and measure_overlap(closer, faces[i][1]) >= SAME_FACE
-        refined[i] = closer if is_same and not find_doubt(closer, rules.upright_probability, rules) else None
+    for start in range(0, len(rows), CLOSER.num_photos):
+        part = rows[start : start + CLOSER.num_photos]
+        squares = [_cut_square(*faces[i]) for i in part]
+        found = look_at([square for square, _ in squares], CLOSER, detector)
+        for i, (square, corner), seen in zip(part, squares, found, strict=True):
+            face = faces[i][1]
+            seen = [new._replace(points=turn_back(new.points, face.turn, square.shape) + corner, turn=face.turn) for new in seen]
+            same = [new for new in seen if measure_overlap(new, face) >= SAME_FACE]
+            same = [new for new in same if not find_doubt(new, rules.upright_probability, rules)]
+            refined[i] = max(same, key=lambda new: new.probability, default=None)
     return refined
 
 
@@ -36,40 +42,15 @@ def _is_small(face, photo):
     return side > LARGE and np.ptp(face.points[:2], axis=0).max() < SMALL * side
 
 
-def look_closer(faces, detector, margin=MARGIN, is_stretched=False):
-    """Look at each face alone.
+def _cut_square(photo, face):
+    """The square around a face, turned upright, with the photo's border repeated outside; and its corner in the photo [2].
 
-    Parameters
-    ----------
-    faces : list of (photo ndarray [H, W, 3] uint8, Candidate)
-    detector : MTCNN of ``build_detector``
-    margin : float. Side of the square that is cut out, as a multiple of the longer side of the face's box.
-    is_stretched : bool. Whether the square's grey levels are stretched first.
-
-    Returns
-    -------
-    list of Candidate or None, in the pixels of the photo: the likeliest face of each square, or None.
+    A square that is cut off at a corner of the photo would be stretched: the detector reads boxes outside its frame as smaller.
     """
-    found = []
-    for start in range(0, len(faces), CLOSER.num_photos):
-        part = faces[start : start + CLOSER.num_photos]
-        squares = [_cut_square(photo, face, margin) for photo, face in part]
-        pixels = [_stretch(square) if is_stretched else square for square, _, _ in squares]
-        for (_, shape, shift), (_, face), candidates in zip(squares, part, look_at(pixels, CLOSER, detector), strict=True):
-            best = max(candidates, key=lambda candidate: candidate.probability, default=None)
-            found.append(best and best._replace(points=turn_back(best.points, face.turn, shape) + shift, turn=face.turn))
-    return found
-
-
-def _cut_square(photo, face, margin):
-    """The square around a face, as far as the photo reaches, turned upright; its shape before; its corner in the photo [2]."""
     corners = face.points[:2]
-    middle, radius = corners.mean(0) + 0.5, margin * np.ptp(corners, axis=0).max() / 2
-    low = np.clip(np.round(middle - radius), 0, None).astype(int)
-    high = np.clip(np.round(middle + radius), low + 1, photo.shape[1::-1]).astype(int)
-    square = photo[low[1] : high[1], low[0] : high[0]]
-    return np.ascontiguousarray(np.rot90(square, face.turn)), square.shape, low
-
-
-def _stretch(photo):
-    return np.asarray(ImageOps.autocontrast(Image.fromarray(photo), cutoff=1))
+    middle, radius = corners.mean(0) + 0.5, MARGIN * np.ptp(corners, axis=0).max() / 2
+    low = np.round(middle - radius).astype(int)
+    across, down = (low[axis] + np.arange(max(1, round(2 * radius))) for axis in (0, 1))
+    height, width = photo.shape[:2]
+    square = photo[np.ix_(down.clip(0, height - 1), across.clip(0, width - 1))]
+    return np.ascontiguousarray(np.rot90(square, face.turn)), low

@@ -27,9 +27,9 @@ def settle_faces(photos, all_turns, detector, rules):
     if all_turns and rules:
         faces = [[face for look in seen for face in look] for _, seen in photos]
         able = [[face for face in own if not find_doubt(face, _find_least(face, rules), rules)] for own in faces]
-        able = [_drop_unlikely(photo, faces, rules) for (photo, _), faces in zip(photos, able, strict=True)]
         able = [_drop_wrong_turn(photo, faces, detector) for (photo, _), faces in zip(photos, able, strict=True)]
-        return [_choose_face(faces) for faces in able]
+        bounds = [rules.upright_probability if max(photo.shape) > LARGE else 0 for photo, _ in photos]
+        return [_choose_face(faces, bound) for faces, bound in zip(able, bounds, strict=True)]
     mains = [_choose_face([face for face in seen[-1] if not find_doubt(face, 0, rules)]) for _, seen in photos]
     if not rules:
         return mains
@@ -59,12 +59,16 @@ def find_doubt(face, min_probability, rules):
     return f"no sure face: its probability is {bound}" if face.probability < min_probability else ""
 
 
-def _choose_face(candidates):
-    """The main face: in the likeliest turn, of those nearly as wide as the widest, a large one near the middle. Or None."""
+def _choose_face(candidates, bound=0):
+    """The main face: in the likeliest turn, of those nearly as wide as the widest, a large one near the middle. Or None.
+
+    Where one has a probability of at least ``bound``, the less likely ones do not count: scenery may resemble a face.
+    """
     if not candidates:
         return None
     turn = _choose_turn(candidates)
     candidates = [face for face in candidates if face.turn == turn]
+    candidates = [face for face in candidates if face.probability >= bound] or candidates
     widest = max(face.area for face in candidates)
     large = [face for face in candidates if face.area >= NEARLY_AS_WIDE**2 * widest]
     return max(large, key=lambda face: face.area - 2 * face.off_centre)  # the weights of facenet-pytorch
@@ -80,12 +84,6 @@ def _compare_turns(candidates):
     """Difference of the log odds of the likeliest turned and the likeliest upright face; -inf or inf where one is missing."""
     upright, turned = (max((face.log_odds for face in candidates if (face.turn > 0) == side), default=-np.inf) for side in (0, 1))
     return turned - upright if max(upright, turned) > -np.inf else -np.inf
-
-
-def _drop_unlikely(photo, candidates, rules):
-    """Candidates of a large photo without those that are merely likely, where another is nearly sure."""
-    likely = [face for face in candidates if face.probability >= rules.upright_probability]
-    return likely if likely and max(photo.shape) > LARGE else candidates
 
 
 def _drop_wrong_turn(photo, candidates, detector):

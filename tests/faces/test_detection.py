@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scenes import KINDS, draw_faceless, draw_scene, measure_error
+from scenes import KINDS, draw_backdrop, draw_faceless, draw_scene, measure_error, paste
 
 from ppe.config import load_params
 from ppe.datasets.index import iter_photos, read_index
@@ -54,6 +54,24 @@ def test_a_closer_look_places_the_landmarks_of_small_faces_better_and_moves_no_o
         errors.append(np.mean([measure_error(marks[i], large[i].faces[0]) for i in np.flatnonzero(both)]))
     print(f"mean error {errors[0]:.3f}, without the closer look {errors[1]:.3f}, in distances of the eyes; {both.sum()} faces")
     assert len(small) and both.sum() >= 10 and errors[0] < errors[1]
+
+
+def test_a_face_in_a_corner_keeps_its_landmarks_when_it_is_looked_at_closely():
+    """A square that was cut off at the corner was stretched, and its landmarks moved by half a distance of the eyes."""
+    errors = []
+    for number, corner in enumerate([(608, 448), (40, 30), (600, 36), (36, 440)]):
+        photo = draw_backdrop(np.random.default_rng(number), 480, 640, "room")
+        face = paste(photo, 5, number, 80, corner)
+        marks = detect_faces([photo], rules=RULES)[LANDMARK_COLUMNS].to_numpy(float).reshape(5, 2)
+        errors.append(measure_error(marks, face))
+    assert np.nanmax(errors) < 0.2 and np.isfinite(errors).sum() >= 3, errors
+
+
+def test_a_turned_face_that_is_hardly_likelier_does_not_outrank_the_upright_one():
+    photo = draw_backdrop(np.random.default_rng(638), 300, 400, "room")
+    face = paste(photo, 15, 0, 113.12971200735757, (205.53288867647842, 168.3914055929), -39.170297316223895)
+    row = detect_faces([photo], rules=RULES).iloc[0]
+    assert row.turned == 0 and measure_error(row[LANDMARK_COLUMNS].to_numpy(float).reshape(5, 2), face) < 0.25
 
 
 @pytest.mark.parametrize("number", [5040, 5389, 5398])
