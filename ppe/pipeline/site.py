@@ -82,8 +82,8 @@ def write_site(params, docs=None):
     Raises
     ------
     FileNotFoundError
-        If a notebook was not executed. Those on over-representation and on defences belong to other studies: where these were
-        not run here, their pages are kept if the code is still the same, else left out.
+        If a notebook was not executed, and has no page whose code is still the same. Those on over-representation and on
+        defences belong to other studies: where these were not run here either, they are left out.
     ValueError
         If a data set holds real faces, a notebook's code has changed since, a page would load something or holds a path of this
         machine, or the pages are more than ``MAX_BYTES``.
@@ -114,6 +114,9 @@ def write_site(params, docs=None):
             partial.write_text(text, encoding="utf-8")
     sizes = {name: len(text.encode()) for name, text in pages.items()}
     print(f"docs/: {len(sizes)} pages, {sum(sizes.values()) / 1e6:.1f} MB")
+    old_ones = [page.file for page in way if page.kept]
+    if old_ones:
+        print(f"Not executed here, so these pages stay as they were: {', '.join(old_ones)}")
     return sizes
 
 
@@ -129,6 +132,8 @@ def _read_book(params, book, kind, old):
     page.code_hash = hashlib.sha256(code.encode()).hexdigest()[:16]
     text = old.read_text(encoding="utf-8") if old.is_file() and not page.executed else ""
     page.kept = text if f'content="{page.code_hash}"' in text else ""
+    if page.is_left_out and kind not in OF_OTHER_STUDIES:
+        raise FileNotFoundError(f"{book} was not executed here yet: run `make study` first")
     if page.is_left_out:
         page.summary += " (Not part of this site: its study was not run where the site was made.)"
     return page
@@ -140,9 +145,7 @@ def _find_executed(params, book, kind):
         run, settings = next(iter(params.runs.items()))
         name = {"run": run, "dataset": settings.dataset, "study": params.study}[kind]
         file = params.executed_file(book, name)
-        if not file.is_file():
-            raise FileNotFoundError(f"executed/{file.name} is not there yet: run `make study` first")
-        return file, f"{kind.replace('dataset', 'data set').capitalize()} {name}"
+        return file if file.is_file() else None, f"{kind.replace('dataset', 'data set').capitalize()} {name}"
     studies = sorted(path.stem for path in (params.root / "studies").glob("*.yaml"))
     for study in (load_study(name, params.root) for name in studies if name != SCRATCH_STUDY):
         is_synthetic = all(settings.reader == "synthetic" for settings in study.datasets.values())

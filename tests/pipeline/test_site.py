@@ -170,6 +170,17 @@ def test_the_notebook_of_another_study_is_shown_kept_or_left_out(write, folder):
     assert "8_overrepresentation.html" not in write(), "its code is another now"
 
 
+def test_pages_are_written_where_no_notebook_was_executed_and_none_has_changed(write, folder, capsys):
+    written = write()
+    for file in (folder / "executed").glob("*.ipynb"):
+        file.unlink()
+    assert site.write_site(load_params(root=folder)) == {name: len(text.encode()) for name, text in written.items()}
+    assert "stay as they were: 1_faces.html" in capsys.readouterr().out
+    nbformat.write(make_book(is_executed=False, code="2 + 2"), folder / "notebooks" / "1_faces.ipynb")
+    with pytest.raises(FileNotFoundError, match="1_faces was not executed here yet"):
+        site.write_site(load_params(root=folder))
+
+
 @pytest.mark.parametrize(
     ("executed", "sentence"),
     [
