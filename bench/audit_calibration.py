@@ -207,36 +207,50 @@ def measure_pairs(num_identities=10_000, num_people=5_000, num_leaked=20, width=
 
 
 def measure_scale(num_generated, num_people=2000, num_controls=3000, photos=2):
-    """A whole audit by its command: faces of the study's first run, many times with noise, and photos of as many people."""
+    """A whole audit by its command: faces of the study's first run, many times with noise, and photos of as many people.
+
+    The inputs are drawn by another process: on Linux, the largest memory of a process counts that of the one which started it.
+    """
+    import multiprocessing
+    import os
     import subprocess
     import tempfile
 
+    params = load_params()
+    run, model = next(iter(params.runs)), next(iter(params.datasets.values())).embedders[0]
+    with tempfile.TemporaryDirectory() as folder:
+        drawing = num_generated, params.generated_folder(run) / "a.npy", folder, num_people, num_controls, photos
+        process = multiprocessing.get_context("spawn").Process(target=draw_inputs, args=drawing)
+        process.start()
+        process.join()
+        command = [sys.executable, "-m", "ppe", "audit", "--generated", f"{folder}/faces.npy", "--people", f"{folder}/people",
+                   "--controls", f"{folder}/controls", "--models", model, "--out", f"{folder}/out"]  # fmt: skip
+        started = time.perf_counter()
+        _, status, usage = os.wait4(subprocess.Popen(command).pid, 0)
+        peak = usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+        print(f"scale: {num_generated} faces, {photos} photos of {num_people} people and {num_controls} controls: "
+              f"{time.perf_counter() - started:.0f} s, {peak:.2f} GB" if status == 0 else f"ended with {status}")  # fmt: skip
+
+
+def draw_inputs(num_generated, source, folder, num_people, num_controls, photos):
+    """Write what ``measure_scale`` audits to ``folder``: faces.npy, from the faces of ``source``, people/ and controls/."""
     import torch
     from PIL import Image
 
     from ppe.datasets.synthetic import draw_photos, sample_identities
 
-    params, rng = load_params(), np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        path, people = Path(folder) / "faces.npy", sample_identities(num_people + num_controls, 1)
-        for number, identity in enumerate(people):
-            own = Path(folder) / ("people" if number < num_people else "controls") / f"p{number:05d}"
-            own.mkdir(parents=True)
-            for photo, face in enumerate(draw_photos(identity.repeat(photos, 1), torch.arange(photos), size=96)):
-                Image.fromarray(face.permute(1, 2, 0).numpy()).save(own / f"{photo}.png")
-        drawn = np.array(load_array(params.generated_folder(next(iter(params.runs))) / "a.npy")).astype(np.int16)
-        faces = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num_generated, *drawn.shape[1:]))
-        for start in range(0, num_generated, 2**14):
-            block = drawn[rng.integers(0, len(drawn), min(2**14, num_generated - start))]
-            faces[start : start + len(block)] = np.clip(block + rng.integers(-12, 13, block.shape), 0, 255)
-        del faces
-        command = [sys.executable, "-m", "ppe", "audit", "--generated", str(path), "--people", f"{folder}/people", "--controls",
-                   f"{folder}/controls", "--models", next(iter(params.datasets.values())).embedders[0], "--out", f"{folder}/out"]
-        started = time.perf_counter()
-        subprocess.run(command, check=True)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-        print(f"scale: {num_generated} faces, {photos} photos of {num_people} people and {num_controls} controls: "
-              f"{time.perf_counter() - started:.0f} s, {peak:.2f} GB")  # fmt: skip
+    rng, people = np.random.default_rng(0), sample_identities(num_people + num_controls, 1)
+    for number, identity in enumerate(people):
+        own = Path(folder) / ("people" if number < num_people else "controls") / f"p{number:05d}"
+        own.mkdir(parents=True)
+        for photo, face in enumerate(draw_photos(identity.repeat(photos, 1), torch.arange(photos), size=96)):
+            Image.fromarray(face.permute(1, 2, 0).numpy()).save(own / f"{photo}.png")
+    drawn = np.array(load_array(source)).astype(np.int16)
+    shape = (num_generated, *drawn.shape[1:])
+    faces = np.lib.format.open_memmap(Path(folder) / "faces.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, num_generated, 2**14):
+        block = drawn[rng.integers(0, len(drawn), min(2**14, num_generated - start))]
+        faces[start : start + len(block)] = np.clip(block + rng.integers(-12, 13, block.shape), 0, 255)
 
 
 def read_peak():
