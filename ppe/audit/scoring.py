@@ -12,12 +12,12 @@ from ppe.attacks.normalisation import find_top_values
 from ppe.config.storage import release_pages
 from ppe.embedders.embed import compute_verification, verify_pairs
 from ppe.embedders.pairs import count_pairs
+from ppe.embedders.verification import MIN_PAIRS
 
 SPARE = 2
 """Times ``top_k`` values are kept of each photo, so that planting can take some away."""
 MAX_PAIRS = 2000
 """Pairs of photos that check a model."""
-MIN_PAIRS = 20
 
 
 class Scores(NamedTuple):
