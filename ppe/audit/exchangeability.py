@@ -1,9 +1,14 @@
-"""Are the photos of the people like those of the controls? If they are not, a p-value may speak of the photos, not of a leak."""
+"""Are the photos of the people like those of the controls? If they are not, a p-value may speak of the photos, not of a leak.
+
+Where they differ, the tests are repeated with the controls whose photos are most like those of the people, and count only if they
+stand there, too.
+"""
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ppe.audit import p_values
 from ppe.audit.attributes import ATTRIBUTES
 
 RELIABLE = 10
@@ -48,8 +53,39 @@ def correct_holm(p_values):
     return corrected
 
 
+def compare_matched(own, others, attributes, options, rules):
+    """The tests of people and group once more, with matched controls.
+
+    Parameters
+    ----------
+    own, others : scores of the people's and of the comparison people's photos, as in ``ppe.audit.p_values.score_people``.
+    attributes : dict, ``people`` and ``controls`` -> DataFrame of ``average_attributes``.
+    options : as in ``ppe.audit.p_values.compare_group``.
+    rules : the section ``audit`` of params.
+
+    Returns
+    -------
+    dict
+        ``controls`` (list of str), ``still_differs`` (list of str, attributes), and where there are enough controls ``group``
+        (row of ``compare_group``), ``flagged`` (list of str), ``people`` (DataFrame of ``score_people``).
+    """
+    names = match_controls(**attributes, count=rules.num_matched)
+    found = compare_attributes(attributes["people"], attributes["controls"].loc[names], rules.exchange_p)
+    matched = {"controls": names, "still_differs": list(found.attribute[found.differs])}
+    if len(names) < p_values.MIN_COMPARED:
+        return matched
+    kept = np.isin(others[1].astype(str), names)
+    others = {name: value[kept] for name, value in others[0].items()}, others[1][kept]
+    row, _ = p_values.compare_group(own, others, photo_share=rules.photo_share, options=options, name="matched")
+    people = p_values.score_people(own, others, photo_share=rules.photo_share, seed=rules.seed)
+    people = p_values.flag_people(people, rules.false_discovery_rate)
+    return matched | {"group": row, "flagged": list(people.identity[people.is_flagged]), "people": people}
+
+
 def match_controls(people, controls, count):
     """Choose the controls that are most like the people.
+
+    Few, so that they are alike: with five people, the test above does not see that controls further away differ.
 
     Parameters
     ----------

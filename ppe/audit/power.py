@@ -16,7 +16,7 @@ ALONE = 0.05
 """p-value at which a planted person would stand out if nobody else were asked about."""
 
 
-def measure_power(scores, vectors, cohort, observed, rules, num_generated):
+def measure_power(scores, vectors, cohort, observed, rules, num_generated, matched=None):
     """Plant control people, one at a time, and count how many the audit finds.
 
     Parameters
@@ -27,6 +27,7 @@ def measure_power(scores, vectors, cohort, observed, rules, num_generated):
     observed : DataFrame of ``ppe.audit.p_values.score_people``. The planted person joins this list, whose correction counts.
     rules : the section ``audit`` of params.
     num_generated : int
+    matched : dict of ``ppe.audit.exchangeability.compare_matched``, optional. A finding must then stand against these, too.
 
     Returns
     -------
@@ -41,15 +42,18 @@ def measure_power(scores, vectors, cohort, observed, rules, num_generated):
     chosen = np.random.default_rng(rules.seed).permutation(able)[: rules.num_planted]
     place, found = order_photos(scores.identity, rules.seed), []
     tops = {m: _draw_removal(scores.top[m], rules.seed) for m in scores.value}
+    stages = [(observed, np.ones(len(names), bool))]
+    if matched and "people" in matched:
+        stages.append((matched["people"], np.isin(names, matched["controls"])))
     for person in chosen:
         spare = np.flatnonzero((number == person) & (place >= count))
         planted = _score_spare(vectors, cohort, spare, rules)
         used = np.where(place < count, number, -1)
         for share in rules.planted_shares:
-            p_value = _find_planted(tops, used, person, planted, share, rules, num_generated)
-            together = np.append(observed.p_value.to_numpy(float), p_value)
-            is_found = stats.false_discovery_control(together, method="bh")[-1] <= rules.false_discovery_rate
-            found.append((share, bool(is_found), p_value <= ALONE))
+            means = _score_planted(tops, used, planted, share, rules, num_generated)
+            p_values = [_compare_planted(means, used, person, is_compared) for _, is_compared in stages]
+            is_found = all(_is_named(p, people, rules) for p, (people, _) in zip(p_values, stages, strict=True))
+            found.append((share, is_found, max(p_values) <= ALONE))
     return _tabulate(pd.DataFrame(found, columns=["share", "is_found", "is_alone"]), num_generated)
 
 
@@ -85,8 +89,8 @@ def _score_spare(vectors, cohort, spare, rules):
     return planted
 
 
-def _find_planted(tops, used, person, planted, share, rules, num_generated):
-    """p-value of a person of whom ``share`` of the faces are photos, among the other comparison people.
+def _score_planted(tops, used, planted, share, rules, num_generated):
+    """Mean score of each comparison person where ``share`` of the faces are photos of one of them: ndarray [scores, people].
 
     used : int [N], the number of each photo's person, -1 for photos that are not used.
     """
@@ -96,9 +100,20 @@ def _find_planted(tops, used, person, planted, share, rules, num_generated):
     for m, top in tops.items():
         score = _replace(top, planted[m], faces, rules, num_generated)
         means.append(np.bincount(used[is_used], score[is_used], len(sizes)) / np.maximum(sizes, 1))
-    others = (sizes == sizes[person]) & (np.arange(len(sizes)) != person)
-    table = np.array(means)
-    return compute_p(*fuse_scores(table[:, person], table[:, others]))
+    return np.array(means)
+
+
+def _compare_planted(means, used, person, is_compared):
+    """p-value of the planted person among those other comparison people who have as many photos: float."""
+    sizes = np.bincount(used[used >= 0])
+    others = (sizes == sizes[person]) & (np.arange(len(sizes)) != person) & is_compared[: len(sizes)]
+    return compute_p(*fuse_scores(means[:, person], means[:, others]))
+
+
+def _is_named(p_value, people, rules):
+    """Whether a person with this p-value would be named, if they joined the people of a list: bool."""
+    together = np.append(people.p_value.to_numpy(float), p_value)
+    return bool(stats.false_discovery_control(together, method="bh")[-1] <= rules.false_discovery_rate)
 
 
 def _replace(top, planted, faces, rules, num_generated):

@@ -13,8 +13,9 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from ppe.audit.attributes import ATTRIBUTES
+from ppe.audit.limits import find_untested, names_one
 from ppe.audit.power import find_least_auc, find_least_share
-from ppe.audit.verdict import find_untested, judge, names_one, say_auc
+from ppe.audit.verdict import judge, say_auc
 from ppe.config.storage import save_json, save_table, write_whole
 from ppe.plots.audit import plot_people, plot_power, plot_roc, write_svg
 from ppe.statistics.metrics import compute_roc
@@ -23,7 +24,7 @@ SCHEMA = 1
 """Changes where a key of report.json changes its meaning."""
 TEMPLATES = Path(__file__).parent / "templates"
 PACKAGES = ("ppe", "torch", "numpy", "scipy", "pandas", "facenet-pytorch")
-MATCHED_NAMES = ("controls", "flagged")
+MATCHED_NAMES = ("controls", "flagged", "unconfirmed", "people")
 """What the comparison with matched controls holds of people, and no report."""
 SHOWN_PEOPLE, SHOWN_PAIRS = 50, 20
 """Rows of a table on the page; the files have all."""
@@ -122,7 +123,8 @@ def describe_audit(findings, sets, params, labels, command, date):
         "untested": [labels[name] for name in find_untested(sets)],
         "power": _list_rows(findings.power), "attributes": _list_rows(findings.attributes),
         "rates": findings.rates, "peaks": _list_rows(_label_peaks(findings.peaks, labels)),
-        "matched": findings.matched and {key: findings.matched[key] for key in findings.matched if key not in MATCHED_NAMES},
+        "matched": findings.matched and {key: value for key, value in findings.matched.items() if key not in MATCHED_NAMES}
+        | {f"num_{key}": len(findings.matched.get(key, ())) for key in MATCHED_NAMES[:3]},
         "num_copies": int(findings.pairs.is_copy.sum()),
         "least_share": None if findings.power is None else find_least_share(findings.power, rules.power),
         "names_one": bool(findings.groups) and names_one(findings, rules), "usual_cosine": findings.usual_cosine,

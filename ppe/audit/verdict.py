@@ -1,10 +1,8 @@
 """The verdict in two sentences, and what weakens it. Where an audit has no power, it says so before anything else."""
 
-import math
-
 import numpy as np
 
-from ppe.audit.p_values import count_needed
+from ppe.audit.limits import count_decisive, count_wanted, list_differing, list_limits, list_unconfirmed, names_one, say_copied
 from ppe.audit.power import find_least_share
 
 LEVELS = {
@@ -20,8 +18,6 @@ REASONS = {
     "photos": "the photos of people and controls differ too much",
 }
 """Why p-values are not to be trusted, by ``doubt`` of the findings."""
-FEW_FACES = 1000
-"""Generated faces below which a report says that there are few."""
 
 
 def judge(findings, sets, rules):
@@ -94,6 +90,8 @@ def _say_second(level, group, findings, rules):
         return f"So high an AUC {auc} occurs in {often} where nobody was in the training set."
     if findings.doubt in ("strangers", "photos"):
         return f"What the test of all people together gives {auc} may come from the photos, and not from the training set."
+    if level == "unknown" and group["p_value"] < rules.group_p:
+        return f"All people together score higher than all controls {auc}, but not than those whose photos are like theirs."
     if level == "unknown":
         return f"All people together do not score higher than the controls {auc}, which is no sign of safety for any one of them."
     if group["p_value"] < rules.group_p:
@@ -117,19 +115,18 @@ def _list_reasons(findings, rules):
         np.isfinite(checked[n]["auc"]) for n in findings.used
     ):
         reasons.append("no face recognition model tells these people apart at this resolution")
+    unconfirmed = list_unconfirmed(findings, rules)
+    if unconfirmed:
+        reasons.append(f"{' and '.join(unconfirmed)} stood out, but not against the controls whose photos are like theirs")
     if not names_one(findings, rules):
-        number = len(findings.people)
-        reasons.append(f"{findings.num_controls} comparison people are too few to name one of {number}, whatever the faces show")
+        alike, number = " with photos like theirs" if findings.matched else "", len(findings.people)
+        reasons.append(f"{count_decisive(findings)} comparison people{alike} are too few to name one of {number}, whatever the "
+                       "faces show")  # fmt: skip
     elif not len(findings.power):
         reasons.append("its power could not be measured, since the controls have no photo to spare")
     elif find_least_share(findings.power, rules.power) is None:
         reasons.append(f"even photos of a person in {100 * rules.planted_shares[-1]:.0f} % of the faces were not found")
     return reasons
-
-
-def names_one(findings, rules):
-    """Whether there are enough comparison people for one person alone to be named: bool."""
-    return count_needed(len(findings.people), findings.num_controls, rules.false_discovery_rate) == 1
 
 
 def _say_doubt(findings):
@@ -140,24 +137,13 @@ def _say_doubt(findings):
             "of that and not of a leak. Nobody is named."
         )
     if findings.doubt == "copied":
-        return _say_copied(findings)
+        return say_copied(findings)
     if findings.doubt == "photos":
         return (
-            f"The photos of the people differ from those of the controls in {_list_differing(findings)}. The p-values may speak "
+            f"The photos of the people differ from those of the controls in {list_differing(findings)}. The p-values may speak "
             "of this difference and not of a leak, or hide one. Nobody is named."
         )
     return ""
-
-
-def _say_copied(findings):
-    return (
-        f"Photos of {len(findings.copied_controls)} control people lie among the generated faces: they were in the training set, "
-        "and hide who else was. Take them out of the controls (`--key` lists them in names.csv)."
-    )
-
-
-def _list_differing(findings):
-    return ", ".join(findings.attributes.attribute[findings.attributes.differs])
 
 
 def list_steps(level, findings, rules):
@@ -177,7 +163,8 @@ def list_steps(level, findings, rules):
         "copied": "Take the copied controls out (`--key` lists them in names.csv), and audit again.",
         "photos": "Choose controls whose photos are like those of the people in what is listed below.",
     }
-    said = [steps[findings.doubt]] if findings.doubt else []
+    doubt = findings.doubt or ("photos" if findings.matched else "")
+    said = [steps[doubt]] if doubt else []
     if findings.queries is None:
         return [steps["strangers"]]
     if not names_one(findings, rules):
@@ -189,67 +176,3 @@ def list_steps(level, findings, rules):
     if not any(findings.verification[name]["is_sound"] for name in findings.used):
         said.append("Name other face recognition models (`--models`); those that were used cannot tell these people apart.")
     return [*said, "Until then, do not read the absence of findings as a clean result."]
-
-
-def list_limits(findings, sets, rules):
-    """What weakens this audit, one sentence each: list of str."""
-    people, limits = findings.people, list(sets.warnings)
-    if findings.copied_controls and findings.doubt != "copied":
-        limits.append(_say_copied(findings))
-    if findings.matched and not findings.doubt:
-        alike = f"the {len(findings.matched['controls'])} controls whose photos are most alike"
-        limits.append(
-            f"Photos of people and controls differ in {_list_differing(findings)}. What is said also holds against {alike}."
-        )
-    if findings.queries is not None:
-        limits += _limit_names(len(people), findings, rules)
-        group = findings.groups[0]
-        if group["num_people"] < len(people):
-            limits.append(f"The test of the group uses {group['num_people']} of {len(people)} people: the others have fewer than "
-                          f"{group['photos_used']} usable photos.")  # fmt: skip
-        if not np.isfinite(group["low"]):
-            limits.append("There is no interval of the AUC: it needs ten people a side, whose scores overlap.")
-        if min(group["num_people"], findings.num_controls) < 10:
-            limits.append(
-                "With fewer than ten people on a side, a difference between the photos of people and controls may not show."
-            )
-    for name, checked in findings.verification.items():
-        if not np.isfinite(checked["auc"]):
-            limits.append(f"The model {name} could not be checked on these people, who have too few photos each.")
-        elif not checked["is_sound"]:
-            unused, auc = "" if name in findings.used else ", and was left out", f"(AUC {checked['auc']:.2f})"
-            limits.append(f"The model {name} hardly tells these people apart at {sets.form.resolution} px {auc}{unused}.")
-    if len(findings.used) == 1:
-        limits.append("One face recognition model was used; a second one, trained apart, makes other mistakes and finds more.")
-    if len(sets.faces["generated"]) < FEW_FACES:
-        limits.append(f"{len(sets.faces['generated'])} generated faces are few: a person who is drawn rarely is not among them.")
-    missing = find_untested(sets)
-    if missing:
-        limits.append(f"{len(missing)} people could not be tested, since no face was found in any of their photos.")
-    return limits
-
-
-def _limit_names(num_people, findings, rules):
-    """What the number of controls allows to say of one person: list of str."""
-    needed = count_needed(num_people, findings.num_controls, rules.false_discovery_rate)
-    if needed == 1:
-        return []
-    smallest = 1 / (findings.num_controls + 1)
-    more = f"About {count_wanted(num_people, rules)} control people in all would let one person be named alone."
-    resolution = f"{findings.num_controls} comparison people give no p-value below {smallest:.2g}"
-    if needed > num_people:
-        return [f"Nobody can be named: {resolution}, which is not small enough for a list of {num_people}. {more}"]
-    need = f"at least {needed} of the {num_people} people must reach it"
-    return [f"One person alone cannot be named: {resolution}, and {need}. {more}"]
-
-
-def count_wanted(num_people, rules):
-    """Control people who let one of ``num_people`` be named alone, those who only adjust scores among them: int."""
-    compared = math.ceil(num_people / rules.false_discovery_rate - 1)
-    return compared + min(rules.max_cohort, math.ceil(compared * rules.cohort_share / (1 - rules.cohort_share)))
-
-
-def find_untested(sets):
-    """Names of people in none of whose photos a face was found: list of str."""
-    misses, found = sets.faces["people"].misses, set(sets.faces["people"].identity)
-    return sorted(set(misses.identity) - found - {"(no identity)"})

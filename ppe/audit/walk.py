@@ -44,7 +44,7 @@ class Findings:
     power, attributes, peaks : DataFrame of ``measure_power``, ``compare_attributes``, ``scan_density``.
     pairs : DataFrame of ``rank_pairs``, of people's and training photos (column ``set``).
     copied_controls : list of str, controls of whom a photo lies among the generated faces.
-    matched : dict, what the comparison with matched controls gave, where controls differ.
+    matched : dict of ``compare_matched``, where controls differ, and ``unconfirmed``, people whom only all controls name.
     doubt : str, why p-values name nobody: "strangers" stand in for controls, "photos" differ and matched controls do not help;
         "copied" controls hide a leak, but name nobody wrongly. "" where they are to be trusted.
     usual_cosine : float, the median over comparison photos of the cosine to the nearest generated face.
@@ -143,7 +143,9 @@ def find_all(sets, params):
     if findings.doubt in ("strangers", "photos"):
         findings.people["is_flagged"] = False
     elif findings.matched:
-        findings.people["is_flagged"] &= findings.people.identity.isin(findings.matched["flagged"])
+        is_confirmed = findings.people.identity.isin(findings.matched["flagged"])
+        findings.matched["unconfirmed"] = list(findings.people.identity[findings.people.is_flagged & ~is_confirmed])
+        findings.people["is_flagged"] &= is_confirmed
     return findings
 
 
@@ -195,8 +197,9 @@ def _test_people(sets, params, findings, pairs):
             findings.rates = [bootstrap_identities(queries, metric, **drawn) | {"fpr": fpr} for metric, fpr in FPR_OF.items()]
     rows = np.flatnonzero(~is_cohort)
     vectors = {name: read_vectors(controls.vectors[name], rows) for name in used}
-    findings.power = power.measure_power(compared, vectors, cohort, findings.people, rules, len(faces["generated"]))
     _compare_photos(sets, findings, own, others, options, rules)
+    findings.power = power.measure_power(compared, vectors, cohort, findings.people, rules, len(faces["generated"]),
+                                         findings.matched)  # fmt: skip
     findings.peaks = density.scan_density(
         faces["generated"], controls, faces["people"], used[0], num_peaks=rules.num_peaks, max_scanned=rules.max_scanned,
         false_match_rate=params.attack.false_match_rate, seed=rules.seed,
@@ -212,17 +215,7 @@ def _compare_photos(sets, findings, own, others, options, rules):
     findings.attributes = exchangeability.compare_attributes(**attributes, level=rules.exchange_p)
     if not findings.attributes.differs.any():
         return
-    names = exchangeability.match_controls(attributes["people"], attributes["controls"], rules.num_matched)
-    kept = np.isin(others[1].astype(str), names)
-    matched = {name: value[kept] for name, value in others[0].items()}, others[1][kept]
-    found = exchangeability.compare_attributes(attributes["people"], attributes["controls"].loc[names], rules.exchange_p)
-    findings.matched = {"controls": names, "still_differs": list(found.attribute[found.differs])}
-    if len(names) >= p_values.MIN_COMPARED:
-        row, _ = p_values.compare_group(own, matched, photo_share=rules.photo_share, options=options, name="matched")
-        people = p_values.score_people(own, matched, photo_share=rules.photo_share, seed=rules.seed)
-        flagged = p_values.flag_people(people, rules.false_discovery_rate)
-        named = list(flagged.identity[flagged.is_flagged])
-        findings.matched |= {"group": row, "num_flagged": len(named), "flagged": named}
+    findings.matched = exchangeability.compare_matched(own, others, attributes, options, rules)
 
 
 def _rank_people(faces, pairs):

@@ -107,7 +107,35 @@ def test_a_finding_that_holds_against_matched_controls_stays(params):
     assert findings.attributes.differs.any() and findings.doubt == "" and not findings.matched["still_differs"]
     told = judge(findings, sets, params.audit)
     assert told["level"] in ("exposed", "group") and told["trust"] == ""
-    assert any("also holds against the" in limit for limit in told["limits"])
+    assert any("were tested against the" in limit for limit in told["limits"])
+
+
+@pytest.mark.parametrize(("num_members", "seed"), [(1, 1), (1, 2), (2, 4)])
+def test_who_stands_out_against_all_controls_and_not_against_matched_ones_is_not_cleared(params, tmp_path, num_members, seed):
+    sets = make_audit(num_members=num_members, num_people=5, num_controls=120, seed=seed)
+    attributes = sets.faces["controls"].attributes
+    attributes["sharpness"] += np.where(np.arange(len(attributes)) < 0.8 * len(attributes), 6.0, 0.0)
+    findings = find_all(sets, params)
+    assert findings.people.q_value.min() <= 0.1 and findings.matched["unconfirmed"] and findings.doubt == ""
+    content = write_report(findings, sets, params, tmp_path)
+    told = content["verdict"]
+    assert told["level"] in ("unknown", "group") and "None of" not in told["sentences"][0], "it was: nothing was found"
+    assert any("neither names nor clears" in limit for limit in told["limits"])
+    assert not content["names_one"] and max(row["power"] for row in content["power"]) == 0, "nobody planted is named either"
+    assert set(content["matched"]) >= {"num_controls", "num_flagged", "num_unconfirmed"}
+    assert "unconfirmed" not in content["matched"], "no name of a person"
+
+
+def test_a_group_that_only_all_controls_confirm_is_no_clean_result(params):
+    sets = make_audit(num_members=0, num_controls=300)
+    attributes = sets.faces["controls"].attributes
+    attributes["sharpness"] += np.where(np.arange(len(attributes)) < 600, 6.0, 0.0)
+    findings = find_all(sets, params)
+    findings.people["is_flagged"] = False
+    findings.groups[0]["p_value"], findings.matched["group"]["p_value"] = 0.001, 0.06
+    told = judge(findings, sets, params.audit)
+    assert told["level"] == "unknown" and "the group stood out, but not against the controls" in told["sentences"][0]
+    assert "score higher than all controls" in told["sentences"][1]
 
 
 def test_models_that_know_nobody_make_the_audit_unable_to_tell(params):
