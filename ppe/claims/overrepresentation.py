@@ -33,10 +33,11 @@ def judge_data_shares(rows, rules, exploratory=None):
     with enough identities. Latin squares with the same baseline are then shown beside it, whatever their kind: each of their
     generators has several over-represented identities. Whether the two designs agree is shown, too.
 
-    The interval assumes that the effect is the same for all targets, since so few identities allow no other. It is about these
-    identities alone. Other measures are shown without a verdict, and so are experiments with too few identities for such a p, and
-    the false alarms of generators without an over-represented identity. On data sets with which this rule was chosen, the reason
-    says that the verdict is exploratory. Here each p stands for itself; ``judge_claims`` corrects it.
+    The interval is Student's, over the targets. It says how large an effect is; the test decides whether there is one, and with
+    few targets, of which one leaks much, p may be small though the interval holds 0. Other measures are shown without a
+    verdict, and so are experiments with too few identities for such a p, and the false alarms of generators without an
+    over-represented identity. On data sets with which this rule was chosen, the reason says that the verdict is exploratory.
+    Here each p stands for itself; ``judge_claims`` corrects it.
 
     Parameters
     ----------

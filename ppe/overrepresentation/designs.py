@@ -6,9 +6,9 @@ among others that are all diverse. Both designs have the same targets. So the ef
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ppe.overrepresentation.data_share import KEYS
+from ppe.statistics.intervals import bound_mean
 
 DESIGNS = ("single", "square")
 EFFECT = ["value", "low", "high"]
@@ -69,7 +69,7 @@ def _compare_pair(single, square, confidence):
         for design, table in zip(DESIGNS, known, strict=True):
             named |= {f"{name}_{design}": table[name].get(key, np.nan) for name in EFFECT}
         difference = (part.single - part.square).to_numpy()
-        low, high = _bound_difference(difference, confidence)
+        low, high = bound_mean(difference, confidence)
         named |= {"difference": difference.mean(), "low": low, "high": high, "num_identities": len(difference)}
         rows.append({**named, "agrees": not (low > 0 or high < 0)})
     return pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in (*DESIGNS, "kind")])
@@ -82,12 +82,3 @@ def _list_effects(rows):
     none = values.xs(0, level="data_share") if 0 in values.index.unique("data_share") else values.iloc[:0].droplevel("data_share")
     effects = values - none.reindex(values.index.droplevel("data_share")).to_numpy()
     return effects[effects.index.get_level_values("data_share") > 0].dropna()
-
-
-def _bound_difference(values, confidence):
-    if len(values) < 2:
-        return np.nan, np.nan
-    if np.ptp(values) < 1e-12:  # but for rounding
-        return values[0], values[0]
-    low, high = stats.t.interval(confidence, len(values) - 1, loc=values.mean(), scale=stats.sem(values))
-    return float(low), float(high)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.overrepresentation.data_share import KEYS, average_generators
+from ppe.statistics.intervals import bound_mean
 
 MAX_COUNTED = 10**9
 """Assignments are counted up to here: with more of them, the smallest p-value is below any threshold in use."""
@@ -46,10 +47,9 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
         - One row ``control`` for each data share: the mean of control identities, and the band that holds the mean of as many
           control identities as there are targets.
         - One row ``imbalance`` (data_share 0), if some target has a data share of 0: the mean of targets there minus the mean of
-          control identities in the same generators, its two-sided p-value, and the shifts that the test does not reject.
-        - One row ``effect`` for each data share above 0, if some target has both it and one of 0: the mean there minus the mean
-          at 0, its one-sided p-value and its interval. The interval holds the shifts of a null effect that the test does not
-          reject.
+          control identities in the same generators, and its two-sided p-value.
+        - One row ``effect`` for each data share above 0, if some target has both it and one of 0: the mean over targets of the
+          value there minus that at 0, Student's interval over the targets, and the one-sided p-value.
         - One row ``contrast`` (data_share NaN): the effect of the largest data share.
     """
     table, data_share = (values.pivot(index="identity", columns="group", values=name) for name in ("value", "data_share"))
@@ -68,13 +68,13 @@ def compare_with_controls(values, control_values, *, num_draws=2000, confidence=
     dealt = np.concatenate([table, control])[order]
     levels = np.unique(data_share)
     if levels[0] == 0:
-        imbalance = _test_imbalance(table, control, order, data_share == 0, tails)
+        imbalance = _test_imbalance(table, control, order, data_share == 0)
         rows.append({"data_share": 0.0, "statistic": "imbalance", **imbalance})
     for level in levels[levels > 0]:
         has_both = (data_share == level).any(1) & (data_share == 0).any(1)
         if has_both.any():
             weights = average_generators(data_share == level) - average_generators(data_share == 0)
-            effect = _test_effect(table, dealt, np.where(has_both[:, None], weights, 0), tails)
+            effect = _test_effect(table[has_both], dealt[:, has_both], weights[has_both], confidence)
             rows.append({"data_share": level, "statistic": "effect", **effect})
             if level == levels[-1]:
                 rows.append({"data_share": np.nan, "statistic": "contrast", **effect})
@@ -103,15 +103,15 @@ def _deal(random, num_identities, num_places, num_draws):
     return random.permuted(np.tile(np.arange(num_identities), (num_draws, 1)), axis=1)[:, :num_places]
 
 
-def _test_effect(table, dealt, weights, tails):
+def _test_effect(table, dealt, weights, confidence):
     """Value, interval and one-sided p-value of a weighted mean: table [P, G] and deals [R, P, G] of values, weights [P, G]."""
     value, null = _weigh(table[None], weights)[0], _weigh(dealt, weights)
-    low, high = value - np.quantile(null, tails[::-1])
+    low, high = bound_mean((table * weights).sum(1), confidence)
     return {"value": value, "low": low, "high": high, "p_value": (1 + (null >= value - 1e-12).sum()) / (1 + len(null))}
 
 
-def _test_imbalance(table, control, order, is_none, tails):
-    """Value, interval and two-sided p-value of targets minus control identities, in the generators of ``is_none``, [P, G].
+def _test_imbalance(table, control, order, is_none):
+    """Value and two-sided p-value of targets minus control identities, in the generators of ``is_none``, [P, G].
 
     Where a target was used for training, its value may be large for that reason: its mean elsewhere stands there.
     """
@@ -124,9 +124,8 @@ def _test_imbalance(table, control, order, is_none, tails):
         return _weigh(values, weights) - (together.sum(0) - values.sum(1)) @ of_generators / len(control)
 
     value, null = compare(table[None])[0], compare(together[order])
-    low, high = value - np.quantile(null, tails[::-1])
     reached = min((null >= value - 1e-12).sum(), (null <= value + 1e-12).sum())
-    return {"value": value, "low": low, "high": high, "p_value": min(1.0, 2 * (1 + reached) / (1 + len(null)))}
+    return {"value": value, "p_value": min(1.0, 2 * (1 + reached) / (1 + len(null)))}
 
 
 def _weigh(values, weights):

@@ -211,3 +211,17 @@ def _measure_groups(group, confidence):
     num_identities = int(sizes.min())
     free = max(1, num_identities - 1)
     return num_identities, np.sqrt(num_identities / free), stats.t.ppf((1 + confidence) / 2, len(sizes) * free)
+
+
+def bound_mean(values, confidence=0.95):
+    """Student's interval of a mean: (low, high), floats; NaN with fewer than two values.
+
+    values : ndarray [n], float, one an identity. With five of them a bootstrap would be too narrow.
+    """
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return np.nan, np.nan
+    if np.ptp(values) < 1e-12:  # but for rounding
+        return float(values[0]), float(values[0])
+    low, high = stats.t.interval(confidence, len(values) - 1, loc=values.mean(), scale=stats.sem(values))
+    return float(low), float(high)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest
+from scipy.stats import kstest, ttest_1samp
 
 from ppe.overrepresentation.placebo_test import compare_measures, compare_with_controls, find_smallest_p
 
@@ -30,6 +30,19 @@ def test_the_contrast_is_the_largest_data_share_minus_0_and_as_unlikely_as_the_d
     assert row.value == pytest.approx(0.2) and row.p_value == pytest.approx(1 / 1000) and row.low > 0.1 and row.num_controls == 20
     band = table[table.statistic == "control"]
     assert band.data_share.tolist() == DATA_SHARES and (band[["value", "low", "high"]] == 0).all().all()
+
+
+def test_the_interval_of_an_effect_is_students_over_the_targets():
+    """Before, it was what the deals of the treated values as they are leave: too low where targets differ in their effect."""
+    random = np.random.default_rng(1)
+    grown = np.array([0.05, 0.1, 0.2, 0.25, 0.4])
+    values = respond(5, 1.0) * grown[:, None]
+    table = compare_with_controls(*make_tables(values, 0.01 * random.random((20, 5))), num_draws=999)
+    row = table[table.statistic == "contrast"].iloc[0]
+    known = ttest_1samp(grown, 0).confidence_interval(0.95)
+    assert (row.value, row.low, row.high) == pytest.approx((0.2, known.low, known.high))
+    same = compare_with_controls(*make_tables(respond(5, 0.2), np.zeros((20, 5))), num_draws=99)
+    assert same[same.statistic == "effect"].iloc[-1][["low", "high"]].tolist() == pytest.approx([0.2, 0.2])
 
 
 def test_a_generator_whose_mode_matches_all_identities_is_no_effect():
