@@ -18,20 +18,30 @@ def mark_appearance(claims, rows, runs):
     -------
     DataFrame, the same with ``leak_of``
         ``identity`` if the interval of ``nearest`` minus each rival lies above 0, the mean of its ends over the seeds; else
-        ``appearance``; ``untested`` where a run has no rows of the rivals, which earlier versions did not score.
+        ``appearance``; ``untested`` where a run has no rows of the rivals, which earlier versions did not score. It is judged by
+        the embedder that gives the verdict. What the other sound ones say stands in the words.
     """
-    claims, embedders = claims.copy(), runs.set_index("run").embedder
+    claims, known = claims.copy(), runs.set_index("run")
     for index, row in claims[(claims.claim == "C1") & (claims.verdict != "shown")].iterrows():
         own = rows[rows.run.isin(row.runs.split())]
         compared = own[(own.metric == "auc_difference") & own.versus.isin(RIVALS)]
         if set(compared.run) != set(own.run) or set(compared.versus) != set(RIVALS):
             leak, words = "untested", "whether appearance explains it was not tested"
         else:
-            rival, value, low, high, is_identity = judge_appearance(own, embedders[row.runs.split()[0]])
-            leak = "identity" if is_identity else "appearance"
-            interval = f" [{low:.2f}, {high:.2f}]" if low == low else ", without an interval"
-            words = f"{value:+.2f}{interval} over the best measure that sees no identity ({rival})"
+            first = known.loc[row.runs.split()[0]]
+            leak, lead, rival = _compare_with_rivals(own, first.embedder)
+            words = f"{lead} over the best measure that sees no identity ({rival})"
+            for embedder in first.others:
+                other, lead, rival = _compare_with_rivals(own, embedder)
+                words += f"; {lead} over {rival} by the embedder {embedder}, which would say {other}"
         reason = row.reason.removesuffix(f"; {EXPLORATORY}")
         end = row.reason[len(reason) :]  # that the verdict is exploratory is said last
         claims.loc[index, ["leak_of", "reason"]] = leak, f"{reason}; {words}{end}"
     return claims
+
+
+def _compare_with_rivals(rows, embedder):
+    """``identity`` or ``appearance``, the lead over the best rival in words, and its name."""
+    rival, value, low, high, is_identity = judge_appearance(rows, embedder)
+    interval = f" [{low:.2f}, {high:.2f}]" if low == low else ", without an interval"
+    return "identity" if is_identity else "appearance", f"{value:+.2f}{interval}", rival

@@ -55,6 +55,7 @@ def judge_data_shares(rows, rules, exploratory=None):
     for _, part in rows.groupby("experiment", sort=False) if rows is not None else ():
         verified = part.drop_duplicates("embedder").set_index("embedder").embedder_auc.to_dict()
         embedder, is_sound = choose_embedder(verified, rules.min_verification_auc)
+        others = part[(part.embedder != embedder) & (part.embedder_auc >= rules.min_verification_auc)]
         part = part[part.embedder == embedder]
         if part.kind.iloc[0] == "none":
             alarms += _count_alarms(part)
@@ -63,7 +64,7 @@ def judge_data_shares(rows, rules, exploratory=None):
         for _, table in part.groupby(["measure", "calibration"], sort=False):
             if (table[table.statistic == "mean"].data_share.notna()).any():
                 excuse = _explain_design(part, singles) if is_sound else explain_embedder(rules)
-                parts.append(_judge_measure(table, ceiling, excuse, rules, exploratory))
+                parts.append(_judge_measure(table, others, ceiling, excuse, rules, exploratory))
         parts += _compare_with_squares(rows[rows.embedder == embedder], part) if part.design.iloc[0] == "single" else []
     if not parts:
         parts = [describe_claim("C4", measure="match_share", verdict="not measured", reason="the study has no experiments",
@@ -110,8 +111,8 @@ def _say(row, design):
     return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def _judge_measure(table, ceiling, excuse, rules, exploratory):
-    """The claim of one measure of an experiment, from its rows."""
+def _judge_measure(table, others, ceiling, excuse, rules, exploratory):
+    """The claim of one measure of an experiment, from its rows by one embedder, and those of the other sound embedders."""
     means = table[table.statistic == "mean"].dropna(subset="data_share").sort_values("data_share")
     contrast = table[table.statistic == "contrast"]
     first, last = means.iloc[0], means.iloc[-1]
@@ -128,6 +129,7 @@ def _judge_measure(table, ceiling, excuse, rules, exploratory):
         reason += _describe_growth(table[table.statistic == "identity"]) + _describe_other_tests(table)
         for other in table[table.statistic == "imbalance"].itertuples():
             reason += f"; targets minus control identities at a data share of 0: {other.value:.2g} (p = {other.p_value:.2g})"
+        reason += _describe_others(others[others.measure == last.measure])
         measure = f"difference of {measure}"
         numbers |= {"p_value": row.p_value, "small": rules.ceiling_share * ceiling}
         verdict = decide(row.p_value, row.high, numbers["small"], rules.alpha)
@@ -163,6 +165,13 @@ def _describe_other_tests(table):
     how = "targets exchanged" if (table.design == "single").all() else "paired by identity"
     paired = f"; {how} p = {means.p_value.iloc[-1]:.2g}" if len(means) else ""
     return paired + (f"; trend over all data shares p = {trends.p_value.iloc[0]:.2g}" if len(trends) else "")
+
+
+def _describe_others(rows):
+    """What the other sound embedders say of the contrast."""
+    found = rows[rows.statistic == "contrast"].itertuples()
+    return "".join(f"; by the embedder {row.embedder}: {row.value:.3g} [{row.low:.3g}, {row.high:.3g}], p = {row.p_value:.3g}"
+                   for row in found)  # fmt: skip
 
 
 def _describe_growth(targets):

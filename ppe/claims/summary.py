@@ -18,6 +18,8 @@ TEXT = (
     *("claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "verdict"),
     *("leak_of", "reason", "what_would_change"),
 )
+SAME = ["claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "measure"]
+"""Columns in which two verdicts on one setting agree."""
 README_DATASETS = ("synthetic", "lfw")
 README_GENERATOR = "fastgan"
 """The generator of the studies that other families are compared with: it comes first where a data set has several."""
@@ -51,8 +53,10 @@ def join_claims(tables, alpha):
     """
     joined = pd.concat([table.assign(study=study) for study, table in tables.items()], ignore_index=True)
     measured = joined[(joined.verdict != "not measured") & (joined.claim != "C3")]
-    # Two studies may hold one run: the same evidence counts once.
-    measured = measured.drop_duplicates(["claim", "comparison", "measure", "runs", "kimg", "value"])
+    # Two studies may hold one run, trained once or on two machines: the same evidence counts once.
+    same = [*SAME, "runs"]
+    is_again = measured.duplicated([*same, "value"]) | (measured.duplicated(same) & (measured.verdict != "shown"))
+    measured = measured[~is_again]
     measured = correct_verdicts(measured[~_has_larger(measured)], alpha)
     absent = joined[~joined.claim.isin([*measured.claim, "C3"])].drop_duplicates("claim").assign(study="all")
     cells = judge_cells(measured).assign(study="all")
@@ -86,6 +90,8 @@ def write_results(tables, alpha, earlier=None):
         if row.claim == "C3":
             where = [f"{cells.dataset.nunique()} data sets", f"{cells.generator.nunique()} generators"]
             result = f"{(cells.verdict == 'supported').sum()} of {len(cells)} settings"
+            untested = ((cells.verdict == "supported") & (cells.leak_of == "untested")).sum()
+            result += f", rivals untested in {untested} of them" if untested else ""
         identities = f"{row.identities}, {row.comparison}" if row.claim == "C4" and row.comparison else row.identities
         table.append([row.question, *where, identities, result, _say_verdict(row) + _mark(row, earlier)])
     return _write_table("question | data | generator | identities | result | verdict", table)
@@ -181,8 +187,7 @@ def _choose_results(joined):
 def _has_larger(claims):
     """Whether a verdict's runs are some of those of another verdict on the same setting, from a study with more seeds."""
     judged = claims[claims.verdict != "shown"]
-    same = ["claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "measure"]
-    setting = judged[same].agg(tuple, axis=1)
+    setting = judged[SAME].agg(tuple, axis=1)
     runs = judged.runs.str.split().map(frozenset)
     larger = [any(runs.loc[i] < other for other in runs[setting == setting.loc[i]]) for i in judged.index]
     return claims.index.isin(judged.index[larger])
@@ -226,16 +231,19 @@ def _say_verdict(row):
 def _say_value(row):
     if not np.isfinite(row.value):
         return ""
+    is_small = row.verdict == "not supported" and np.isfinite(row.small)
     p_value = f", {say_p(row.p_adjusted)}" if np.isfinite(row.p_adjusted) else ""
     if row.claim == "C4":  # shares of generated faces, often well below a hundredth
         ends = f" [{100 * row.low:.2f}, {100 * row.high:.2f}]" if np.isfinite(row.low) else ""
-        return f"matching faces {100 * row.value:+.2f} points{ends}{p_value}"
+        bound = f", bound {100 * row.small:.2f}" if is_small else ""
+        return f"matching faces {100 * row.value:+.2f} points{ends}{bound}{p_value}"
     null = NULLS.get(row.claim)
     digits = next((n for n in (2, 3) if round(row.low, n) != null), 4)  # an end that would look like chance gets more digits
     interval = f" [{row.low:.{digits}f}, {row.high:.{digits}f}]" if np.isfinite(row.low) else ""
     num_seeds = len(row.runs.split()) // (2 if row.claim == "C2" else 1)
     seeds = f" ({num_seeds} seeds, SD {row.spread:.2f})" if np.isfinite(row.spread) else ""
-    return f"{row.measure} {row.value:.2f}{interval}{seeds}{p_value}"
+    bound = f", bound {row.small:g}" if is_small else ""
+    return f"{row.measure} {row.value:.2f}{interval}{seeds}{bound}{p_value}"
 
 
 def _say_cell(value):
