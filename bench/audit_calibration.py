@@ -2,13 +2,14 @@
 
     python bench/audit_calibration.py runs [RUN ...]   # false discovery rate and power: membership is known, and hidden
     python bench/audit_calibration.py null [RUN ...]   # generators of other people: p-values must be uniform
+    python bench/audit_calibration.py elsewhere [RUN ...]   # the same, but the controls are auxiliary people: another source
     python bench/audit_calibration.py redrawn FACES PEOPLE CONTROLS   # the same for folders of whom nobody is a member
     python bench/audit_calibration.py planted   # one person copied in 0.03 to 3 % of the faces
     python bench/audit_calibration.py pairs     # 10,000 x 5 drawn faces against 5,000 x 5 photos, 20 people leaked
     python bench/audit_calibration.py scale [--faces 1000000]   # a whole audit: against 10,000 photos of 5,000 people
     python bench/audit_calibration.py outside FOLDER OUT   # draws faces of gan-face-generate, unpacked in FOLDER, to OUT
 
-``runs``, ``null``, ``planted`` and ``scale`` need a finished study in the working folder (`make study`; of others,
+``runs``, ``null``, ``elsewhere``, ``planted`` and ``scale`` need a finished study in the working folder (`make study`; of others,
 .studies/<name>).
 The models are the first two of the data set. docs/audit.md has the numbers of one machine.
 """
@@ -17,6 +18,7 @@ import argparse
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +55,19 @@ def embed_run(params, run, num_photos=5):
 
 
 def list_photos(params, run, table, num_photos=5):
-    """Photos that no generator saw, ``num_photos`` of each person at most: DataFrame identity, group ("": in no group), row."""
+    """Photos that no generator saw, ``num_photos`` of each person at most: DataFrame identity, group, row.
+
+    group : a or b, "" for people in no group, "auxiliary".
+    """
     split = load_table(params.generators_folder(run) / "split.csv")
     row = pd.Series(table.index, index=table.image_id)
     asked = split[(split.role == "query") & split.group.isin(["a", "b"])]
     free = table[table.detected & (table.duplicate_of == "") & (table.role == "attacked") & ~table.identity.isin(split.identity)]
     asked = pd.DataFrame({"identity": asked.identity, "group": asked.group, "row": row[asked.image_id].to_numpy()})
-    photos = pd.concat([asked, pd.DataFrame({"identity": free.identity, "group": "", "row": free.index})], ignore_index=True)
+    aside = table[table.detected & (table.duplicate_of == "") & (table.role == "auxiliary")]
+    parts = [pd.DataFrame({"identity": part.identity, "group": group, "row": part.index})
+             for part, group in ((free, ""), (aside, "auxiliary"))]  # fmt: skip
+    photos = pd.concat([asked, *parts], ignore_index=True)
     return photos.groupby("identity").head(num_photos).reset_index(drop=True)
 
 
@@ -87,16 +95,21 @@ def audit_once(generated, real, photos, people, controls, rules, seed):
     return table, row["p_value"]
 
 
-def run_audits(params, run, rules, num_audits, num_members):
-    """Audits of generators A and B by turns, people and controls redrawn: DataFrame, one row a person and audit."""
+def run_audits(params, run, rules, num_audits, num_members, from_auxiliary=False):
+    """Audits of generators A and B by turns, people and controls redrawn: DataFrame, one row a person and audit.
+
+    from_auxiliary : bool. Controls are auxiliary people, who were chosen in another way (on LFW: with fewer photos).
+    """
     (generated, real, photos), parts = embed_run(params, run), []
     group_of = photos.drop_duplicates("identity").set_index("identity").group
     for number in range(num_audits):
         rng, group = np.random.default_rng(number), "ab"[number % 2]
         members = rng.permutation(group_of.index[group_of == group])[:num_members]
-        free = rng.permutation(group_of.index[group_of != group])
+        free = rng.permutation(group_of.index[~group_of.isin([group, "auxiliary"])])
         # Some non-members are asked about, too; the rest of those who are in no group are controls.
         others, controls = free[: PEOPLE - len(members)], free[PEOPLE - len(members) :][:CONTROLS]
+        if from_auxiliary:
+            controls = rng.permutation(group_of.index[group_of == "auxiliary"])[:CONTROLS]
         found, group_p = audit_once(generated[group], real, photos, np.concatenate([members, others]), controls, rules, number)
         parts.append(found.assign(audit=number, is_member=found.identity.isin(members), group_p=group_p))
     return pd.concat(parts, ignore_index=True)
@@ -120,10 +133,10 @@ def measure_runs(params, num_audits, runs=()):
             )
 
 
-def measure_null(params, num_audits, runs=()):
+def measure_null(params, num_audits, runs=(), from_auxiliary=False):
     """Generators of other people: is each p-value uniform, and how often is anybody named?"""
     for run in runs or params.runs:
-        table = run_audits(params, run, params.audit, num_audits, 0)
+        table = run_audits(params, run, params.audit, num_audits, 0, from_auxiliary)
         say_null(run, table, num_audits)
 
 
@@ -282,7 +295,7 @@ def draw_outside(source, out, count=2000):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["runs", "null", "redrawn", "planted", "pairs", "scale", "outside"])
+    parser.add_argument("what", choices=["runs", "null", "elsewhere", "redrawn", "planted", "pairs", "scale", "outside"])
     parser.add_argument("folders", nargs="*", help="runs; of redrawn; of outside: where it was unpacked, and where pictures go")
     parser.add_argument("--audits", type=int, default=AUDITS)
     parser.add_argument("--faces", type=int, default=100_000, help="generated faces, of scale")
@@ -296,7 +309,8 @@ def main():
     elif arguments.what == "scale":
         measure_scale(arguments.faces)
     else:
-        measure = {"runs": measure_runs, "null": measure_null, "planted": measure_planted}[arguments.what]
+        measure = {"runs": measure_runs, "null": measure_null, "planted": measure_planted,
+                   "elsewhere": partial(measure_null, from_auxiliary=True)}[arguments.what]  # fmt: skip
         measure(load_params(), arguments.audits, arguments.folders)
 
 
