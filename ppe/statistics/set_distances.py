@@ -63,8 +63,9 @@ def _merge_moments(blocks):
 def compute_frechet_distance(mean1, cov1, mean2, cov2):
     """Compute the squared Fréchet distance of two Gaussians (Dowson and Landau 1982; as FID: Heusel et al. 2017).
 
-    |mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2)). The trace of the root comes from the eigenvalues of the symmetric
-    cov1^(1/2) cov2 cov1^(1/2), which are real also where a covariance does not have full rank.
+    |mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1 cov2)^(1/2)). Where A A' = cov1, the trace of the root comes from the eigenvalues
+    of the symmetric A' cov2 A, which are real also where a covariance does not have full rank. A has as many columns as cov1 has
+    rank: few, where there are few samples.
 
     Parameters
     ----------
@@ -88,8 +89,9 @@ def compute_frechet_distance(mean1, cov1, mean2, cov2):
     if not all(np.isfinite(x).all() for x in (mean1, cov1, mean2, cov2)):
         raise ValueError("a mean or covariance is not finite: at least two embeddings a side are needed")
     eigenvalues, eigenvectors = linalg.eigh(cov1)
-    root = eigenvectors * np.sqrt(eigenvalues.clip(0)) @ eigenvectors.T  # clip: rounding leaves -1e-17 for 0
-    trace_of_root = np.sqrt(linalg.eigvalsh(root @ cov2 @ root).clip(0)).sum()
+    counts = eigenvalues > size * np.finfo(float).eps * max(0, eigenvalues[-1])  # the others are 0 but for rounding
+    root = eigenvectors[:, counts] * np.sqrt(eigenvalues[counts])
+    trace_of_root = np.sqrt(linalg.eigvalsh(root.T @ cov2 @ root).clip(0)).sum() if counts.any() else 0.0
     distance = ((mean1 - mean2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * trace_of_root
     return max(0.0, float(distance))
 
