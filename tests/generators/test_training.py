@@ -296,11 +296,13 @@ if __name__ == "__main__":
     environment = os.environ | {"PYTHONPATH": str(root)}
     parent = subprocess.Popen([sys.executable, str(tmp_path / "start.py")], env=environment, cwd=root)
     waited = time.monotonic()
-    while not all((tmp_path / g / "snapshot-000000000.safetensors").exists() for g in "ab"):
-        assert time.monotonic() - waited < 120 and parent.poll() is None
-        time.sleep(0.2)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    try:
+        while not all((tmp_path / g / "snapshot-000000000.safetensors").exists() for g in "ab"):
+            assert time.monotonic() - waited < 120 and parent.poll() is None
+            time.sleep(0.2)
+    finally:  # also where the machine was too busy for the trainings to begin
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
     from ppe.generators.training.checkpoints import is_held
 
     waited = time.monotonic()
