@@ -43,6 +43,14 @@ def test_rows_without_rivals_are_judged_as_before_and_say_so():
     assert (row.leak_of, row.verdict) == ("untested", "supported") and "was not tested" in row.reason
 
 
+def test_what_another_sound_embedder_would_say_stands_in_the_reason():
+    first = with_rivals(make_run("one", STRONG))
+    second = with_rivals(make_run("one", (0.7, 0.6, 0.8)), pixel=-0.04).assign(embedder="second")
+    row = find_leak(judge(pd.concat([first, second], ignore_index=True)))
+    assert (row.leak_of, row.verdict) == ("identity", "supported"), "it decides nothing"
+    assert row.reason.endswith("; +0.06 [-0.04, 0.16] over pixel by the embedder second, which would say appearance")
+
+
 def test_the_seeds_of_a_setting_are_averaged():
     """One seed's interval reaches below 0; the mean of the two ends does not, and a larger one would."""
     for low, leak_of in ((-0.02, "identity"), (-0.2, "appearance")):

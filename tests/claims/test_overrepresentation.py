@@ -34,6 +34,16 @@ def test_a_square_is_judged_where_no_single_experiment_has_enough_identities_or_
     assert judge_data_shares(square.drop(columns="design"), RULES).verdict.tolist() == ["supported"], "rows of an earlier version"
 
 
+def test_the_reason_gives_what_another_sound_embedder_found():
+    first = make_experiment()
+    second, weak = (first.assign(embedder=name, embedder_auc=auc) for name, auc in (("second", 0.95), ("weak", 0.6)))
+    is_contrast = (second.statistic == "contrast") & (second.measure == "match_share")
+    second.loc[is_contrast, ["value", "low", "high", "p_value"]] = 0.02, -0.01, 0.05, 0.3
+    (row,) = judge_data_shares(pd.concat([first, second, weak]), RULES).itertuples()
+    assert "; by the embedder second: 0.02 [-0.01, 0.05], p = 0.3" in row.reason and "weak" not in row.reason
+    assert row.verdict == "supported", "it decides nothing"
+
+
 def test_the_reason_says_whether_targets_are_easier_to_match_than_control_identities():
     rows = make_experiment()
     imbalance = rows.iloc[[0]].assign(statistic="imbalance", value=0.0002, p_value=0.81)

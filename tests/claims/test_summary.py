@@ -17,6 +17,7 @@ from ppe.claims.summary import (
     CLAIMS_MARKERS,
     EARLIER,
     RESULTS_MARKERS,
+    join_claims,
     load_claims,
     load_earlier,
     put_summary,
@@ -103,7 +104,7 @@ def test_the_readme_has_a_few_rows_of_synthetic_identities_and_of_lfw(claims):
         ["LFW, 32 px", "fastgan", "40", "AUC 0.50 [0.40, 0.60], p = 1.0000", "inconclusive"],
         ["synthetic, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.01, 0.29], p = 0.1154", "inconclusive"],
         ["LFW, 32 px", "fastgan", "10 against 40", "difference of AUC 0.15 [0.01, 0.29], p = 0.1154", "inconclusive"],
-        ["3 data sets", "2 generators", "", "5 of 5 settings", "supported"],
+        ["3 data sets", "2 generators", "", "5 of 5 settings, rivals untested in 5 of them", "supported"],
         *(["LFW, 32 px", "fastgan", kind, "matching faces +30.00 points [20.00, 40.00], p = 0.0160", "supported, exploratory"]
           for kind in ("5, many", "5, repeated")),
     ]
@@ -131,6 +132,22 @@ def test_a_verdict_on_some_of_the_seeds_of_another_is_left_out(claims):
     assert "| both | d, fastgan, 32 | 10 | 32 | AUC 0.65 [0.55, 0.75] (2 seeds, SD 0.07), p = 0.0002 |" in text
     assert "| few |" not in text
     assert "AUC 0.60 [0.503, 0.700]" in write_claims(few, RULES.alpha), "an end that is not chance does not look like it"
+
+
+def test_a_run_that_two_studies_trained_counts_once(claims):
+    """Before, a value that differed, as on another machine, made two verdicts of one run."""
+    one, again = (claims(make_run("one", ends), study=study) for study, ends in (("a", (0.7, 0.6, 0.8)), ("b", (0.71, 0.6, 0.8))))
+    joined = join_claims(one | again, RULES.alpha)
+    assert joined[joined.claim == "C1"].study.tolist() == ["a"]
+    apart = claims(make_run("one", (0.71, 0.6, 0.8), kimg=64), study="c")
+    assert sorted(join_claims(one | apart, RULES.alpha).query("claim == 'C1'").study) == ["a", "c"], "another setting of one name"
+
+
+def test_what_is_not_supported_has_its_bound_beside_it(claims):
+    flat = make_experiment(p_value=0.6, contrast=(0.002, -0.01, 0.01))
+    text = write_claims(claims(make_run("few", (0.5, 0.45, 0.52), p_value=0.5), experiments=flat), RULES.alpha)
+    assert f"AUC 0.50 [0.45, 0.52], bound {RULES.small_auc:g}, p = 1.0000 | **not supported" in text
+    assert "matching faces +0.20 points [-1.00, 1.00], bound " in text
 
 
 def test_where_there_is_no_interval_the_table_gives_p(claims):
