@@ -63,7 +63,7 @@ def run_study(root, name, only=None):
     name : str
     only : str or None
         One run or experiment, which is made from its photos on, also where its rows came with the repository, and put beside
-        the rows of the others, which stay as they are.
+        the rows of the others, which stay as they are. While others have none, that is said, and no table is made.
 
     Raises
     ------
@@ -86,6 +86,12 @@ def run_study(root, name, only=None):
         if not stage.startswith("evaluate@"):  # the last stage of its line
             _forget_earlier(copy / "results" / name, results, stage.split("@")[1])
             bring_back(copy, results)
+    lines = [*params.runs, *params.experiments]
+    lacking = [line for line in lines if not all(file.exists() for file in _list_row_files(params, line))]
+    if only is not None and lacking:
+        print(f"The rows of {only} are in results/{name}/rows/. The tables and claims of {name} follow once {lacking} have rows: "
+              f"make study STUDY={name}")  # fmt: skip
+        return
     if only is not None:
         # Not what these stand on: on another machine the embedders differ, and all other runs would be made again.
         for stage in ("collect", "claims"):
@@ -110,11 +116,10 @@ def has_rows(params, name):
     if name in params.runs:
         settings, columns = params.runs[name].model_dump(), RUN_COLUMNS
         settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
-        files = [params.rows_file(name), params.sensitivity_rows_file(name)]
     else:
         settings = params.experiments[name].model_dump()
         columns = [column for column in ROW_COLUMNS if column in settings and column != "data_shares"]
-        files = [params.experiment_rows_file(name)]
+    files = _list_row_files(params, name)
     rows = load_table(files[0]) if all(file.exists() for file in files) else pd.DataFrame()
     is_ours = len(rows) > 0 and set(columns) <= set(rows)  # else none, or of an older code
     is_ours = is_ours and all(rows.iloc[0][column] == settings[column] for column in columns)
@@ -122,6 +127,13 @@ def has_rows(params, name):
         shares = {0.0} if settings["kind"] == "none" else set(settings["data_shares"])
         is_ours = set(rows.data_share.dropna()) == shares
     return bool(is_ours)
+
+
+def _list_row_files(params, name):
+    """Files of a run's or experiment's rows: list of path."""
+    if name in params.runs:
+        return [params.rows_file(name), params.sensitivity_rows_file(name)]
+    return [params.experiment_rows_file(name)]
 
 
 def bring_back(copy, results):

@@ -195,6 +195,15 @@ def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_oth
         run_study(project, name, "two")
 
 
+def test_one_run_of_a_study_whose_others_have_no_rows_yet_ends_well_and_says_what_is_next(project, commands, capsys):
+    """Before, `collect` failed, and with it the command, though the rows were there."""
+    name, run = "lfw-overrepresentation-cpu", "lfw-32-fastgan-10"
+    (project / "results" / name / "rows" / "experiments" / "single.csv").unlink()
+    run_study(project, name, run)
+    assert commands == ["code", f"evaluate@{run}", f"sensitivity@{run}"]
+    assert f"tables and claims of {name} follow once ['single'] have rows: make study STUDY={name}" in capsys.readouterr().out
+
+
 def test_rows_of_an_earlier_version_are_made_again_and_then_no_longer_called_so(project, commands, capsys):
     results = project / "results" / "lfw-cpu"
     runs = ["lfw-32-fastgan-10-seed1", "lfw-32-fastgan-10-seed2"]
