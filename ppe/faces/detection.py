@@ -24,23 +24,20 @@ LOOKS = (
     Look(long_side=160, frame=192, min_face=40, turns=TURNED, batch_size=CLOSE_UP),
     Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE),
     Look(long_side=640, frame=768, min_face=20, turns=TURNED, batch_size=WIDE),
-    Look(long_side=480, frame=576, min_face=20, turns=(0, *TURNED), batch_size=WIDE, gamma=1.6),
-    Look(long_side=800, frame=960, min_face=20, turns=(0,), batch_size=WIDE),
     Look(long_side=160, frame=192, min_face=40, turns=(0,), batch_size=CLOSE_UP, gamma=2.0),
     Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE, gamma=3.0),
 )
 """How a photo is looked at, until a face is sure. Most photos of faces are close-ups, and end with the first look. The second has
 a wider margin, for a face that fills its photo to the edge (Olivetti). The third turns the photo. The next two look for faces
-from 3 % of the photo's longer side on. The next two look at large photos once more, in other sizes: the detector misses a face at
-one size and sees it at another. The last two are for photos that are blown out to white. A look at 640 px takes fifteen times as
-long as one at 160 px."""
-NUM_USUAL, FOR_LARGE = 5, (5, 6)
-"""First looks, at every photo, and those at photos larger than ``LARGE`` alone; the others are for those that are blown out."""
+from 3 % of the photo's longer side on. The last two are for photos that are blown out to white. A look at 640 px takes fifteen
+times as long as one at 160 px."""
+NUM_USUAL = 5
+"""Looks at a photo that is not blown out."""
 SMALL_LOOK = Look(long_side=LARGE, frame=384, min_face=20, turns=(0,), batch_size=WIDE)
 """The looks at 640 px, at a photo that is no larger than this."""
 NUM_CLOSE_UPS = 2
 """First looks, the only ones at pictures that faces fill."""
-ALL_TURNS_SEEN = (2, *range(4, len(LOOKS)))
+ALL_TURNS_SEEN = (2, 4, 5, 6)
 """Looks after which a photo has been seen in all four turns, first for close-ups, then for all faces."""
 FIRST_WIDE = 3
 """First look for small faces."""
@@ -133,25 +130,19 @@ def _look_at_tasks(tasks, k, detector, rules):
     """
     done = [(*task[:2], no_face(reason)) for task in tasks if (reason := _refuse_photo(task[1]))]
     tasks, failed = [task for task in tasks if not _refuse_photo(task[1])], []
-    seen_again = iter(_look_at_sizes([photo for _, photo, _ in tasks if _is_for(photo, k)], LOOKS[k], detector))
-    found = [next(seen_again) if _is_for(photo, k) else [] for _, photo, _ in tasks]
+    found = _look_at_sizes([photo for _, photo, _ in tasks], LOOKS[k], detector)
     tasks = [(position, photo, [*seen, new]) for (position, photo, seen), new in zip(tasks, found, strict=True)]
     mains = settle_faces([(photo, seen) for _, photo, seen in tasks], k in ALL_TURNS_SEEN, detector, rules)
     pairs = [(photo, main) for (_, photo, _), main in zip(tasks, mains, strict=True)]
     pairs = [(photo, None if main and _may_be_scenery(main, photo, k, rules) else main) for photo, main in pairs]
     mains, closer = [main for _, main in pairs], refine_faces(pairs, detector, rules)
     for (position, photo, seen), main, close in zip(tasks, mains, closer, strict=True):
-        is_last = not any(_is_for(photo, later) for later in range(k + 1, len(LOOKS) if rules else NUM_CLOSE_UPS))
-        if main is not None or is_last:
+        num_looks = NUM_CLOSE_UPS if not rules else len(LOOKS) if k + 1 >= NUM_USUAL and is_blown_out(photo) else NUM_USUAL
+        if main is not None or k + 1 == num_looks:
             done.append((position, photo, describe_face(main, seen, rules, close) if main else describe_doubt(seen, rules)))
         else:
             failed.append((position, photo, seen))
     return done, failed
-
-
-def _is_for(photo, k):
-    """Whether a photo is looked at for the ``k``-th time."""
-    return k < NUM_USUAL or (max(photo.shape) > LARGE if k in FOR_LARGE else is_blown_out(photo))
 
 
 def _may_be_scenery(face, photo, k, rules):
