@@ -72,7 +72,10 @@ def claims():
 
 
 def check(name=None):
-    """Say of each headline whether the working results lie in the interval of the committed ones; status 1 if one moved."""
+    """Say of each headline whether the working results lie in the interval of the committed ones.
+
+    Ends with status 1 if one moved or is gone.
+    """
     from ppe.claims.comparison import compare_headlines
     from ppe.config import load_table
 
@@ -89,7 +92,7 @@ def check(name=None):
     for row in table.itertuples():
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
         print(f"{row.moved:12}{row.run}: committed {row.committed:.3f} {interval}, fresh {row.fresh:.3f}")
-    sys.exit(int((table.moved == "moved").any()))
+    sys.exit(int(table.moved.isin(["moved", "gone"]).any()))
 
 
 def docs():

@@ -108,6 +108,7 @@ def list_unconfirmed(findings, rules):
 
 
 def say_copied(findings):
+    """That control people were in the training set: str."""
     return (
         f"Photos of {len(findings.copied_controls)} control people lie among the generated faces: they were in the training set, "
         "and hide who else was. Take them out of the controls (`--key` lists them in names.csv)."
@@ -115,4 +116,5 @@ def say_copied(findings):
 
 
 def list_differing(findings):
+    """Attributes in which the photos of people and controls differ: str."""
     return ", ".join(findings.attributes.attribute[findings.attributes.differs])

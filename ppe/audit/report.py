@@ -198,7 +198,8 @@ def render_page(content, tables, figures, faces):
         "number": lambda value: "–" if value is None else f"{value:.2f}",
     }
     template = environment.get_template("report.html.j2")
-    pairs = _plain(tables["pairs"].head(SHOWN_PAIRS).to_dict("records"))
+    ranked = tables["pairs"].sort_values("is_copy", ascending=False, kind="stable")  # copies first, of whatever set
+    pairs = _plain(ranked.head(SHOWN_PAIRS).to_dict("records"))
     misses = tables["misses"].groupby(["set", "reason"]).size().sort_values(ascending=False).head(SHOWN_PAIRS)
     shown = {"figures": figures, "faces": faces, "pairs": pairs, "misses": [(*key, int(count)) for key, count in misses.items()]}
     return template.render(**content, **shown, say_auc=_say_group, shown=SHOWN_PEOPLE, attribute_words=ATTRIBUTES)

@@ -12,6 +12,8 @@ LEVELS = {
     "unknown": "This audit cannot tell",
 }
 """What a verdict is called."""
+ONLY_TRAINING = "Training photos come out"
+"""What it is called where nobody who was asked about is exposed, but training photos are."""
 REASONS = {
     "strangers": "strangers stand in for control people",
     "copied": "photos of control people lie among the generated faces",
@@ -36,16 +38,20 @@ def judge(findings, sets, rules):
         are), ``limits`` (list of str, what weakens the audit), ``steps`` (list of str, what to do next).
     """
     people, group = findings.people, findings.groups[0] if findings.groups else None
-    copied, flagged = int((people.num_copies > 0).sum()), int(people.is_flagged.sum())
+    copied, flagged = people.num_copies > 0, people.is_flagged
+    trained = findings.pairs[findings.pairs.set == "training"].is_copy
     reasons = _list_reasons(findings, rules)
-    if copied or flagged:
+    if copied.any() or flagged.any() or trained.any():
         level = "exposed"
     elif _is_group_exposed(findings, rules):
         level = "group"
     else:
         level = "unknown" if reasons else "nothing"
-    first = _say_first(level, len(people), copied, flagged, reasons, rules, findings)
-    return {"level": level, "title": LEVELS[level], "sentences": [first, _say_second(level, group, findings, rules)],
+    exposed = int((copied | flagged).sum())
+    first = _say_copies(trained, int(copied.sum()), exposed, len(people))
+    first = first or _say_first(level, len(people), int(flagged.sum()), reasons, rules, findings)
+    title = ONLY_TRAINING if level == "exposed" and not exposed else LEVELS[level]
+    return {"level": level, "title": title, "sentences": [first, _say_second(level, group, findings, rules)],
             "trust": _say_doubt(findings), "limits": list_limits(findings, sets, rules),
             "steps": list_steps(level, findings, rules)}  # fmt: skip
 
@@ -56,12 +62,25 @@ def _is_group_exposed(findings, rules):
     return bool(rows) and findings.doubt in ("", "copied") and all(row["p_value"] < rules.group_p for row in rows)
 
 
-def _say_first(level, num_people, copied, flagged, reasons, rules, findings):
-    count = f"{num_people} people" if num_people != 1 else "the one person"
+def _say_copies(trained, copied, exposed, num_people):
+    """That training photos (``trained``, bool [N]) or photos of ``copied`` people come out as pictures: str, "" if none does."""
+    count = _count_people(num_people)
+    whose = [f"{trained.sum()} of {len(trained)} training photos"] if trained.any() else []
+    whose += [f"photos of {copied} of {count}"] if copied else []
+    if not whose:
+        return ""
+    said = f"{' and '.join(whose)} lie among the generated faces as pictures"
+    said += ": these people can be recognised" if copied else ""
+    return said[0].upper() + said[1:] + (f"; {exposed} of {count} stand out in all." if exposed > copied else ".")
+
+
+def _count_people(number):
+    return f"{number} people" if number != 1 else "the one person"
+
+
+def _say_first(level, num_people, flagged, reasons, rules, findings):
+    count = _count_people(num_people)
     controls = f"{findings.num_controls} of the {findings.num_controls + findings.num_cohort} control people"
-    if copied:
-        others = f"; {flagged} people stand out in all" if flagged else ""
-        return f"Photos of {copied} of {count} lie among the generated faces as pictures: these people can be recognised{others}."
     if flagged:
         who = "The one person stands out" if num_people == 1 else f"{flagged} of {count} stand out"
         rate = f"{100 * rules.false_discovery_rate:.0f} %"
@@ -96,7 +115,7 @@ def _say_second(level, group, findings, rules):
         return f"All people together do not score higher than the controls {auc}, which is no sign of safety for any one of them."
     if group["p_value"] < rules.group_p:
         return f"Together, too, the people score higher than the controls {auc}."
-    return f"For all others, nothing was found {auc}, which is no proof that they were not in the training set."
+    return f"All people together do not stand out {auc}, which is no proof that the others were not in the training set."
 
 
 def say_auc(group):

@@ -73,6 +73,7 @@ class Params(Recipes):
                                      "after its faces are chosen: name an embedder with weights")
             if dataset.reader == "synthetic" and None in (dataset.num_identities, dataset.photos_per_identity):
                 raise ValueError(f"datasets.{name}: reader synthetic needs num_identities and photos_per_identity")
+        self._refuse_twins()
         return self
 
     @pydantic.model_validator(mode="after")

@@ -16,6 +16,16 @@ OF_PUBLISHING = {"num_generated", "num_effort"}
 class Recipes(Paths):
     """The recipes of a study's trainings, as methods."""
 
+    def _refuse_twins(self):
+        """Two runs that are one would be taken for two seeds, that is for more evidence than there is."""
+        known = {}
+        for name, run in self.runs.items():
+            settings = run.model_dump(exclude={"num_effort"}) | {"max_train_photos": run.max_train_photos or run.train_photos}
+            twin = known.setdefault(json.dumps(settings, sort_keys=True, default=str), name)
+            if twin != name:
+                raise ValueError(f"runs.{twin} and runs.{name} are one setting with one seed, {run.seed}: change the seed of "
+                                 "one, or remove it")  # fmt: skip
+
     @pydantic.model_validator(mode="after")
     def _defences_fit(self):
         for name, run in self.runs.items():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from audit_sets import make_audit, unit
+from audit_sets import draw_people, make_audit, make_set, unit
 
 from ppe.audit import verdict
 from ppe.audit.guards import refuse_overlap, refuse_same_pictures
@@ -161,6 +161,33 @@ def test_a_photo_among_the_generated_faces_is_a_copy(params):
     told = judge(findings, sets, params.audit)
     assert told["level"] == "exposed"
     assert told["sentences"][0].startswith("Photos of 1 of 20 people lie among the generated faces")
+
+
+@pytest.mark.parametrize("num_controls", [0, 60])
+def test_a_training_photo_among_the_generated_faces_is_said_first(params, tmp_path, num_controls):
+    """Before, 24 of 24 training photos came out, and the verdict was "nothing was found"."""
+    sets, rng = make_audit(num_members=0, num_controls=num_controls), np.random.default_rng(2)
+    vectors, identity, _ = draw_people(["Ida", "Ole", "Tor"], 2, rng)
+    training = sets.faces["training"] = make_set(vectors, identity, rng)
+    sets.sources["training"] = sets.sources["people"]
+    generated = sets.faces["generated"]
+    smooth = np.linspace(0, 255, 16).astype(np.uint8)
+    training.thumbs[4] = np.stack([np.add.outer(smooth // 2, smooth[::-1] // 2)] * 3) + np.eye(16, dtype=np.uint8) * 40
+    generated.thumbs[77], generated.vectors["one"][77] = training.thumbs[4], training.vectors["one"][4]
+    findings = find_all(sets, params)
+    told = write_report(findings, sets, params, tmp_path)["verdict"]
+    assert (told["level"], told["title"]) == ("exposed", "Training photos come out")
+    assert told["sentences"][0] == "1 of 6 training photos lie among the generated faces as pictures."
+    assert told["steps"][0].startswith("Do not publish")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    rows = page[page.index("The most similar pairs") :]
+    assert rows.index(">yes</td>") < rows.index(">no</td>"), "copies come first, of whatever set"
+    findings.people.loc[0, "num_copies"], findings.people.loc[1, "is_flagged"] = 1, True
+    both = judge(findings, sets, params.audit)
+    assert both["title"] == "People stand out" and both["sentences"][0] == (
+        "1 of 6 training photos and photos of 1 of 20 people lie among the generated faces as pictures: these people can be "
+        "recognised; 2 of 20 people stand out in all."
+    )
 
 
 def test_a_control_among_the_generated_faces_makes_p_values_worthless(params):

@@ -227,5 +227,8 @@ def test_the_check_prints_a_line_a_run_and_ends_with_a_status(root, tmp_path, mo
     save_table(make_run("ten", (0.9, 0.8, 0.95)), file)
     status, said = check("embedded")
     assert status == 1 and "moved" in said and "fresh 0.900" in said
+    save_table(make_run("other", (0.7, 0.6, 0.8)), file)
+    status, said = check()
+    assert status == 1 and said.startswith("gone"), "a run that is not there has not passed"
     said = check("nothing")[0]
     assert said == "results/nothing/attacks.csv is not committed: there is nothing to compare with, as there is for ['embedded']"

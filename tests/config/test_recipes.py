@@ -79,6 +79,14 @@ def test_a_defence_that_does_not_fit_its_run_is_refused(load, line, sentence):
         load(bad=line)
 
 
+def test_two_runs_that_are_one_are_refused(load):
+    """Before, they were pooled as two seeds, and p fell from 0.004 to 0.00005 on the same evidence."""
+    for twin in ({}, {"num_effort": None}, {"max_train_photos": 5}):
+        with pytest.raises(ValueError, match=r"runs.again and runs.plain are one setting with one seed, 1: change the seed"):
+            load(again=twin)
+    assert set(load(again={"seed": 2}, more={"num_generated": 500}).runs) == {"plain", "again", "more"}
+
+
 def test_channels_that_a_face_is_too_small_for_are_refused(root, tmp_path):
     content = yaml.safe_load((root / "params.yaml").read_text())
     content["runs"]["synthetic-32-fastgan-10"]["generator"] = "edm"
