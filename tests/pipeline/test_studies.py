@@ -108,7 +108,8 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
             Image.fromarray(photo.numpy().transpose(1, 2, 0)).save(folder / f"{i}.jpg")
         dataset |= {"root": f"photos/{name}", "min_photos": 1, "num_pairs": 20}
     few = {"num_identities": 2, "train_photos": 1, "query_photos": 1}
-    overlay["runs"] = {name: run | few for name, run in overlay["runs"].items()}
+    # As small, runs would be one setting: each gets a seed of its own.
+    overlay["runs"] = {name: run | few | {"seed": seed} for seed, (name, run) in enumerate(overlay["runs"].items(), 1)}
     overlay["experiment_defaults"] |= {"num_overrepresented": 1, "num_rotations": 2, "data_shares": [0, 0.25], "num_photos": 4}
     overlay["experiment_defaults"] |= {"query_photos": 1, "num_controls": 1}
     overlay["experiments"] = {name: {"kind": line["kind"]} for name, line in overlay["experiments"].items()}
