@@ -120,6 +120,9 @@ def audit(name=None, **options):
         return
     if name not in loaded.audits:
         raise ValueError(f"{name!r} is not one of {list(loaded.audits)} (params.yaml: audits)")
+    if given := [f"--{option.replace('_', '-')}" for option, value in options.items() if value]:
+        raise ValueError(f"the audit {name} takes its options from params.yaml (audits.{name}): change them there, and remove "
+                         f"{', '.join(given)}")
     run_audit(loaded, **loaded.audits[name].model_dump(), out=loaded.audit_folder(name), replace=True)
 
 

@@ -1,11 +1,12 @@
 """``python -m ppe audit``: from folders to a report."""
 
 import hashlib
+import os
 import shlex
 from pathlib import Path
 
 from ppe.audit.example import write_example
-from ppe.audit.inputs import find_run
+from ppe.audit.inputs import find_run, names_run
 from ppe.audit.report import write_report
 from ppe.audit.walk import find_all, read_sets
 from ppe.config import load_table
@@ -30,7 +31,7 @@ def fill_people(params, generated, people=None, controls=None):
     """
     if people is not None:
         return people, controls
-    if Path(generated).exists() or ":" not in str(generated):
+    if not names_run(generated):
         raise ValueError("--people must be given: a folder of <person>/<photo>")
     study, run, group = find_run(str(generated), params.root)
     print(f"No people were given: photos of the synthetic identities of {run} are drawn.", flush=True)
@@ -40,6 +41,19 @@ def fill_people(params, generated, people=None, controls=None):
     digest = hashlib.sha256(split.read_bytes()).hexdigest()[:8]  # another split has other members
     drawn = write_example(study, run, group, params.audit_cache() / f"example-{run}-{group}-{digest}")
     return drawn[0], controls or drawn[1]
+
+
+def refuse_folder(out, replace=False):
+    """Raise ValueError, before anything is computed, if a report cannot be written to the folder ``out``.
+
+    replace : bool, whether files that lie in it are those of an earlier report, and may be replaced.
+    """
+    out = Path(out).absolute()
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out} holds files already: name a new folder, or empty this one")
+    above = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ValueError(f"--out {out} cannot be written, since {above} is no folder that you may write to: name another one")
 
 
 def run_audit(params, *, generated, people=None, controls=None, training=None, models=(), out=None, show_faces=False,
@@ -67,9 +81,8 @@ def run_audit(params, *, generated, people=None, controls=None, training=None, m
     if params.audit is None:
         raise ValueError("an audit needs the section audit: its constants are explained in params.yaml")
     out = Path(out or params.report_folder())
-    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out} holds files already: name a new folder, or empty this one")
-    if ":" in str(generated) and not Path(generated).exists():
+    refuse_folder(out, replace)
+    if names_run(generated):
         params = find_run(str(generated), params.root)[0]
     is_example = people is None
     given = {"generated": generated, "people": people, "controls": controls, "training": training, "out": out}
@@ -80,7 +93,7 @@ def run_audit(params, *, generated, people=None, controls=None, training=None, m
     command = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value)
     flags = "".join(f" --{name.replace('_', '-')}" for name, value in
                     {"show_faces": show_faces, "names": names, "key": key}.items() if value)  # fmt: skip
-    flags = "".join(f" --models {name}" for name in models) + flags
+    flags = (f" --models {' '.join(models)}" if models else "") + flags
     shown = {"names": names, "key": key, "show_faces": show_faces, "command": f"python -m ppe audit {command}{flags}"}
     findings = find_all(sets, params)
     content = write_report(findings, sets, params, out, **shown)

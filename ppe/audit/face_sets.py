@@ -6,6 +6,7 @@ mapped arrays, which a second audit of the same faces opens at once.
 
 import hashlib
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,23 +103,33 @@ def embed_source(source, models, cache, *, is_generated=False, label="faces"):
     digests = [source.digest(start, min(start + BLOCK, len(source))) for start in _show(starts, f"{label}: reading", "block")]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     folder = Path(cache) / hashlib.sha256(f"{known}{digest}".encode()).hexdigest()[:24]
-    if not (folder / "done.json").is_file():
-        blocks, told = [], time.monotonic()
-        with tqdm(total=len(source), desc=label, unit="picture", disable=None) as bar:
-            for number, start in enumerate(starts):
-                file = folder / f"block-{number:06d}.npz"
-                stop = min(start + BLOCK, len(source))
-                if not _is_whole(file):
-                    arrays = _embed_block(source, start, stop, models, is_generated)
-                    with write_whole(file) as partial, open(partial, "wb") as stream:
-                        np.savez(stream, **arrays)
-                blocks.append(file)
-                bar.update(stop - start)
-                if bar.disable and time.monotonic() > told + LINE_SECONDS:  # in a log, a line a minute in place of a bar
-                    told = time.monotonic()
-                    print(f"{label}: {stop} of {len(source)} pictures", flush=True)
-        _join_blocks(blocks, folder, models, f"any of {len(source)} pictures of {label}")
+    if (folder / "done.json").is_file():
+        try:
+            return _open_set(source, folder, models, digest)
+        except (OSError, ValueError, KeyError):  # a hand, or another program, has damaged what an earlier audit kept
+            print(f"{label}: what was kept in {folder} is damaged, and is made again", flush=True)
+            shutil.rmtree(folder)
+    _embed_blocks(source, folder, models, is_generated, label)
     return _open_set(source, folder, models, digest)
+
+
+def _embed_blocks(source, folder, models, is_generated, label):
+    """Embed what an earlier call has not, then join all blocks to the arrays that ``_open_set`` opens."""
+    blocks, told = [], time.monotonic()
+    with tqdm(total=len(source), desc=label, unit="picture", disable=None) as bar:
+        for number, start in enumerate(range(0, len(source), BLOCK)):
+            file = folder / f"block-{number:06d}.npz"
+            stop = min(start + BLOCK, len(source))
+            if not _is_whole(file):
+                arrays = _embed_block(source, start, stop, models, is_generated)
+                with write_whole(file) as partial, open(partial, "wb") as stream:
+                    np.savez(stream, **arrays)
+            blocks.append(file)
+            bar.update(stop - start)
+            if bar.disable and time.monotonic() > told + LINE_SECONDS:  # in a log, a line a minute in place of a bar
+                told = time.monotonic()
+                print(f"{label}: {stop} of {len(source)} pictures", flush=True)
+    _join_blocks(blocks, folder, models, f"any of {len(source)} pictures of {label}")
 
 
 def _show(blocks, label, unit):

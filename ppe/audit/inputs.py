@@ -56,6 +56,11 @@ class Numbers:
         return f"row {range(self._count)[row]}"
 
 
+def names_run(where):
+    """Whether ``--generated`` names a run, ``<run>:<group>``, and no file or folder: bool."""
+    return ":" in str(where) and not Path(where).exists()
+
+
 def open_generated(where, root):
     """Open generated faces.
 
@@ -86,7 +91,7 @@ def open_generated(where, root):
         source = _open_array(path, f"the array {path.name}")
     elif path.is_file():
         raise ValueError(f"--generated {path} is a file, but not one of {', '.join(ARCHIVES)} or .npy")
-    elif ":" in where:
+    elif names_run(where):
         source = _open_run(where, root)
     else:
         raise FileNotFoundError(f"--generated {where} is not there: give a folder, a zip, tar or .npy file, or <run>:<group>")

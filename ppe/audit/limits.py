@@ -41,7 +41,7 @@ def list_limits(findings, sets, rules):
         limits.append(f"{len(sets.faces['generated'])} generated faces are few: a person who is drawn rarely is not among them.")
     missing = find_untested(sets)
     if missing:
-        limits.append(f"{len(missing)} people could not be tested, since no face was found in any of their photos.")
+        limits.append(f"{len(missing)} people could not be tested, since none of their photos could be used (misses.csv).")
     return limits
 
 
@@ -79,9 +79,10 @@ def count_wanted(num_people, rules):
 
 
 def find_untested(sets):
-    """Names of people in none of whose photos a face was found: list of str."""
+    """People none of whose photos could be used, and the reason that most of their photos have: dict of str, sorted."""
     misses, found = sets.faces["people"].misses, set(sets.faces["people"].identity)
-    return sorted(set(misses.identity) - found - {"(no identity)"})
+    lost = misses[~misses.identity.isin(found | {"(no identity)"})]
+    return {name: reasons.mode().iloc[0] for name, reasons in lost.groupby("identity").reason}
 
 
 def names_one(findings, rules):

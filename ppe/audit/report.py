@@ -83,8 +83,9 @@ def label_people(findings, sets, names):
 def tabulate_findings(findings, sets, labels, names):
     """The tables of the folder: dict, name -> DataFrame. Photos are numbered where people are, since their paths hold names."""
     people = findings.people.assign(person=findings.people.identity.map(labels), result="tested").drop(columns="identity")
-    untested = pd.DataFrame({"person": [labels[name] for name in find_untested(sets)], "result": "no face found"})
-    people = pd.concat([people, untested], ignore_index=True)
+    untested = find_untested(sets)
+    lost = pd.DataFrame({"person": [labels[name] for name in untested], "result": list(untested.values())})
+    people = pd.concat([people, lost], ignore_index=True)
     people = people[["person", "result", *(name for name in people if name not in ("person", "result"))]]
     pairs = findings.pairs.assign(person=findings.pairs.identity.map(labels))
     generated = sets.faces["generated"].row[pairs.generated.to_numpy()]

@@ -1,7 +1,5 @@
 """Studies as overlays: ``studies/<name>.yaml`` holds only what differs from ``params.yaml``."""
 
-from omegaconf import OmegaConf
-
 LINES = {"runs": "run_defaults", "experiments": "experiment_defaults"}
 """Section of which each entry is a line of its own -> the section that holds what its lines have in common."""
 
@@ -30,15 +28,29 @@ def merge_overlay(content, overlay):
     overlay = {**dict.fromkeys(LINES, {}), **overlay}
     lines = {section: overlay.pop(section) for section in LINES}
     defaults = {section: overlay.pop(name, {}) for section, name in LINES.items()}
-    rest = {name: value for name, value in content.items() if name not in LINES}
-    merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(rest), OmegaConf.create(overlay)))
+    merged = _lay_over({name: value for name, value in content.items() if name not in LINES}, overlay)
     for section, entries in lines.items():
-        common = _complete(USUAL[section], defaults[section])
-        merged[section] = {name: _complete(common, line) for name, line in (entries or {}).items()}
-    used = {line.get("dataset") for section in LINES for line in merged[section].values() if isinstance(line, dict)}
+        common = _complete(USUAL[section], defaults[section] or {})
+        is_mapping = isinstance(entries, dict)
+        merged[section] = {name: _complete(common, line) for name, line in entries.items()} if is_mapping else entries or {}
+    used = _list_used(merged)
     if isinstance(merged.get("datasets"), dict) and used & set(merged["datasets"]):
         merged["datasets"] = {name: value for name, value in merged["datasets"].items() if name in used}
     return merged
+
+
+def _lay_over(below, above):
+    """Sections key by key, at any depth; whatever is no section replaces what stood there."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _lay_over(below.get(key), value) for key, value in above.items()}
+
+
+def _list_used(content):
+    """Data sets that runs and experiments name: set of str."""
+    sections = [content[section] for section in LINES if isinstance(content[section], dict)]
+    lines = [line for section in sections for line in section.values() if isinstance(line, dict)]
+    return {line["dataset"] for line in lines if isinstance(line.get("dataset"), str)}
 
 
 def _complete(defaults, line):

@@ -167,7 +167,7 @@ def merge_study(name, root):
         raise ValueError(f"STUDY={name!r} is not one of {allowed} (studies/*.yaml)")
     overlay = _read(preset)
     if overlay.get("study") != name:  # its results would go to another study's folder
-        raise ValueError(f"studies/{name}.yaml says study: {overlay.get('study')!r}: write study: {name}")
+        raise ValueError(f"studies/{name}.yaml says study: {overlay.get('study')!r}: write study: {name!r}")
     return merge_overlay(_read(root / "params.yaml"), overlay)
 
 

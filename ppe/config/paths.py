@@ -32,6 +32,11 @@ class Paths(Section):
         return self._root
 
     @property
+    def file(self):
+        """The file that was loaded, for messages: ``params.yaml`` or ``studies/<name>.yaml``."""
+        return self._file
+
+    @property
     def absent(self):
         """Optional embedders that are left out, since their weights are not on this machine: a dict, name -> path."""
         return self._absent
@@ -143,7 +148,8 @@ class Paths(Section):
 
     def executed_file(self, book, name):
         """An executed notebook. There is one per data set, run or experiment, and one per study of the last notebook."""
-        return self.executed_folder() / (f"{book}.ipynb" if book == "9_claims" else f"{book}-{name}.ipynb")
+        is_of_study = book == "9_claims" and name == self.study
+        return self.executed_folder() / (f"{book}.ipynb" if is_of_study else f"{book}-{name}.ipynb")
 
     def dataset_root(self, dataset):
         """Folder of a data set's photos: a path, or None if its reader generates or downloads them.
@@ -176,11 +182,7 @@ class Paths(Section):
 
     def _expand(self, path):
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
-        try:
-            return find_project(self._root) / Path(os.path.expandvars(path)).expanduser()
-        except RuntimeError:
-            sentence = "names a user whom this machine does not know: write the folder in full"
-            raise ValueError(f"{path} {sentence} ({self._file})") from None
+        return find_project(self._root) / expand_user(os.path.expandvars(path), self._file)
 
     def _dataset(self, name):
         check_member("dataset", name, self.datasets, self._file)
@@ -199,6 +201,15 @@ def check_member(where, got, allowed, file=None):
     """Raise ValueError if ``got`` is not in ``allowed``. ``where`` and ``file`` say what to change, and in which file."""
     if got not in allowed:
         raise ValueError(f"{where}={got!r} is not one of {list(allowed)}" + (f" ({file})" if file else ""))
+
+
+def expand_user(path, file=None):
+    """Expand ``~`` and ``~name``: a path. Raises ValueError if this machine has no such user; ``file`` says where it is given."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        where = f" ({file})" if file else ""
+        raise ValueError(f"{path} names a user whom this machine does not know: write the folder in full{where}") from None
 
 
 def find_root(start=None):

@@ -53,6 +53,14 @@ class Auxiliary(Section):
     photos: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     last: Count | None = None
 
+    @pydantic.model_validator(mode="after")
+    def _is_one_of_two(self):
+        if (self.photos is None) == (self.last is None):
+            raise ValueError("give exactly one of photos: [low, high] and last: a number of identities")
+        if self.photos and self.photos[0] > self.photos[1]:
+            raise ValueError(f"photos={self.photos}: low is above high, so that nobody is auxiliary: swap the two")
+        return self
+
 
 class Dataset(Section):
     """A data set: its reader, its auxiliary identities, and its embedders with the resolutions at which they are checked.
@@ -82,7 +90,7 @@ class Dataset(Section):
     """
 
     reader: Literal[READERS]
-    root: str | None = None
+    root: Annotated[str, Field(min_length=1)] | None = None
     min_photos: Count = 1
     max_photos: Count | None = None
     num_identities: Count | None = None
@@ -92,7 +100,7 @@ class Dataset(Section):
     num_prominent: Annotated[int, Field(ge=0)] = 0
     photos_per_prominent: Count | None = None
     photo_size: Annotated[int, Field(ge=32, le=1024)] = 128
-    auxiliary: Auxiliary = Auxiliary()
+    auxiliary: Auxiliary
     resolutions: Annotated[list[Resolution], Field(min_length=1)]
     embedders: Annotated[list[str], Field(min_length=1)]
     num_pairs: Annotated[int, Field(ge=20, multiple_of=2)] = 2000
@@ -107,6 +115,13 @@ class Dataset(Section):
         if len(set(value)) < len(value):
             raise ValueError("each resolution must be given once")
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _can_find_foreign_photos(self):
+        if self.leave_out_foreign and self.identity_check is None:
+            raise ValueError("leave_out_foreign: true needs identity_check, an embedder that finds photos of somebody else: "
+                             "name one, or remove it")
+        return self
 
 
 class Detection(Section):
@@ -142,7 +157,7 @@ class Run(Section):
     kimg: Positive
     num_generated: Annotated[int, Field(ge=SHOWN_FACES)]
     num_effort: Count | None  # no default, for the same reason
-    defence: str = "none"  # an overlay's line gets it from ``ppe.config.overlay``
+    defence: str  # no default, for the same reason; an overlay's line gets it from ``ppe.config.overlay``
     seed: Seed
 
     @pydantic.model_validator(mode="after")
@@ -171,7 +186,7 @@ class Embedder(Section):
     """
 
     net: Literal[NETS]
-    weights: str | None = None
+    weights: Annotated[str, Field(min_length=1)] | None = None
     optional: bool = False
     input_size: Annotated[int, Field(ge=32, le=256)] = 112
     width: Positive = 1.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ppe.config import find_root, load_params
-from ppe.config.paths import LAST_WORDS, STAGE_LOCK
+from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCK, check_member
 from ppe.config.storage import write_whole
 from ppe.pipeline.runtime import note_runtime
 
@@ -33,6 +33,8 @@ DISK_IS_FULL = ("No space left on device", "File too large", "unexpected pos")
 def run_notebook(book, name):
     """Execute ``notebooks/<book>.ipynb`` with its parameter set to ``name``; the result goes to ``executed/``.
 
+    While it runs, and if it stops, its cells are in ``<result>.unfinished.ipynb``: a notebook without that ending is whole.
+
     Parameters
     ----------
     book : str, a key of ``BOOKS``.
@@ -42,22 +44,32 @@ def run_notebook(book, name):
     Raises
     ------
     ValueError
-        If the notebook is unknown.
+        If the notebook is unknown, or ``name`` is none of what it is about.
     RuntimeError
         What the notebook said when it stopped, in one sentence.
     """
     if book not in BOOKS:
         raise ValueError(f"notebook {book!r} is not one of {list(BOOKS)}")
     params = load_params(name)
+    check_member(BOOKS[book], name, _list_allowed(params, BOOKS[book]), params.file)
     target = params.executed_file(book, name)
+    unfinished = target.with_suffix(".unfinished.ipynb")
     target.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(target), "-k", "python3", "--log-output"]
+    command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(unfinished), "-k", "python3", "--log-output"]
     with note_runtime(params, book.split("_", 1)[-1], name):
         status = wait_for(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))
         if status:
-            raise RuntimeError(_read_error(target) or f"{target.stem} stopped with status {status}")
+            raise RuntimeError(_read_error(unfinished, target.stem) or f"{target.stem} stopped with status {status}")
     with write_whole(target) as partial:
-        partial.write_text(strip_notebook(target.read_text(encoding="utf-8")), encoding="utf-8")
+        partial.write_text(strip_notebook(unfinished.read_text(encoding="utf-8")), encoding="utf-8")
+    unfinished.unlink()
+
+
+def _list_allowed(params, kind):
+    """What a notebook of a kind (a value of ``BOOKS``) can be about: a collection of str."""
+    if kind == "study":
+        return [params.study, *(["tiny"] if params.study == SCRATCH_STUDY else [])]
+    return getattr(params, f"{kind}s")
 
 
 def strip_notebook(text):
@@ -145,8 +157,8 @@ def wait_for(process):
     return process.returncode
 
 
-def _read_error(path, patience=2.0):
-    """What stopped an executed notebook, without its traceback; "" where it holds no error."""
+def _read_error(path, name, patience=2.0):
+    """What stopped the executed notebook ``name``, without its traceback; "" where it holds no error."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -161,5 +173,5 @@ def _read_error(path, patience=2.0):
             if output["ename"] == "KeyboardInterrupt":
                 raise KeyboardInterrupt
             kind = "" if output["ename"] in SENTENCES else f"{output['ename']}: "
-            return explain_full_disk(f"{path.stem} stopped: {kind}{output['evalue']}")
+            return explain_full_disk(f"{name} stopped: {kind}{output['evalue']}")
     return ""

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 
 from ppe.config import find_shared, load_params, write_whole
 from ppe.config.params import load_study
+from ppe.config.paths import expand_user
 from ppe.config.schema import Auxiliary
 from ppe.datasets.index import read_index
 from ppe.datasets.readers import NO_IDENTITY
@@ -74,9 +74,11 @@ def write_study(*, name, root, reader="folder", quick=False, project):
     ValueError
         In one sentence, if the name is taken or not allowed, or the folder has too few identities or photos.
     """
-    file, root = project / "studies" / f"{name}.yaml", Path(root).expanduser().resolve()
+    file, root = project / "studies" / f"{name}.yaml", expand_user(root).resolve()
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name {name!r}: allowed are lower-case letters, digits and single hyphens")
+    if not isinstance(yaml.safe_load(name), str) or re.fullmatch(r"\d+e\d+", name):
+        raise ValueError(f"name {name!r}: YAML takes it for a number, a date or a truth value: add a letter, as in my-{name}")
     params = load_params(root=project)
     taken = {params.study, *params.datasets, *params.runs, "tiny"}
     if file.exists() or name in taken or (project / "results" / name).exists():

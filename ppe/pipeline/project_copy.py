@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import yaml
 
 from ppe.config import find_shared, load_params, write_whole
 from ppe.config.params import load_study, merge_study
-from ppe.config.paths import COPIES, find_project
+from ppe.config.paths import COPIES, expand_user, find_project
 from ppe.config.schema import NAMED
 from ppe.datasets.photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 
@@ -33,15 +33,15 @@ def prepare_copy(root, copy, name):
     Returns the environment (a dict) to run its commands in.
     """
     content = merge_study(name, root) if name else yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    source = f"params.yaml and studies/{name}.yaml" if name else "params.yaml"
     for section, key in (("datasets", "root"), ("embedders", "weights")):
         for settings in content.get(section, {}).values():
             path = settings.get(key) if isinstance(settings, dict) else None
             if path and "$" not in path and path not in NAMED:  # relative to the project, wherever the copy lies
-                settings[key] = str(find_project(root) / Path(path).expanduser())
+                settings[key] = str(find_project(root) / expand_user(path, source))
     _leave_out_absent(content, root, name)
     copy.mkdir(parents=True, exist_ok=True)
     _mirror(root, copy)
-    source = f"params.yaml and studies/{name}.yaml" if name else "params.yaml"
     with write_whole(copy / "params.yaml") as partial:
         text = yaml.safe_dump(content, sort_keys=False, width=130)
         partial.write_text(f"# Made of {source}: change those.\n{text}", encoding="utf-8")

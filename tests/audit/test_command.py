@@ -1,15 +1,18 @@
 """The command, from photos on disk to the folder of the report, with a model that sees nothing but colours."""
 
 import json
+from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
+from ppe import __main__
 from ppe.audit import example, inputs, walk
-from ppe.audit.command import _tell_truth, run_audit
+from ppe.audit.command import _tell_truth, fill_people, run_audit
 from ppe.audit.models import models_of_run
 from ppe.config import load_params
 from ppe.datasets.index import iter_photos, read_index
@@ -60,6 +63,8 @@ def test_an_audit_runs_from_folders_to_a_report(folders, root, tmp_path, monkeyp
     with pytest.raises(ValueError, match="--out .* holds files already: name a new folder, or empty this one"):
         run_audit(params, **given)
     (tmp_path / "out" / "mine.txt").unlink()
+    with pytest.raises(ValueError, match="--out .* cannot be written, since .*broken.png is no folder that you may write to"):
+        run_audit(params, **given | {"out": folders / "faces" / "broken.png" / "report"})
     content = run_audit(params, **given)
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "report.html", "report.json", "people.csv", "pairs.csv", "misses.csv"
@@ -103,3 +108,41 @@ def test_a_run_is_audited_by_the_models_of_its_study(root, tmp_path, monkeypatch
     (tmp_path / "synthetic-triplet").touch()
     assert models_of_run(params, "synthetic-32-fastgan-10:a") == ["synthetic-triplet"], "the other has no weights yet"
     assert models_of_run(params, tmp_path) == models_of_run(params, "no-run:a") == []
+
+
+def test_a_path_with_a_colon_is_a_path_and_no_run(root, tmp_path):
+    (tmp_path / "a:b").mkdir()
+    assert inputs.names_run("synthetic-32-fastgan-10:a") and not inputs.names_run(tmp_path / "a:b")
+    with pytest.raises(ValueError, match="--people must be given"):
+        fill_people(load_params(root=root), tmp_path / "a:b")
+
+
+def test_options_beside_the_name_of_an_entry_are_refused_since_they_would_be_ignored(root, tmp_path, monkeypatch):
+    loaded = load_params(root=root)
+    audits = {"mine": SimpleNamespace()}
+    monkeypatch.setattr(__main__, "load_params", lambda: loaded.model_copy(update={"audits": audits}))
+    with pytest.raises(ValueError, match=r"takes its options from params.yaml \(audits.mine\).* remove --out, --show-faces$"):
+        __main__.audit("mine", out="here", show_faces=True, generated=None)
+
+
+@pytest.mark.parametrize("given", [("people", "controls"), ("people",)])
+def test_the_notebook_runs_on_folders_with_and_without_controls(folders, root, tmp_path, monkeypatch, given):
+    monkeypatch.setattr(inputs, "MIN_FACES", 3)
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path))  # no LFW, which would stand in for controls
+    monkeypatch.chdir(root)
+    net = Embedder(Mean(), lambda faces: faces.float() - 127.5)
+    monkeypatch.setattr(walk, "load_models", lambda params, wanted: ({"mean": net}, {"mean": "0" * 64}))
+    monkeypatch.setattr(type(load_params(root=root)), "root", tmp_path)
+    faces = tmp_path / "faces:a"  # a path with a colon, which is no run
+    faces.symlink_to(folders / "faces")
+    given = {name: str(folders / name) for name in given} | {"generated": str(faces), "out": str(tmp_path / "out")}
+    cells = [cell.source for cell in nbformat.read(root / "notebooks" / "audit.ipynb", 4).cells if cell.cell_type == "code"]
+    names = {}
+    exec(cells[0], names)
+    names |= given
+    for cell in cells[1:]:
+        exec(cell, names)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["verdict"]["level"] == "exposed" and bool(report["groups"]) == ("controls" in given)
+    with pytest.raises(ValueError, match="--out .* holds files already"):
+        exec(cells[2], names)

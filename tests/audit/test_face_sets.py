@@ -81,9 +81,14 @@ def test_an_interrupted_audit_goes_on_and_a_second_one_computes_nothing(models, 
     assert len(calls) == 7 and (again.vectors["mean"] == found.vectors["mean"]).all()
     whole = embed_source(source, models, tmp_path / "other", is_generated=True)
     assert (whole.vectors["mean"] == found.vectors["mean"]).all(), "blocks change nothing"
+    assert len(calls) == 12
+    for kept in (tmp_path / "other").rglob("*.npy"):
+        kept.write_bytes(kept.read_bytes()[:90])
+    mended = embed_source(source, models, tmp_path / "other", is_generated=True)
+    assert len(calls) == 17 and (mended.vectors["mean"] == found.vectors["mean"]).all(), "what was damaged is made again"
     models.form = models.form._replace(resolution=16)
     embed_source(source, models, tmp_path / "cache", is_generated=True)
-    assert len(calls) == 7 + 10, "another resolution is another set (five blocks each, in two folders)"
+    assert len(calls) == 17 + 5, "another resolution is another set"
 
 
 def test_a_set_without_a_face_is_refused(models, tmp_path):

@@ -17,7 +17,7 @@ def test_the_notebook_is_prose_with_short_cells_and_no_outputs(root):
     assert "**Question.**" in book.cells[0].source and len(code) <= 16
     assert [("parameters" in cell.metadata.get("tags", [])) for cell in code] == [True] + [False] * (len(code) - 1)
     for line in code[0].source.splitlines():
-        assert re.fullmatch(r'\w+ = ("tiny:a"|None|False)  # .+', line)
+        assert re.fullmatch(r'\w+ = ("synthetic-32-fastgan-10:a"|None|False)  # .+', line)
     for cell in code:
         assert not cell.outputs and len([line for line in cell.source.splitlines() if line.strip()]) <= 12
         assert not re.search(r"^\s*(def|class|try)\b|^\s*[!%]", cell.source, re.M)

@@ -256,6 +256,7 @@ def test_the_page_loads_nothing_and_hides_names_and_faces(leaking, params, tmp_p
     people = pd.read_csv(tmp_path / "people.csv")
     assert list(people.person[:2]) == ["person 1", "person 2"] and len(people) == 21
     assert people.result.iloc[-1] == "no face found", "nobody is dropped in silence"
+    assert "Not tested, since none of their photos could be used (misses.csv says why): person 21" in page
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(content))
     assert (content["schema"], content["verdict"]["level"]) == (1, "exposed")
 

@@ -217,6 +217,15 @@ def test_an_overlay_replaces_runs_merges_sections_and_drops_data_sets_that_nothi
         ("attack:", "runs:", "studies/mine.yaml is not YAML: 'runs' stands twice in one section"),
         ("dataset: mine", "dataset: yours", "runs.ten.dataset='yours' is not one of ['synthetic', 'mine'] (studies/mine.yaml)"),
         ("attack: {num_untrained: 7}", "nothing: 1", "nothing is not a known key: remove it or check its spelling"),
+        ("attack: {num_untrained: 7}", "attack: [7]", "attack=[7]: Input should be a valid dictionary"),
+        ("attack: {num_untrained: 7}", "experiments: 3", "experiments=3: Input should be a valid dictionary"),
+        ("attack: {num_untrained: 7}", "verdicts: 2026-01-01", "verdicts=datetime.date(2026, 1, 1): Input should be a valid"),
+        ("{num_identities: 10}", "{num_identities: 10, dataset: [mine]}", "runs.ten.dataset=['mine']: Input should be a valid"),
+        ("root: photos", "root: ''", "datasets.mine.root='': String should have at least 1 character (studies/mine.yaml)"),
+        ("root: photos", "leave_out_foreign: true", "datasets.mine: leave_out_foreign: true needs identity_check, an embedder"),
+        (", auxiliary: {photos: [4, 9]}", "", "datasets.mine.auxiliary is missing (studies/mine.yaml)"),
+        ("{photos: [4, 9]}", "{photos: [4, 9], last: 3}", "datasets.mine.auxiliary: give exactly one of photos: [low, high]"),
+        ("{photos: [4, 9]}", "{photos: [9, 4]}", "datasets.mine.auxiliary: photos=[9, 4]: low is above high, so that nobody is"),
     ],
 )
 def test_a_mistake_in_an_overlay_is_one_sentence_that_names_its_file(overlay, old, new, sentence):
@@ -277,6 +286,13 @@ def test_a_root_of_a_user_who_is_not_there_is_a_sentence(project):
     params = project(lambda content: content["datasets"]["synthetic"].update(root="~nosuchperson/photos"))
     with pytest.raises(ValueError, match="names a user whom this machine does not know: write the folder"):
         params.dataset_root("synthetic")
+
+
+def test_a_run_of_params_yaml_says_its_defence_and_one_of_an_overlay_need_not(project, overlay):
+    with pytest.raises(ValueError, match=r"^runs.synthetic-32-fastgan-10.defence is missing \(params.yaml\)$"):
+        project(lambda content: content["runs"]["synthetic-32-fastgan-10"].pop("defence"))  # dvc stops where it is not there
+    project()
+    assert overlay(OVERLAY).runs["ten"].defence == "none"
 
 
 def test_an_optional_embedder_without_its_file_is_left_out_of_every_list(project, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from ppe.config import load_params
 from ppe.pipeline import execution
 from ppe.pipeline.execution import explain_full_disk, strip_notebook
 
@@ -107,19 +108,19 @@ def test_a_stage_waits_for_one_that_is_still_at_work_and_says_so(root, tmp_path)
 def test_what_stopped_a_notebook_is_one_sentence(tmp_path, name, value, sentence):
     error = new_output("error", ename=name, evalue=value, traceback=["Traceback"])
     nbformat.write(new_notebook(cells=[new_code_cell("f()", outputs=[error])]), tmp_path / "3_train-x.ipynb")
-    assert sentence in execution._read_error(tmp_path / "3_train-x.ipynb")
+    assert sentence in execution._read_error(tmp_path / "3_train-x.ipynb", "3_train-x")
 
 
 def test_half_a_notebook_gives_no_sentence(tmp_path):
     (tmp_path / "half.ipynb").write_text(json.dumps({"cells": []})[:5])
-    assert execution._read_error(tmp_path / "half.ipynb", patience=0.1) == ""
+    assert execution._read_error(tmp_path / "half.ipynb", "half", patience=0.1) == ""
 
 
 def test_ctrl_c_in_a_notebook_is_ctrl_c(tmp_path):
     error = new_output("error", ename="KeyboardInterrupt", evalue="", traceback=[])
     nbformat.write(new_notebook(cells=[new_code_cell("f()", outputs=[error])]), tmp_path / "x.ipynb")
     with pytest.raises(KeyboardInterrupt):
-        execution._read_error(tmp_path / "x.ipynb")
+        execution._read_error(tmp_path / "x.ipynb", "x")
 
 
 def test_a_full_disk_is_explained_once():
@@ -130,6 +131,45 @@ def test_a_full_disk_is_explained_once():
 def test_an_unknown_notebook_is_one_sentence():
     with pytest.raises(ValueError, match="notebook '5_attak' is not one of"):
         execution.run_notebook("5_attak", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("book", "name", "sentence"),
+    [
+        ("3_train", "synthetic", r"run='synthetic' is not one of \['synthetic-32-fastgan-10', .*\] \(params.yaml\)"),
+        ("1_faces", "synthetic-32-fastgan-10", r"dataset='synthetic-32-fastgan-10' is not one of \['synthetic'\]"),
+        ("9_claims", "synthetic", r"study='synthetic' is not one of \['embedded'\] \(params.yaml\)"),
+    ],
+)
+def test_what_a_notebook_is_not_about_is_one_sentence(root, monkeypatch, book, name, sentence):
+    monkeypatch.chdir(root)
+    with pytest.raises(ValueError, match=sentence):
+        execution.run_notebook(book, name)
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "import os; os._exit(3)"])
+def test_a_notebook_that_stopped_does_not_count_as_executed(root, tmp_path, monkeypatch, code):
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(root / name, tmp_path / name)
+    (tmp_path / "ppe").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    parameters = new_code_cell('dataset = "tiny"', metadata={"tags": ["parameters"]})
+    book = tmp_path / "notebooks" / "1_faces.ipynb"
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[parameters, new_code_cell(code)], metadata=kernel), book)
+    whole = tmp_path / "executed" / "1_faces-synthetic.ipynb"
+    with pytest.raises(RuntimeError, match="1_faces-synthetic stopped"):
+        execution.run_notebook("1_faces", "synthetic")
+    assert not whole.exists() and whole.with_suffix(".unfinished.ipynb").exists()
+    nbformat.write(new_notebook(cells=[parameters, new_code_cell("dataset")], metadata=kernel), book)
+    execution.run_notebook("1_faces", "synthetic")
+    assert [file.name for file in whole.parent.glob("*.ipynb")] == [whole.name]
+
+
+def test_the_verdicts_of_tiny_do_not_replace_those_of_the_study(root):
+    assert load_params(root=root).executed_file("9_claims", "embedded").name == "9_claims.ipynb"
+    assert load_params("tiny", root).executed_file("9_claims", "tiny").name == "9_claims-tiny.ipynb"
 
 
 def test_threads_that_wait_do_not_spin_whoever_starts_the_command(root):
