@@ -92,7 +92,7 @@ def write_results(tables, alpha, earlier=None):
             result = f"{(cells.verdict == 'supported').sum()} of {len(cells)} settings"
             untested = ((cells.verdict == "supported") & (cells.leak_of == "untested")).sum()
             result += f", rivals untested in {untested} of them" if untested else ""
-        identities = f"{row.identities}, {row.comparison}" if row.claim == "C4" and row.comparison else row.identities
+        identities = f"{row.identities}, {row.comparison}" if row.claim in ("C2", "C4") and row.comparison else row.identities
         table.append([row.question, *where, identities, result, _say_verdict(row) + _mark(row, earlier)])
     return _write_table("question | data | generator | identities | result | verdict", table)
 
