@@ -119,7 +119,8 @@ def audit(name=None, **options):
         run_audit(loaded, **{option: value for option, value in options.items() if value is not None})
         return
     if name not in loaded.audits:
-        raise ValueError(f"{name!r} is not one of {list(loaded.audits)} (params.yaml: audits)")
+        raise ValueError(f"{name!r} is not one of {list(loaded.audits)} (params.yaml: audits). To audit faces that are named in "
+                         "no entry, give --generated and --people")
     if given := [f"--{option.replace('_', '-')}" for option, value in options.items() if value]:
         raise ValueError(f"the audit {name} takes its options from params.yaml (audits.{name}): change them there, and remove "
                          f"{', '.join(given)}")

@@ -46,8 +46,9 @@ def open_archive(path):
 
             def extract(entry):
                 return archive.extractfile(entry).read()
-    except BROKEN as error:
-        raise ValueError(f"{path} is not a whole zip or tar file ({describe_error(error)})") from None
+    except BROKEN as error:  # a ReadError of tarfile lists all that it tried
+        reason = "it may be cut off" if isinstance(error, tarfile.ReadError) else describe_error(error)
+        raise ValueError(f"{path} is not a whole zip or tar file ({reason})") from None
     members = [member for member in members if _is_picture(member[0])]
 
     def fetch(entry, reason):

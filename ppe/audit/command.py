@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from ppe.audit.example import write_example
-from ppe.audit.inputs import find_run, names_run
+from ppe.audit.inputs import find_run, names_run, refuse_absent
 from ppe.audit.report import write_report
 from ppe.audit.walk import find_all, read_sets
 from ppe.config import load_table
@@ -28,7 +28,10 @@ def fill_people(params, generated, people=None, controls=None):
     ------
     ValueError
         If no people are given, and what is audited is not a run of synthetic identities.
+    FileNotFoundError
+        If nothing is where ``generated`` says.
     """
+    refuse_absent(generated)
     if people is not None:
         return people, controls
     if not names_run(generated):

@@ -1,4 +1,7 @@
-"""What would make an audit worthless, and is refused: controls who are among the people."""
+"""What would make an audit worthless, and is refused: controls who are among the people, or inputs that are one folder."""
+
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -8,6 +11,21 @@ from ppe.config import find_shared
 
 STANDIN_PEOPLE, STANDIN_PHOTOS = 200, (2, 10)
 """People of LFW who stand in for controls, and how many photos each has."""
+
+
+def refuse_nested(inputs):
+    """Raise ValueError if two inputs are one folder, or one lies in the other: photos would be found among themselves.
+
+    inputs : dict, generated, people, controls or training -> path or None. People and training photos may be one folder.
+    """
+    folders = {name: Path(path).resolve() for name, path in inputs.items() if path is not None and Path(path).is_dir()}
+    for (name, one), (other, two) in combinations(folders.items(), 2):
+        if one == two and {name, other} == {"people", "training"}:
+            continue
+        if one == two or one in two.parents or two in one.parents:
+            how = "are one folder" if one == two else "lie in one another"
+            raise ValueError(f"--{name} {inputs[name]} and --{other} {inputs[other]} {how}, so that the same pictures would "
+                             "be on both sides: give folders that lie apart")  # fmt: skip
 
 
 def refuse_overlap(sources):

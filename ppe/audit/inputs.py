@@ -61,6 +61,12 @@ def names_run(where):
     return ":" in str(where) and not Path(where).exists()
 
 
+def refuse_absent(where):
+    """Raise FileNotFoundError if ``--generated`` is neither there nor names a run."""
+    if not (Path(where).exists() or names_run(where)):
+        raise FileNotFoundError(f"--generated {where} is not there: give a folder, a zip, tar or .npy file, or <run>:<group>")
+
+
 def open_generated(where, root):
     """Open generated faces.
 
@@ -94,7 +100,7 @@ def open_generated(where, root):
     elif names_run(where):
         source = _open_run(where, root)
     else:
-        raise FileNotFoundError(f"--generated {where} is not there: give a folder, a zip, tar or .npy file, or <run>:<group>")
+        refuse_absent(where)
     if not MIN_FACES <= len(source) <= MAX_FACES:
         raise ValueError(f"--generated {where} holds {len(source)} pictures, but {MIN_FACES} to {MAX_FACES} are needed")
     return source
@@ -209,7 +215,8 @@ def find_run(where, root):
     if run not in params.runs or group not in ("a", "b", "c"):
         raise ValueError(
             f"--generated {where} is neither a file nor a run of this study: write <run>:<group>, with a run of "
-            f"{list(params.runs)} and the group a, b or c"
+            f"{list(params.runs)} and the group a, b or c. Faces of a run of another study are in "
+            ".studies/<study>/data/generated/<run>/<group>.npy, which can be given"
         )
     return params, run, group
 

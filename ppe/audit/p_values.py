@@ -41,15 +41,20 @@ def split_controls(identity, *, cohort_share, max_cohort, seed):
         If there are too few people.
     """
     people = np.unique(np.asarray(identity, str))
-    least = MIN_COHORT + MIN_COMPARED
-    if len(people) < least:
-        raise ValueError(
-            f"{len(people)} control people have a face, but at least {least} are needed ({MIN_COHORT} to normalise "
-            f"scores and {MIN_COMPARED} to compare with), and a hundred or more to say anything about one person"
-        )
+    refuse_few(len(people), "have a face")
     count = int(np.clip(round(cohort_share * len(people)), MIN_COHORT, min(max_cohort, len(people) - MIN_COMPARED)))
     chosen = np.random.default_rng(seed).choice(people, count, replace=False)
     return np.isin(np.asarray(identity, str), chosen)
+
+
+def refuse_few(count, how):
+    """Raise ValueError if ``count`` control people are too few for an audit. how : str, what the sentence says of them."""
+    least = MIN_COHORT + MIN_COMPARED
+    if count < least:
+        raise ValueError(
+            f"{count} control people {how}, but at least {least} are needed ({MIN_COHORT} to normalise scores and {MIN_COMPARED} "
+            "to compare with), and a hundred or more to say anything about one person (--controls)"
+        )
 
 
 def order_photos(identity, seed):

@@ -192,6 +192,9 @@ def list_steps(level, findings, rules):
         said.append(f"Add control people until there are about {wanted}. {fewer}, chosen before you look at any result.")
     elif not len(findings.power):
         said.append("Give two photos or more of each control person, so that the audit can measure what it would have missed.")
+    elif find_least_share(findings.power, rules.power) is None:
+        said.append("Give more generated faces, more photos of each person, or a second face recognition model (`--models`): "
+                    "each finds rarer people.")  # fmt: skip
     if not any(findings.verification[name]["is_sound"] for name in findings.used):
         said.append("Name other face recognition models (`--models`); those that were used cannot tell these people apart.")
     return [*said, "Until then, do not read the absence of findings as a clean result."]

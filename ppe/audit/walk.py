@@ -8,12 +8,13 @@ import pandas as pd
 from ppe.audit import density, exchangeability, p_values, power
 from ppe.audit.copies import find_hash_pairs, find_pairs, rank_pairs
 from ppe.audit.face_sets import FaceSet, Models, embed_source, read_vectors
-from ppe.audit.guards import find_controls, refuse_overlap, refuse_same_pictures
+from ppe.audit.guards import find_controls, refuse_nested, refuse_overlap, refuse_same_pictures
 from ppe.audit.inputs import open_generated, open_people
 from ppe.audit.models import load_models, models_of_run
 from ppe.audit.resolution import Form, measure_form
 from ppe.audit.scoring import check_models, score_photos, select_scores
 from ppe.config import choose_device
+from ppe.datasets.readers import NO_IDENTITY
 from ppe.faces import build_detector
 from ppe.statistics.intervals import bootstrap_identities
 from ppe.statistics.metrics import FPR_OF
@@ -90,6 +91,7 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
         If an input cannot be used: one sentence.
     """
     rules, cache = params.audit, cache or params.audit_cache()
+    refuse_nested({"generated": generated, "people": people, "controls": controls, "training": training})
     sources = {"generated": open_generated(str(generated), params.root), "people": open_people(people, "--people")}
     warnings = []
     sources["controls"] = open_people(controls, "--controls") if controls else find_controls(params.root, rules.seed, warnings)
@@ -97,6 +99,8 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
         sources["training"] = open_people(training, "--training")
     sources = {name: source for name, source in sources.items() if source is not None}
     refuse_overlap(sources)
+    if "controls" in sources:
+        p_values.refuse_few(len(set(sources["controls"].identity) - {NO_IDENTITY}), "were given")
     device = choose_device(params.device)
     nets, hashes = load_models(params, models or models_of_run(params, generated))
     detector = build_detector(device)

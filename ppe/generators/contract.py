@@ -17,8 +17,17 @@ def check_generator(family, resolution, settings):
     Raises
     ------
     ValueError
-        The first thing that is missing or has another shape, or faces that are not finite or depend on others of their batch.
+        The first thing that is missing, cannot be called, or has another shape, or faces that are not finite or depend on others
+        of their batch.
     """
+    try:
+        _ask(family, resolution, settings)
+    except (TypeError, KeyError, AttributeError, IndexError, RuntimeError) as mistake:
+        raise ValueError(f"generator={family!r} cannot be built, or be asked for a face: {type(mistake).__name__}: {mistake} "
+                         f"(ppe/generators/{family}.py)") from mistake  # fmt: skip
+
+
+def _ask(family, resolution, settings):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator, discriminator = build(family, resolution, settings)
@@ -32,8 +41,9 @@ def check_generator(family, resolution, settings):
         if discriminator is not None:
             _demand(discriminator, ["stddev"], family, "discriminator")
             answer = discriminator.eval()(faces, stddev=1.0)
-            if not isinstance(answer, tuple) or len(answer) != 2:
-                raise ValueError(f"generator={family!r}: discriminator(faces) gives {type(answer).__name__}, but two values are "
+            if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], dict):
+                kinds = [type(part).__name__ for part in (answer if isinstance(answer, tuple) else [answer])]
+                raise ValueError(f"generator={family!r}: discriminator(faces) gives {' and '.join(kinds)}, but two values are "
                                  f"needed, logits and a dictionary of feature maps (ppe/generators/{family}.py)")
             _check(answer[0], (2,), family, f"logits of discriminator(faces) for faces {list(faces.shape)}")
 

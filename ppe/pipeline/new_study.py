@@ -85,7 +85,10 @@ def write_study(*, name, root, reader="folder", quick=False, project):
         raise ValueError(f"{name!r} is taken (studies/, results/, params.yaml): choose another name, or edit studies/{name}.yaml")
     if "$" in str(root):
         raise ValueError(f"the folder {root} has a $ in its name, which params.yaml would take for a variable: rename it")
-    index = read_index(reader, root=root)
+    try:
+        index = read_index(reader, root=root)
+    except (ValueError, FileNotFoundError) as mistake:  # it speaks of params.yaml, which nobody has written yet
+        raise type(mistake)(re.sub(r" \(params\.yaml[^)]*\)|, or set reader.*", "", str(mistake)) + " (--root)") from None
     plan = plan_study(index)
     found = {"published": [] if quick else list_published(project), "resolution": 32 if quick else choose_resolution(index, root)}
     text, said = describe_study(name, root, reader, plan._replace(group=min(plan.group, MIN_GROUP)) if quick else plan, **found)

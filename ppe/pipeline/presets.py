@@ -74,10 +74,10 @@ def run_study(root, name, only=None):
     environment = prepare_copy(root, copy, name)
     call, params = _prepare(copy, environment), load_params(root=copy)
     print("".join(f"{line}\n" for line in describe_absent(load_study(name, root))), end="")
-    call("repro", "code")
     if only is not None:
         stages = _list_stages(params, only)
-    else:
+    call("repro", "code")
+    if only is None:
         missing = [line for line in (*params.runs, *params.experiments) if not has_rows(params, line)]
         stages = [stage for line in missing for stage in _list_stages(params, line)]
         _say_earlier(params, name)
@@ -191,8 +191,9 @@ def _run(command, folder, environment, hint):
 
 def _list_stages(params, name):
     """The last stages of a run or experiment."""
-    if name not in {*params.runs, *params.experiments}:
-        raise ValueError(f"{name!r} is not one of {[*params.runs, *params.experiments]} (studies/{params.study}.yaml: runs, "
+    known = list(dict.fromkeys([*params.runs, *params.experiments]))
+    if name not in known:
+        raise ValueError(f"{name!r} is not one of {known} (studies/{params.study}.yaml: runs, "
                          "experiments)")
     return [f"evaluate@{name}", f"sensitivity@{name}"] if name in params.runs else [f"overrepresentation@{name}"]
 

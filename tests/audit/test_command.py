@@ -110,6 +110,30 @@ def test_a_run_is_audited_by_the_models_of_its_study(root, tmp_path, monkeypatch
     assert models_of_run(params, tmp_path) == models_of_run(params, "no-run:a") == []
 
 
+@pytest.mark.parametrize(
+    ("generated", "people", "controls", "sentence"),
+    [
+        (".", "people", None, "--generated .* and --people .* lie in one another, so that the same pictures would be on both"),
+        ("controls", "people", "controls", "--generated .*controls and --controls .*controls are one folder"),
+        ("faces", "people", "people/person-0001 王", "--people .* and --controls .* lie in one another"),
+        ("faces", "controls", "people", r"3 control people were given, but at least 7 are needed .* \(--controls\)"),
+    ],
+)
+def test_folders_that_hold_the_same_photos_or_too_few_people_are_refused_at_once(folders, root, monkeypatch, generated, people,
+                                                                                 controls, sentence):  # fmt: skip
+    """Photos that lie among themselves were reported as a leak of everybody."""
+    monkeypatch.setattr(inputs, "MIN_FACES", 3)
+    monkeypatch.setattr(walk, "load_models", lambda *_: pytest.fail("refused before a model is loaded"))
+    given = [folders / generated, folders / people, controls and folders / controls]
+    with pytest.raises(ValueError, match=sentence):
+        walk.read_sets(load_params(root=root), *given)
+
+
+def test_generated_faces_that_are_not_there_are_said_first(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match="--generated synthetic-32-fastgan-10 is not there: .* or <run>:<group>"):
+        fill_people(load_params(root=root), "synthetic-32-fastgan-10")
+
+
 def test_a_path_with_a_colon_is_a_path_and_no_run(root, tmp_path):
     (tmp_path / "a:b").mkdir()
     assert inputs.names_run("synthetic-32-fastgan-10:a") and not inputs.names_run(tmp_path / "a:b")

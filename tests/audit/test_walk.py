@@ -43,10 +43,13 @@ def test_members_are_named_and_nobody_else(leaking, params):
 
 def test_where_nobody_leaks_nobody_is_named_and_the_report_says_what_it_could_have_missed(params):
     sets = make_audit(num_members=0, num_people=5, num_controls=200, seed=3)
-    told = judge(find_all(sets, params), sets, params.audit)
+    findings = find_all(sets, params)
+    told = judge(findings, sets, params.audit)
     assert told["level"] == "nothing"
     assert re.search(r"Photos of one person in \d.\d\d % of the faces would", told["sentences"][1])
     assert "which are harder to find" in told["sentences"][1] and told["steps"][0].startswith("Keep this report")
+    blind = judge(replace(findings, power=findings.power.assign(power=0.0)), sets, params.audit)
+    assert blind["level"] == "unknown" and blind["steps"][0].startswith("Give more generated faces, more photos of each person")
 
 
 def test_without_power_nothing_found_is_no_sign_of_safety(params):

@@ -39,6 +39,13 @@ class Discriminator(nn.Module):
         return self.answer(faces.mean((1, 2, 3)))
 
 
+class Deaf(Discriminator):
+    """A discriminator that takes no ``stddev``."""
+
+    def forward(self, faces):
+        return self.answer(faces.mean((1, 2, 3)))
+
+
 @pytest.fixture
 def check(monkeypatch):
     """A function that registers two modules as the generator ``mine`` and checks them at 32 px."""
@@ -73,6 +80,22 @@ def test_a_broken_contract_is_a_sentence(check, generator, discriminator, said):
     with pytest.raises(ValueError, match=said) as caught:
         check(generator, discriminator)
     assert "\n" not in str(caught.value) and "ppe/generators/mine.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda resolution, settings: Generator(), "cannot be built, or be asked for a face: TypeError: cannot unpack"),
+        (lambda resolution, settings: settings["channels"], "cannot be built, .*: KeyError: 'channels' .ppe/generators/mine.py"),
+        (lambda resolution, settings: (Generator(), Deaf()), "TypeError: .*unexpected keyword argument 'stddev'"),
+        (lambda resolution, settings: (Generator(), Discriminator(lambda logits: (logits, []))), "gives Tensor and list, but two"),
+    ],
+)
+def test_a_generator_that_cannot_be_called_is_a_sentence_too(monkeypatch, build, said):
+    monkeypatch.setitem(sys.modules, "mine", SimpleNamespace(build=build))
+    monkeypatch.setitem(GENERATORS, "mine", "mine")
+    with pytest.raises(ValueError, match=said):
+        check_generator("mine", 32, {})
 
 
 def test_the_first_stage_checks_the_generators_of_its_own_data_set(root, monkeypatch):

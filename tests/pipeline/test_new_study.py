@@ -99,6 +99,14 @@ def test_published_models_that_are_here_come_first_and_the_best_checks_identitie
     assert ("without published weights there will probably be no verdict" in said) == (not published)
 
 
+def test_a_root_that_is_no_folder_of_people_is_said_of_the_option_that_gave_it(project, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    for root, sentence in ((tmp_path / "a.jpg", r"is not a folder \(--root\)$"), (tmp_path, r"<identity>/<image> \(--root\)$")):
+        with pytest.raises((ValueError, FileNotFoundError), match=sentence) as caught:
+            write_study(name="mine", root=root, project=project)
+        assert "params.yaml" not in str(caught.value)
+
+
 def test_copies_of_a_photo_count_once(project, tmp_path, capsys):
     root = write_photos(tmp_path / "photos", [5] * 36 + [4] * 50, copied=True)
     write_study(name="mine", root=root, project=project)

@@ -197,8 +197,10 @@ def test_one_run_that_was_asked_for_is_made_though_its_rows_are_there_and_no_oth
         commands.clear()
         run_study(project, name, line)
         assert commands == ["code", *stages, "--single-item collect", "--single-item claims"]
+    commands.clear()
     with pytest.raises(ValueError, match=r"'two' is not one of \['lfw-32-fastgan-10', .*studies/lfw-overrepresentation-cpu.yaml"):
         run_study(project, name, "two")
+    assert not commands, "a misspelt name is said before anything is done"
 
 
 def test_one_run_of_a_study_whose_others_have_no_rows_yet_ends_well_and_says_what_is_next(project, commands, capsys):
