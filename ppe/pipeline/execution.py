@@ -55,6 +55,7 @@ def run_notebook(book, name):
     target = params.executed_file(book, name)
     unfinished = target.with_suffix(".unfinished.ipynb")
     target.parent.mkdir(exist_ok=True)
+    unfinished.unlink(missing_ok=True)  # its error is not this one's
     command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(unfinished), "-k", "python3", "--log-output"]
     with note_runtime(params, book.split("_", 1)[-1], name):
         status = wait_for(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))

