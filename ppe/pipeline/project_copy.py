@@ -37,7 +37,8 @@ def prepare_copy(root, copy, name):
     for section, key in (("datasets", "root"), ("embedders", "weights")):
         for settings in content.get(section, {}).values():
             path = settings.get(key) if isinstance(settings, dict) else None
-            if path and isinstance(path, str) and "$" not in path and path not in NAMED:  # relative to the project, wherever the copy lies
+            # Relative to the project, wherever the copy lies; what is no text is refused below.
+            if path and isinstance(path, str) and "$" not in path and path not in NAMED:
                 settings[key] = str(find_project(root) / expand_user(path, source))
     _leave_out_absent(content, root, name)
     copy.mkdir(parents=True, exist_ok=True)
