@@ -224,7 +224,7 @@ def test_people_with_one_photo_are_listed_and_the_others_go_on(project):
         ([3] * 6 + [4] * 10, nothing, "mine has 0 identities to attack"),
         ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 3}), "1 auxiliary identities to train synthetic-"),
         ([4] * 16, lambda c: c["datasets"]["mine"].update(num_pairs=100), "set it to at most 48"),
-        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={}), "give exactly one of the two"),
+        ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={}), "datasets.mine.auxiliary: give exactly one of photos"),
         ([4] * 16, lambda c: c["datasets"]["mine"].update(auxiliary={"last": 17}), "last=17 is not in 0 to 16"),
         ([4] * 16, lambda c: c["datasets"]["mine"].update(min_photos=9), "no identity has 9 photos"),
     ],
