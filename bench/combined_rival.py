@@ -27,7 +27,7 @@ FOLDS = 5
 
 
 def join_rivals(scores, members):
-    """Queries of the rivals joined: dict, name -> DataFrame as of ``select_queries``; and the columns of standardised scores."""
+    """Queries of the rivals joined: dict, name -> DataFrame as of ``select_queries``; and each rival alone."""
     parts = {name: select_queries(scores[scores.attack == name], members, "identity_membership") for name in RIVALS}
     first = parts[RIVALS[0]]
     assert all((part.image_id == first.image_id).all() for part in parts.values())

@@ -62,8 +62,8 @@ def names_run(where):
 
 
 def refuse_absent(where):
-    """Raise FileNotFoundError if ``--generated`` is neither there nor names a run."""
-    if not (Path(where).exists() or names_run(where)):
+    """Raise FileNotFoundError if ``--generated`` is no folder and no regular file, and names no run."""
+    if not (Path(where).is_dir() or Path(where).is_file() or names_run(where)):
         raise FileNotFoundError(f"--generated {where} is not there: give a folder, a zip, tar or .npy file, or <run>:<group>")
 
 

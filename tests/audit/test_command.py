@@ -1,6 +1,7 @@
 """The command, from photos on disk to the folder of the report, with a model that sees nothing but colours."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import nbformat
@@ -132,6 +133,9 @@ def test_folders_that_hold_the_same_photos_or_too_few_people_are_refused_at_once
 def test_generated_faces_that_are_not_there_are_said_first(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="--generated synthetic-32-fastgan-10 is not there: .* or <run>:<group>"):
         fill_people(load_params(root=root), "synthetic-32-fastgan-10")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="--generated .*pipe is not there"):
+        inputs.open_generated(str(tmp_path / "pipe"), root)
 
 
 def test_a_path_with_a_colon_is_a_path_and_no_run(root, tmp_path):
