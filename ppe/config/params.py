@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field
 
 from ppe.config.overlay import merge_overlay
-from ppe.config.paths import SCRATCH_STUDY, check_member, find_root
+from ppe.config.paths import SCRATCH_STUDY, Named, check_member, find_root
 from ppe.config.recipes import Recipes
 from ppe.config.schema import Attack, Dataset, Detection, Embedder, Run, Verdicts
 from ppe.config.schema_audit import Audit, AuditRules
@@ -25,6 +25,8 @@ SAME_AS_BASELINE = (
     *("num_generated", "seed"),
 )
 """What an experiment and its baseline have in common, so that only the over-represented identities differ."""
+KINDS = ("run", "dataset", "experiment", "tradeoff")
+"""What a notebook is executed for."""
 MOST_VERDICTS = 100
 """Verdicts for whose number the smallest p-value must still reach ``verdicts.alpha`` when it is corrected."""
 
@@ -203,7 +205,8 @@ def _check(content, label, root, base):
     except pydantic.ValidationError as error:
         raise ValueError("\n".join(_say(e, label) for e in error.errors())) from None
     params._file, params._root, params._base = label, root, base
-    return _leave_out_absent(params)
+    params = _leave_out_absent(params)
+    return params.model_copy(update={f"{kind}s": Named(getattr(params, f"{kind}s"), kind, label) for kind in KINDS})
 
 
 def _leave_out_absent(params):

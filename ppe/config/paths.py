@@ -203,6 +203,17 @@ def check_member(where, got, allowed, file=None):
         raise ValueError(f"{where}={got!r} is not one of {list(allowed)}" + (f" ({file})" if file else ""))
 
 
+class Named(dict):
+    """Entries of a section of params by name: an unknown name raises ValueError, as in ``check_member``."""
+
+    def __init__(self, entries, kind, file):
+        super().__init__(entries)
+        self.kind, self.file = kind, file
+
+    def __missing__(self, name):
+        check_member(self.kind, name, self, self.file)
+
+
 def expand_user(path, file=None):
     """Expand ``~`` and ``~name``: a path. Raises ValueError if this machine has no such user; ``file`` says where it is given."""
     try:

@@ -175,6 +175,13 @@ def test_tiny_writes_to_scratch_and_the_study_does_not(project, tmp_path):
         project(name="tinny")
 
 
+def test_a_name_of_another_kind_is_refused_in_a_notebook_too(project):
+    params = project(name="embedded")  # a study, where 3_train needs a run and 1_faces a data set
+    for section, kind in ((params.runs, "run"), (params.datasets, "dataset")):
+        with pytest.raises(ValueError, match=rf"^{kind}='embedded' is not one of \[.*\] \(params.yaml\)$"):
+            section["embedded"]
+
+
 OVERLAY = """
 study: mine
 run_defaults: {dataset: mine, resolution: 32, generator: fastgan, train_photos: 5, max_train_photos: null, query_photos: 5,
