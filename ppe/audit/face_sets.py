@@ -23,7 +23,7 @@ from ppe.faces import LANDMARK_COLUMNS, resize_faces
 from ppe.faces.cutting import cut_out, open_photos
 from ppe.faces.detection import iter_faces
 
-VERSION = 1
+VERSION = 2
 """Changes where the same photos would give other arrays."""
 BLOCK = 1024
 """Photos of a block: what is lost at most by an interruption."""

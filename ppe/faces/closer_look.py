@@ -5,12 +5,11 @@ A look at the whole photo shows a face of a twentieth of its width at 32 px, and
 
 import numpy as np
 
+from ppe.faces.confirmation import cut_square
 from ppe.faces.detector import LARGE, Look, look_at, turn_back
 from ppe.faces.main_face import SAME_FACE, find_doubt, measure_overlap
 
 CLOSER = Look(long_side=192, frame=192, min_face=40, turns=(0,), batch_size=4)
-MARGIN = 1.8
-"""Side of the square, as a multiple of the longer side of the face's box."""
 SMALL = 0.25
 """Share of the photo's longer side below which a face's box is small. A larger face is as large in the first look."""
 
@@ -26,7 +25,7 @@ def refine_faces(faces, detector, rules):
     refined = [None] * len(faces)
     for start in range(0, len(rows), CLOSER.num_photos):
         part = rows[start : start + CLOSER.num_photos]
-        squares = [_cut_square(*faces[i]) for i in part]
+        squares = [cut_square(*faces[i]) for i in part]
         found = look_at([square for square, _ in squares], CLOSER, detector)
         for i, (square, corner), seen in zip(part, squares, found, strict=True):
             face = faces[i][1]
@@ -40,17 +39,3 @@ def refine_faces(faces, detector, rules):
 def _is_small(face, photo):
     side = max(photo.shape)
     return side > LARGE and np.ptp(face.points[:2], axis=0).max() < SMALL * side
-
-
-def _cut_square(photo, face):
-    """The square around a face, turned upright, with the photo's border repeated outside; and its corner in the photo [2].
-
-    A square that is cut off at a corner of the photo would be stretched: the detector reads boxes outside its frame as smaller.
-    """
-    corners = face.points[:2]
-    middle, radius = corners.mean(0) + 0.5, MARGIN * np.ptp(corners, axis=0).max() / 2
-    low = np.round(middle - radius).astype(int)
-    across, down = (low[axis] + np.arange(max(1, round(2 * radius))) for axis in (0, 1))
-    height, width = photo.shape[:2]
-    square = photo[np.ix_(down.clip(0, height - 1), across.clip(0, width - 1))]
-    return np.ascontiguousarray(np.rot90(square, face.turn)), low

@@ -11,7 +11,7 @@ import pandas as pd
 from ppe.faces.alignment import LANDMARK_COLUMNS
 from ppe.faces.closer_look import refine_faces
 from ppe.faces.detector import LARGE, Look, build_detector, is_blown_out, look_at
-from ppe.faces.main_face import BOX_COLUMNS, describe_doubt, describe_face, no_face, settle_faces
+from ppe.faces.main_face import BOX_COLUMNS, confirm_faces, describe_doubt, describe_face, no_face, settle_faces
 from ppe.faces.workers import MAX_WORKERS, open_workers
 
 FACE_COLUMNS = ["detected", "reason", "num_faces", "probability", "turned", *BOX_COLUMNS, *LANDMARK_COLUMNS]
@@ -26,13 +26,19 @@ LOOKS = (
     Look(long_side=640, frame=768, min_face=20, turns=TURNED, batch_size=WIDE),
     Look(long_side=160, frame=192, min_face=40, turns=(0,), batch_size=CLOSE_UP, gamma=2.0),
     Look(long_side=640, frame=768, min_face=20, turns=(0,), batch_size=WIDE, gamma=3.0),
+    Look(long_side=480, frame=576, min_face=20, turns=(0, *TURNED), batch_size=WIDE, gamma=1.6),
+    Look(long_side=800, frame=960, min_face=20, turns=(0,), batch_size=WIDE),
+    Look(long_side=480, frame=576, min_face=20, turns=(0, *TURNED), batch_size=WIDE, gamma=0.6),
 )
 """How a photo is looked at, until a face is sure. Most photos of faces are close-ups, and end with the first look. The second has
 a wider margin, for a face that fills its photo to the edge (Olivetti). The third turns the photo. The next two look for faces
-from 3 % of the photo's longer side on. The last two are for photos that are blown out to white. A look at 640 px takes fifteen
-times as long as one at 160 px."""
+from 3 % of the photo's longer side on. Two are for photos that are blown out to white, and the last three for large photos. A
+look at 640 px takes fifteen times as long as one at 160 px."""
 NUM_USUAL = 5
-"""Looks at a photo that is not blown out."""
+"""Looks at a photo that is neither blown out nor large."""
+FIRST_LAST = 7
+"""First of the last looks, at a large photo in which no other found a face. What they show counts only if closer looks confirm
+it."""
 SMALL_LOOK = Look(long_side=LARGE, frame=384, min_face=20, turns=(0,), batch_size=WIDE)
 """The looks at 640 px, at a photo that is no larger than this."""
 NUM_CLOSE_UPS = 2
@@ -111,8 +117,8 @@ def iter_faces(photos, detector, rules=None):
             if running and (k is None or len(running) > MAX_WORKERS):
                 k, future = running.popleft()
                 done, failed = future.result()
-                if failed:
-                    queues[k + 1].extend(failed)
+                for next_look, task in failed:
+                    queues[next_look].append(task)
                 yield done
 
 
@@ -126,23 +132,35 @@ def _choose_queue(queues, looks, is_last):
 def _look_at_tasks(tasks, k, detector, rules):
     """Look once, for the ``k``-th time, at tasks (position, photo, candidates of each look so far).
 
-    Returns the finished photos as (position, photo, row), and the tasks for the next look.
+    Returns the finished photos as (position, photo, row), and the others as (number of the next look, task).
     """
     done = [(*task[:2], no_face(reason)) for task in tasks if (reason := _refuse_photo(task[1]))]
     tasks, failed = [task for task in tasks if not _refuse_photo(task[1])], []
     found = _look_at_sizes([photo for _, photo, _ in tasks], LOOKS[k], detector)
     tasks = [(position, photo, [*seen, new]) for (position, photo, seen), new in zip(tasks, found, strict=True)]
-    mains = settle_faces([(photo, seen) for _, photo, seen in tasks], k in ALL_TURNS_SEEN, detector, rules)
+    if k < FIRST_LAST:
+        mains = settle_faces([(photo, seen) for _, photo, seen in tasks], k in ALL_TURNS_SEEN, detector, rules)
+    else:
+        new = [(photo, sum(seen if k == FIRST_LAST else seen[-1:], [])) for _, photo, seen in tasks]
+        mains = confirm_faces(new, detector, rules)
     pairs = [(photo, main) for (_, photo, _), main in zip(tasks, mains, strict=True)]
     pairs = [(photo, None if main and _may_be_scenery(main, photo, k, rules) else main) for photo, main in pairs]
     mains, closer = [main for _, main in pairs], refine_faces(pairs, detector, rules)
     for (position, photo, seen), main, close in zip(tasks, mains, closer, strict=True):
-        num_looks = NUM_CLOSE_UPS if not rules else len(LOOKS) if k + 1 >= NUM_USUAL and is_blown_out(photo) else NUM_USUAL
-        if main is not None or k + 1 == num_looks:
+        next_look = _find_next_look(k, photo, rules)
+        if main is not None or next_look is None:
             done.append((position, photo, describe_face(main, seen, rules, close) if main else describe_doubt(seen, rules)))
         else:
-            failed.append((position, photo, seen))
+            failed.append((next_look, (position, photo, seen)))
     return done, failed
+
+
+def _find_next_look(k, photo, rules):
+    """Number of the look that follows the ``k``-th at a photo in which no face is settled, or None."""
+    if k + 1 == NUM_USUAL and not is_blown_out(photo):
+        k = FIRST_LAST - 1
+    num_looks = NUM_CLOSE_UPS if not rules else len(LOOKS) if max(photo.shape) > LARGE else FIRST_LAST
+    return k + 1 if k + 1 < num_looks else None
 
 
 def _may_be_scenery(face, photo, k, rules):

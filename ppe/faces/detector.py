@@ -42,7 +42,7 @@ class Look(NamedTuple):
     min_face : int, smallest face in pixels of the frame; time grows as it falls.
     turns : tuple of int, quarter turns to the left by which the photo is turned.
     batch_size : int, frames in a pass; the last pass is padded.
-    gamma : float, at least 1: the exponent that darkens the photo, for one that is blown out.
+    gamma : float, the exponent of the photo's grey levels: above 1 it darkens, for one that is blown out, below it brightens.
     """
 
     long_side: int
@@ -129,7 +129,7 @@ def look_at(photos, look, detector):
     -------
     list of lists of Candidate, one list a photo.
     """
-    adjusted = map(_brighten, photos) if look.gamma == 1 else (_darken(photo, look.gamma) for photo in photos)
+    adjusted = (_brighten(apply_gamma(photo, look.gamma)) for photo in photos)
     turned = (np.rot90(photo, turn) for photo in adjusted for turn in look.turns)
     frames, transforms = zip(*(frame_photo(photo, look) for photo in turned), strict=True)
     found = _detect_frames(frames, look, detector)
@@ -151,9 +151,9 @@ def is_blown_out(photo):
     return bool(np.percentile(photo[::4, ::4].max(axis=2), 90) >= BRIGHT)
 
 
-def _darken(photo, gamma):
-    """A photo with its grey levels, as shares of 255, raised to ``gamma``: differences between bright ones grow."""
-    return (255 * (np.arange(256) / 255) ** gamma).round().astype(np.uint8)[photo]
+def apply_gamma(photo, gamma):
+    """A photo with its grey levels, as shares of 255, raised to ``gamma``. Above 1, differences between bright ones grow."""
+    return photo if gamma == 1 else (255 * (np.arange(256) / 255) ** gamma).round().astype(np.uint8)[photo]
 
 
 def frame_photo(photo, look):

@@ -6,6 +6,7 @@ A candidate is a ``ppe.faces.detector.Candidate``.
 import numpy as np
 
 from ppe.faces.alignment import LANDMARK_COLUMNS, measure_misfit
+from ppe.faces.confirmation import keep_confirmed
 from ppe.faces.detector import LARGE, measure_turns
 
 BOX_COLUMNS = ["box_left", "box_top", "box_right", "box_bottom"]
@@ -14,8 +15,10 @@ MIN_ADVANTAGE = 1.0
 of LFW the right turn leads by 1.3 or more, in 119 of them by 3.0; a wrong turn of an upright synthetic photo by at most 3.4."""
 SAME_FACE = 0.4
 """Intersection over union from which the boxes of two looks are the same face."""
-NEARLY_AS_WIDE = 0.55
-"""Faces at least this share of the widest one's width are candidates for the main face; smaller ones are bystanders."""
+NEARLY_AS_WIDE, NEARLY_AS_WIDE_IF_LARGE = 0.55, 2 / 3
+"""Faces at least this share of the widest one's width are candidates for the main face; smaller ones are bystanders. In a large
+photo faces are small and their boxes inexact: of two of which one was twice as wide, the other's box had 0.50 to 0.62 of its
+width."""
 
 
 def settle_faces(photos, all_turns, detector, rules):
@@ -28,9 +31,9 @@ def settle_faces(photos, all_turns, detector, rules):
         faces = [[face for look in seen for face in look] for _, seen in photos]
         able = [[face for face in own if not find_doubt(face, _find_least(face, rules), rules)] for own in faces]
         able = [_drop_wrong_turn(photo, faces, detector) for (photo, _), faces in zip(photos, able, strict=True)]
-        bounds = [rules.upright_probability if max(photo.shape) > LARGE else 0 for photo, _ in photos]
-        return [_choose_face(faces, bound) for faces, bound in zip(able, bounds, strict=True)]
-    mains = [_choose_face([face for face in seen[-1] if not find_doubt(face, 0, rules)]) for _, seen in photos]
+        able = [_drop_scenery(photo, faces, detector, rules) for (photo, _), faces in zip(photos, able, strict=True)]
+        return [choose_face(photo, faces) for (photo, _), faces in zip(photos, able, strict=True)]
+    mains = [choose_face(photo, [face for face in seen[-1] if not find_doubt(face, 0, rules)]) for photo, seen in photos]
     if not rules:
         return mains
     settled = [main if main and main.probability >= rules.sure_probability else None for main in mains]
@@ -59,25 +62,44 @@ def find_doubt(face, min_probability, rules):
     return f"no sure face: its probability is {bound}" if face.probability < min_probability else ""
 
 
-def _choose_face(candidates, bound=0):
-    """The main face: in the likeliest turn, of those nearly as wide as the widest, a large one near the middle. Or None.
+def confirm_faces(photos, detector, rules):
+    """The main face of each photo among those that closer looks confirm: list of Candidate or None.
 
-    Where one has a probability of at least ``bound``, the less likely ones do not count: scenery may resemble a face.
+    photos : list of (ndarray [H, W, 3] uint8, list of Candidate). detector, rules : as in ``ppe.faces.detection.detect_faces``.
     """
+    able = [(photo, [face for face in own if not find_doubt(face, rules.min_probability, rules)]) for photo, own in photos]
+    return [choose_face(photo, keep_confirmed(photo, faces, detector, rules)) for photo, faces in able]
+
+
+def _drop_scenery(photo, candidates, detector, rules):
+    """In a large photo that shows a face that is nearly sure, drop the less likely ones, unless closer looks confirm them:
+    scenery may resemble a face. Those of the likeliest turn are left."""
+    candidates = _keep_turn(candidates)
+    nearly_sure = [face for face in candidates if face.probability >= rules.upright_probability]
+    if max(photo.shape) <= LARGE or not nearly_sure:
+        return candidates
+    others = [face for face in candidates if face.probability < rules.upright_probability]
+    return nearly_sure + keep_confirmed(photo, others, detector, rules)
+
+
+def choose_face(photo, candidates):
+    """The main face: in the likeliest turn, of those nearly as wide as the widest, a large one near the middle. Or None."""
+    candidates = _keep_turn(candidates)
     if not candidates:
         return None
-    turn = _choose_turn(candidates)
-    candidates = [face for face in candidates if face.turn == turn]
-    candidates = [face for face in candidates if face.probability >= bound] or candidates
     widest = max(face.area for face in candidates)
-    large = [face for face in candidates if face.area >= NEARLY_AS_WIDE**2 * widest]
+    share = NEARLY_AS_WIDE_IF_LARGE if max(photo.shape) > LARGE else NEARLY_AS_WIDE
+    large = [face for face in candidates if face.area >= share**2 * widest]
     return max(large, key=lambda face: face.area - 2 * face.off_centre)  # the weights of facenet-pytorch
 
 
-def _choose_turn(candidates):
-    """The likeliest turn, but upright where another is hardly likelier."""
+def _keep_turn(candidates):
+    """The candidates in the likeliest turn, but the upright ones where another is hardly likelier."""
+    if not candidates:
+        return []
     likeliest = max(candidates, key=lambda face: face.probability)
-    return 0 if likeliest.turn and _compare_turns(candidates) < MIN_ADVANTAGE else likeliest.turn
+    turn = 0 if likeliest.turn and _compare_turns(candidates) < MIN_ADVANTAGE else likeliest.turn
+    return [face for face in candidates if face.turn == turn]
 
 
 def _compare_turns(candidates):
@@ -133,6 +155,7 @@ def describe_doubt(seen, rules):
         return no_face("no face found")
     likeliest = max(candidates, key=lambda candidate: candidate.probability)
     reason = find_doubt(likeliest, _find_least(likeliest, rules), rules)
+    reason = reason or "no sure face: closer looks do not confirm it"
     return no_face(reason) | {"probability": likeliest.probability, "turned": likeliest.turn}
 
 

@@ -9,7 +9,7 @@ from scenes import KINDS, draw_backdrop, draw_faceless, draw_scene, measure_erro
 from ppe.config import load_params
 from ppe.datasets.index import iter_photos, read_index
 from ppe.datasets.photos import load_photo
-from ppe.faces import LANDMARK_COLUMNS, align_faces, detect_faces, detection, prepare_faces
+from ppe.faces import LANDMARK_COLUMNS, align_faces, confirmation, detect_faces, detection, prepare_faces
 from ppe.faces.alignment import measure_misfit
 from ppe.faces.detector import LARGE, turn_back
 
@@ -91,6 +91,22 @@ def test_a_face_that_is_blown_out_to_white_is_found_once_the_photo_is_darkened(m
     assert find_right(detect_faces([scene.photo], rules=RULES), [scene]).all()
     monkeypatch.setattr(detection, "LOOKS", detection.LOOKS[: detection.NUM_USUAL])
     assert not detect_faces([scene.photo], rules=RULES).detected.any()
+
+
+@pytest.mark.parametrize("number", [6344, 6617, 6667])
+def test_a_face_that_all_other_looks_miss_is_found_by_one_of_the_last(number, monkeypatch):
+    scene = draw_scene(number)
+    assert find_right(detect_faces([scene.photo], rules=RULES), [scene]).all()
+    monkeypatch.setattr(detection, "LOOKS", detection.LOOKS[: detection.FIRST_LAST])
+    assert not detect_faces([scene.photo], rules=RULES).detected.any()
+
+
+def test_what_a_last_look_takes_for_a_face_counts_only_if_closer_looks_confirm_it(monkeypatch):
+    picture = draw_faceless(7009)
+    row = detect_faces([picture], rules=RULES).iloc[0]
+    assert not row.detected and row.probability > 0.9 and row.reason == "no sure face: closer looks do not confirm it"
+    monkeypatch.setattr(confirmation, "measure_probabilities", lambda *others: [1.0])
+    assert detect_faces([picture], rules=RULES).detected.all()
 
 
 @pytest.mark.hard
