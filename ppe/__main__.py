@@ -111,6 +111,7 @@ def docs():
 def audit(name=None, **options):
     """Audit a generator that exists, by the options or by an entry of ``audits``, and write a report."""
     from ppe.audit.command import run_audit
+    from ppe.audit.inputs import names_run
 
     loaded = load_params()
     if name is None:
@@ -124,7 +125,11 @@ def audit(name=None, **options):
     if given := [f"--{option.replace('_', '-')}" for option, value in options.items() if value]:
         raise ValueError(f"the audit {name} takes its options from params.yaml (audits.{name}): change them there, and remove "
                          f"{', '.join(given)}")
-    run_audit(loaded, **loaded.audits[name].model_dump(), out=loaded.audit_folder(name), replace=True)
+    settings = loaded.audits[name].model_dump()
+    for key in ("generated", "people", "controls", "training"):
+        if settings[key] is not None and not names_run(settings[key]):
+            settings[key] = str(loaded.expand(settings[key]))
+    run_audit(loaded, **settings, out=loaded.audit_folder(name), replace=True)
 
 
 def _run_stage(stage, arguments):

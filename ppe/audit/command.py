@@ -41,7 +41,9 @@ def fill_people(params, generated, people=None, controls=None):
     split = study.generators_folder(run) / "split.csv"
     if not split.is_file():
         raise FileNotFoundError(f"{split} is not there yet: `make study` makes the faces of {run}")
-    digest = hashlib.sha256(split.read_bytes()).hexdigest()[:8]  # another split has other members
+    faces = study.faces_folder(study.runs[run].dataset) / "faces.csv"
+    # Another split has other members, and another data set other people of the same names.
+    digest = hashlib.sha256(split.read_bytes() + faces.read_bytes()).hexdigest()[:8]
     drawn = write_example(study, run, group, params.audit_cache() / f"example-{run}-{group}-{digest}")
     return drawn[0], controls or drawn[1]
 

@@ -18,6 +18,8 @@ from ppe.faces.duplicates import HASH_DISTANCE, correlate_registered
 
 BATCH = 1024
 """Pairs registered at a time."""
+REPEAT_COSINE = 0.9
+"""Least cosine of two photos of one person that are registered; a picture that was saved again has a larger one."""
 TILE = 2**24
 """Pairs of hashes compared at a time."""
 
@@ -56,6 +58,25 @@ def correlate_pairs(faces, others, rows, columns):
     return np.concatenate(parts)
 
 
+def find_repeated(faces, model, same_picture):
+    """Photos of which the same person has the same picture once more: bool [N].
+
+    faces : FaceSet; model : str, whose cosine says which pairs are registered; same_picture : float, least correlation.
+    """
+    vectors, identity = read_vectors(faces.vectors[model], np.arange(len(faces))), faces.identity.astype(str)
+    order = np.argsort(identity, kind="stable")
+    pairs = [np.zeros((2, 0), np.int64)]
+    for rows in np.split(order, np.unique(identity[order], return_index=True)[1][1:]):
+        one, two = np.triu_indices(len(rows), 1)
+        alike = (vectors[rows] @ vectors[rows].T)[one, two] >= REPEAT_COSINE
+        pairs.append(np.stack([rows[one[alike]], rows[two[alike]]]))
+    one, two = np.concatenate(pairs, axis=1)
+    is_same = correlate_pairs(faces, faces, one, two) >= same_picture
+    repeated = np.zeros(len(faces), bool)
+    repeated[np.concatenate([one[is_same], two[is_same]])] = True
+    return repeated
+
+
 def find_hash_pairs(faces, generated, same_picture):
     """Find the generated face with the most similar perceptual hash to each face, whatever a model says of the two.
 
@@ -78,6 +99,22 @@ def find_hash_pairs(faces, generated, same_picture):
     rows = np.flatnonzero(best <= HASH_DISTANCE)
     table.loc[rows, "hash_correlation"] = correlate_pairs(faces, generated, rows, other[rows])
     return table.assign(is_hash_copy=table.hash_correlation >= same_picture)
+
+
+def replace_pairs(pairs, hashed, faces, generated, model):
+    """Where a copy is found by its hash alone, put this pair in the place of that which the model finds most similar.
+
+    pairs : DataFrame of ``find_pairs``. hashed : of ``find_hash_pairs``. faces, generated : FaceSet. model : str, of the cosine.
+    Returns the pairs, with cosine and correlation of the pair that each row names.
+    """
+    rows = np.flatnonzero(hashed.is_hash_copy & ~pairs.is_copy)
+    other = hashed.hash_other.to_numpy()[rows]
+    pairs = pairs.copy()
+    pairs.loc[rows, "other"] = other
+    pairs.loc[rows, "cosine"] = (read_vectors(faces.vectors[model], rows) * read_vectors(generated.vectors[model], other)).sum(1)
+    pairs.loc[rows, "correlation"] = hashed.hash_correlation.to_numpy()[rows]
+    pairs.loc[rows, "is_copy"] = True
+    return pairs
 
 
 def hash_faces(faces, label=None, rows=None):

@@ -20,7 +20,8 @@ def compare_attributes(people, controls, level):
 
     Parameters
     ----------
-    people, controls : DataFrame, one row a person (``average_attributes``).
+    people, controls : DataFrame, one row a person (``average_attributes``), all of as many photos. The mean of few photos
+        spreads more than that of many, and would differ for that alone.
     level : float. p-value below which an attribute differs.
 
     Returns
@@ -39,9 +40,33 @@ def compare_attributes(people, controls, level):
     return table.assign(differs=table.p_value < level)
 
 
-def average_attributes(faces):
-    """Mean attributes of each person: DataFrame by name. faces : ppe.audit.face_sets.FaceSet."""
-    return faces.attributes.groupby(faces.identity.astype(str)).mean()
+def average_attributes(people, controls, photo_share, seed):
+    """Mean attributes of equally many photos of each person, drawn as for the scores.
+
+    Parameters
+    ----------
+    people, controls : ppe.audit.face_sets.FaceSet
+    photo_share : float. Share of the people on each side who must have as many photos.
+    seed : int, of the photos that are used.
+
+    Returns
+    -------
+    dict, ``people`` and ``controls`` -> DataFrame by name: the attributes, and ``num_photos``, of which they are the mean.
+    """
+    names = [faces.identity.astype(str) for faces in (people, controls)]
+    sizes = [np.unique(own, return_counts=True)[1] for own in names]
+    count = min(p_values.choose_count(int(size.max()), size, photo_share) for size in sizes)
+    averaged = {}
+    for side, own, faces in zip(("people", "controls"), names, (people, controls), strict=True):
+        used = p_values.order_photos(own, seed) < count
+        grouped = faces.attributes[used].groupby(own[used])
+        averaged[side] = grouped.mean().assign(num_photos=grouped.size())
+    return averaged
+
+
+def keep_full(averaged):
+    """Those of whom as many photos are averaged as of anybody: DataFrame of ``average_attributes``."""
+    return averaged[averaged.num_photos == averaged.num_photos.max()]
 
 
 def correct_holm(p_values):
@@ -59,7 +84,7 @@ def compare_matched(own, others, attributes, options, rules):
     Parameters
     ----------
     own, others : scores of the people's and of the comparison people's photos, as in ``ppe.audit.p_values.score_people``.
-    attributes : dict, ``people`` and ``controls`` -> DataFrame of ``average_attributes``.
+    attributes : dict of ``average_attributes``; controls with fewer photos are left out.
     options : as in ``ppe.audit.p_values.compare_group``.
     rules : the section ``audit`` of params.
 
@@ -70,7 +95,7 @@ def compare_matched(own, others, attributes, options, rules):
         (row of ``compare_group``), ``flagged`` (list of str), ``people`` (DataFrame of ``score_people``).
     """
     names = match_controls(**attributes, count=rules.num_matched)
-    found = compare_attributes(attributes["people"], attributes["controls"].loc[names], rules.exchange_p)
+    found = compare_attributes(keep_full(attributes["people"]), attributes["controls"].loc[names], rules.exchange_p)
     matched = {"controls": names, "still_differs": list(found.attribute[found.differs])}
     if len(names) < p_values.MIN_COMPARED:
         return matched

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ppe.audit.attributes import ATTRIBUTES, measure_attributes
 from ppe.audit.resolution import CROP, cut_square
-from ppe.config.storage import create_array, load_array, read_block, release_pages, save_json, write_whole
+from ppe.config.storage import create_array, hold_lock, load_array, read_block, release_pages, save_json, write_whole
 from ppe.embedders.embed import embed_faces
 from ppe.faces import LANDMARK_COLUMNS, resize_faces
 from ppe.faces.cutting import cut_out, open_photos
@@ -62,7 +62,8 @@ class Models:
     """What turns photos into faces and embeddings.
 
     nets : dict, name -> ``ppe.embedders.Embedder``. hashes : dict, name -> str, of the weights. detector : MTCNN.
-    rules : the section ``detection`` of params. device : str. form : ppe.audit.resolution.Form.
+    rules : the section ``detection`` of params. device : str. form : ppe.audit.resolution.Form. openings : dict, name -> dict,
+    how the weights are opened, where they do not say it themselves (``Embedder.opening`` of params).
     """
 
     nets: dict
@@ -71,6 +72,7 @@ class Models:
     rules: object
     device: str
     form: tuple
+    openings: dict = field(default_factory=dict)
 
 
 def embed_source(source, models, cache, *, is_generated=False, label="faces"):
@@ -97,20 +99,22 @@ def embed_source(source, models, cache, *, is_generated=False, label="faces"):
         If no face is found at all.
     """
     settings = [VERSION, CROP, models.form.resolution, models.form.is_aligned and is_generated, is_generated, models.hashes,
-                models.rules.model_dump(), THUMBNAIL]  # fmt: skip
+                models.openings, models.rules.model_dump(), THUMBNAIL]  # fmt: skip
     known = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     starts = range(0, len(source), BLOCK)
     digests = [source.digest(start, min(start + BLOCK, len(source))) for start in _show(starts, f"{label}: reading", "block")]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     folder = Path(cache) / hashlib.sha256(f"{known}{digest}".encode()).hexdigest()[:24]
-    if (folder / "done.json").is_file():
-        try:
-            return _open_set(source, folder, models, digest)
-        except (OSError, ValueError, KeyError):  # a hand, or another program, has damaged what an earlier audit kept
-            print(f"{label}: what was kept in {folder} is damaged, and is made again", flush=True)
-            shutil.rmtree(folder)
-    _embed_blocks(source, folder, models, is_generated, label)
-    return _open_set(source, folder, models, digest)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with hold_lock(folder.with_suffix(".lock"), f"{label}: another audit embeds the same pictures: waiting until it ends"):
+        if (folder / "done.json").is_file():
+            try:
+                return _open_set(source, folder, models, digest)
+            except (OSError, ValueError, KeyError):  # a hand, or another program, has damaged what an earlier audit kept
+                print(f"{label}: what was kept in {folder} is damaged, and is made again", flush=True)
+                shutil.rmtree(folder)
+        _embed_blocks(source, folder, models, is_generated, label)
+        return _open_set(source, folder, models, digest)
 
 
 def _embed_blocks(source, folder, models, is_generated, label):

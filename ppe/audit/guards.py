@@ -43,32 +43,39 @@ def refuse_overlap(sources):
             )
 
 
-def refuse_same_pictures(people, controls, model, rules, option="--people"):
+def refuse_same_pictures(people, controls, model, rules, option="--people", stands_in=False):
     """Raise ValueError if a photo of the people is also one of the controls, and name the pair.
 
     people, controls : ppe.audit.face_sets.FaceSet; model : str; rules : the section ``audit`` of params; option : str, where the
-    people come from.
+    people come from; stands_in : bool, whether no controls were given (``find_controls``).
     """
     pairs = find_pairs(people, controls, model, copy_cosine=rules.copy_cosine, same_picture=rules.same_picture)
     rows = np.flatnonzero(pairs.is_copy)
     if len(rows):
         pair = people.name[rows[0]], controls.name[pairs.other[rows[0]]]
         more = f", and {len(rows) - 1} more pairs" if len(rows) > 1 else ""
+        whose, cure = "--controls", "Remove this person from the controls"
+        if stands_in:
+            whose, cure = "LFW, whose people stand in for controls,", "Give --controls"
         raise ValueError(
-            f"the photo {pair[0]!r} of {option} and {pair[1]!r} of --controls are the same picture{more}: controls "
-            "must be other people, who were not in the training set. Remove this person from the controls"
+            f"the photo {pair[0]!r} of {option} and {pair[1]!r} of {whose} are the same picture{more}: controls "
+            f"must be other people, who were not in the training set. {cure}"
         )
 
 
-def find_controls(root, seed, warnings):
-    """Stand-ins where no controls are given: people of LFW, if it is at hand; None otherwise. Adds a warning."""
+def find_controls(root, seed, warnings, sources):
+    """Stand-ins where no controls are given: people of LFW, if it is at hand; None otherwise. Adds a warning.
+
+    sources : dict of Source; who is among people or training photos does not stand in.
+    """
     folder = find_shared(root) / "data" / "lfw"
     if not folder.is_dir():
         warnings.append("No control people were given, and no others are at hand: there are no p-values, only ranks and copies.")
         return None
     source = open_people(folder, "--controls")
     names, size = np.unique(np.array(source.identity), return_counts=True)
-    names = names[(size >= STANDIN_PHOTOS[0]) & (size <= STANDIN_PHOTOS[1])]
+    asked = sorted({str(name) for key in {"people", "training"} & set(sources) for name in sources[key].identity})
+    names = names[(size >= STANDIN_PHOTOS[0]) & (size <= STANDIN_PHOTOS[1]) & ~np.isin(names, asked)]
     chosen = set(np.random.default_rng(seed).permutation(names)[:STANDIN_PEOPLE])
     warnings.append(
         f"No control people were given: {len(chosen)} people of LFW stand in for them. They do not resemble your people, "

@@ -62,7 +62,7 @@ def _limit_names(num_people, findings, rules):
     needed = count_needed(num_people, controls, rules.false_discovery_rate)
     if needed == 1:
         return []
-    alike = ", whose photos are like theirs," if findings.matched else ""
+    alike = say_which(findings)
     smallest = 1 / (controls + 1)
     more = f"About {count_wanted(num_people, rules)} control people in all{alike} would let one person be named alone."
     resolution = f"{controls} comparison people{alike} give no p-value below {smallest:.2g}"
@@ -70,6 +70,14 @@ def _limit_names(num_people, findings, rules):
         return [f"Nobody can be named: {resolution}, which is not small enough for a list of {num_people}. {more}"]
     need = f"at least {needed} of the {num_people} people must reach it"
     return [f"One person alone cannot be named: {resolution}, and {need}. {more}"]
+
+
+def say_which(findings):
+    """Which of the control people are counted, where not all are: str, with commas, or ""."""
+    said = ["whose photos are like theirs"] if findings.matched else []
+    compared = len(findings.matched["controls"]) if findings.matched else findings.num_controls
+    said += ["with as many photos"] if count_decisive(findings) < compared else []
+    return f", {' and '.join(said)}," if said else ""
 
 
 def count_wanted(num_people, rules):
@@ -91,8 +99,14 @@ def names_one(findings, rules):
 
 
 def count_decisive(findings):
-    """Comparison people against whom a name must hold: all, or those most like the people where photos differ: int."""
-    return len(findings.matched["controls"]) if findings.matched else findings.num_controls
+    """Comparison people against whom a name must hold, those with as many photos: of the person who has fewest of them, int.
+
+    Where photos differ these are among the controls that are most like the people.
+    """
+    if findings.matched and "people" not in findings.matched:
+        return len(findings.matched["controls"])
+    people = findings.matched["people"] if findings.matched else findings.people
+    return int(people.num_controls.min())
 
 
 def list_unconfirmed(findings, rules):

@@ -16,7 +16,7 @@ ALONE = 0.05
 """p-value at which a planted person would stand out if nobody else were asked about."""
 
 
-def measure_power(scores, vectors, cohort, observed, rules, num_generated, matched=None):
+def measure_power(scores, vectors, cohort, observed, rules, num_generated, matched=None, repeated=False):
     """Plant control people, one at a time, and count how many the audit finds.
 
     Parameters
@@ -28,6 +28,7 @@ def measure_power(scores, vectors, cohort, observed, rules, num_generated, match
     rules : the section ``audit`` of params.
     num_generated : int
     matched : dict of ``ppe.audit.exchangeability.compare_matched``, optional. A finding must then stand against these, too.
+    repeated : bool [N], of ``ppe.audit.copies.find_repeated``: such photos are not planted, since a scored one may be the same.
 
     Returns
     -------
@@ -39,14 +40,17 @@ def measure_power(scores, vectors, cohort, observed, rules, num_generated, match
     usual = int(observed.photos_used.median()) if len(observed) else 1
     count = min(usual, max(1, choose_count(usual + 1, counts, rules.photo_share) - 1))
     able = np.flatnonzero(counts >= count + 1)
-    chosen = np.random.default_rng(rules.seed).permutation(able)[: rules.num_planted]
     place, found = order_photos(scores.identity, rules.seed), []
+    spares = {}  # person -> photos that are planted
+    for person in np.random.default_rng(rules.seed).permutation(able):
+        spare = np.flatnonzero((number == person) & (place >= count) & ~repeated)
+        if len(spare) and len(spares) < rules.num_planted:
+            spares[person] = spare
     tops = {m: _draw_removal(scores.top[m], rules.seed) for m in scores.value}
     stages = [(observed, np.ones(len(names), bool))]
     if matched and "people" in matched:
         stages.append((matched["people"], np.isin(names, matched["controls"])))
-    for person in chosen:
-        spare = np.flatnonzero((number == person) & (place >= count))
+    for person, spare in spares.items():
         planted = _score_spare(vectors, cohort, spare, rules)
         used = np.where(place < count, number, -1)
         for share in rules.planted_shares:

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from ppe.audit.limits import count_decisive, count_wanted, list_differing, list_limits, list_unconfirmed, names_one, say_copied
+from ppe.audit.limits import (
+    count_decisive,
+    count_wanted,
+    list_differing,
+    list_limits,
+    list_unconfirmed,
+    names_one,
+    say_copied,
+    say_which,
+)
 from ppe.audit.power import find_least_share
 
 LEVELS = {
@@ -138,9 +147,8 @@ def _list_reasons(findings, rules):
     if unconfirmed:
         reasons.append(f"{' and '.join(unconfirmed)} stood out, but not against the controls whose photos are like theirs")
     if not names_one(findings, rules):
-        alike, number = " with photos like theirs" if findings.matched else "", len(findings.people)
-        reasons.append(f"{count_decisive(findings)} comparison people{alike} are too few to name one of {number}, whatever the "
-                       "faces show")  # fmt: skip
+        reasons.append(f"{count_decisive(findings)} comparison people{say_which(findings)} are too few to name one of "
+                       f"{len(findings.people)}, whatever the faces show")  # fmt: skip
     elif not len(findings.power):
         reasons.append("its power could not be measured, since the controls have no photo to spare")
     elif find_least_share(findings.power, rules.power) is None:
@@ -167,7 +175,7 @@ def _say_doubt(findings):
 
 def list_steps(level, findings, rules):
     """What whoever reads the report should do next: list of str."""
-    wanted, comparison = count_wanted(len(findings.people), rules), findings.num_controls
+    wanted = count_wanted(len(findings.people), rules)
     if level == "exposed":
         return ["Do not publish these faces yet. See below what the owner can do, and audit again afterwards.",
                 "Look at the most similar pairs: `--show-faces` puts pictures into the report, for your eyes alone."]  # fmt: skip
@@ -187,9 +195,10 @@ def list_steps(level, findings, rules):
     if findings.queries is None:
         return [steps["strangers"]]
     if not names_one(findings, rules):
-        most = int(rules.false_discovery_rate * (comparison + 1))
+        most = int(rules.false_discovery_rate * (count_decisive(findings) + 1))
         fewer = f"Or ask about {most} at most" if most > 1 else "Or ask about one person" if most else "Fewer people do not help"
-        said.append(f"Add control people until there are about {wanted}. {fewer}, chosen before you look at any result.")
+        said.append(f"Add control people{say_which(findings)} until there are about {wanted}. {fewer}, chosen before you look at "
+                    "any result.")  # fmt: skip
     elif not len(findings.power):
         said.append("Give two photos or more of each control person, so that the audit can measure what it would have missed.")
     elif find_least_share(findings.power, rules.power) is None:

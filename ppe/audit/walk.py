@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ppe.audit import density, exchangeability, p_values, power
-from ppe.audit.copies import find_hash_pairs, find_pairs, rank_pairs
+from ppe.audit.copies import find_hash_pairs, find_pairs, find_repeated, rank_pairs, replace_pairs
 from ppe.audit.face_sets import FaceSet, Models, embed_source, read_vectors
 from ppe.audit.guards import find_controls, refuse_nested, refuse_overlap, refuse_same_pictures
 from ppe.audit.inputs import open_generated, open_people
@@ -94,10 +94,12 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
     refuse_nested({"generated": generated, "people": people, "controls": controls, "training": training})
     sources = {"generated": open_generated(str(generated), params.root), "people": open_people(people, "--people")}
     warnings = []
-    sources["controls"] = open_people(controls, "--controls") if controls else find_controls(params.root, rules.seed, warnings)
     if training:
         sources["training"] = open_people(training, "--training")
-    sources = {name: source for name, source in sources.items() if source is not None}
+    if controls:
+        sources["controls"] = open_people(controls, "--controls")
+    elif stand_ins := find_controls(params.root, rules.seed, warnings, sources):
+        sources["controls"] = stand_ins
     refuse_overlap(sources)
     if "controls" in sources:
         p_values.refuse_few(len(set(sources["controls"].identity) - {NO_IDENTITY}), "were given")
@@ -107,14 +109,15 @@ def read_sets(params, generated, people, controls=None, training=None, models=()
     real = sources.get("controls", sources["people"])
     form = measure_form(sources["generated"], real, rules=params.detection, detector=detector, detail_error=rules.detail_error,
                         seed=rules.seed)  # fmt: skip
-    opened = Models(nets, hashes, detector, params.detection, device, form)
+    openings = {name: params.embedders[name].opening() for name in nets if name in params.embedders}
+    opened = Models(nets, hashes, detector, params.detection, device, form, openings)
     labels = {"generated": "generated faces", "people": "people", "controls": "controls", "training": "training photos"}
     faces = {name: embed_source(source, opened, cache, is_generated=name == "generated", label=labels[name])
              for name, source in sources.items()}  # fmt: skip
     sets = Sets(faces, sources, opened, form, warnings, stands_in=not controls and "controls" in sources)
     for name in ("people", "training") if "controls" in faces else ():
         if name in faces:
-            refuse_same_pictures(faces[name], faces["controls"], next(iter(nets)), rules, option=f"--{name}")
+            refuse_same_pictures(faces[name], faces["controls"], next(iter(nets)), rules, f"--{name}", sets.stands_in)
     return sets
 
 
@@ -202,8 +205,9 @@ def _test_people(sets, params, findings, pairs):
     rows = np.flatnonzero(~is_cohort)
     vectors = {name: read_vectors(controls.vectors[name], rows) for name in used}
     _compare_photos(sets, findings, own, others, options, rules)
+    repeated = find_repeated(controls, used[0], rules.same_picture)[rows]
     findings.power = power.measure_power(compared, vectors, cohort, findings.people, rules, len(faces["generated"]),
-                                         findings.matched)  # fmt: skip
+                                         findings.matched, repeated)  # fmt: skip
     findings.peaks = density.scan_density(
         faces["generated"], controls, faces["people"], used[0], num_peaks=rules.num_peaks, max_scanned=rules.max_scanned,
         false_match_rate=params.attack.false_match_rate, seed=rules.seed,
@@ -214,9 +218,11 @@ def _test_people(sets, params, findings, pairs):
 
 def _compare_photos(sets, findings, own, others, options, rules):
     """Exchangeability, and where it fails the same tests against the controls that are most like the people."""
-    attributes = {name: exchangeability.average_attributes(sets.faces[name]) for name in ("people", "controls")}
-    attributes["controls"] = attributes["controls"].loc[sorted(set(others[1].astype(str)))]
-    findings.attributes = exchangeability.compare_attributes(**attributes, level=rules.exchange_p)
+    attributes = exchangeability.average_attributes(sets.faces["people"], sets.faces["controls"], rules.photo_share, rules.seed)
+    compared = sorted(set(others[1].astype(str)))
+    attributes["controls"] = exchangeability.keep_full(attributes["controls"].loc[compared])
+    people = exchangeability.keep_full(attributes["people"])
+    findings.attributes = exchangeability.compare_attributes(people, attributes["controls"], rules.exchange_p)
     if not findings.attributes.differs.any():
         return
     findings.matched = exchangeability.compare_matched(own, others, attributes, options, rules)
@@ -234,13 +240,11 @@ def _rank_pairs(sets, findings, pairs, rules):
     for name in (name for name in ("people", "training") if name in sets.faces):
         own = sets.faces[name]
         hashed = find_hash_pairs(own, sets.faces["generated"], rules.same_picture) if name == "training" else None
+        if hashed is not None:
+            pairs[name] = replace_pairs(pairs[name], hashed, own, sets.faces["generated"], findings.used[0])
         ranked = rank_pairs(own, sets.faces["generated"], pairs[name], compared, rules.seed)
         if hashed is not None:
             ranked = ranked.join(hashed, on="row")
-            is_new = ranked.is_hash_copy & ~ranked.is_copy
-            ranked.loc[is_new, "generated"] = ranked.hash_other[is_new]
-            ranked["is_copy"] |= ranked.is_hash_copy
-            ranked = ranked.sort_values(["is_copy", "cosine"], ascending=False, ignore_index=True)
         parts.append(ranked.assign(set=name))
     findings.pairs = pd.concat(parts, ignore_index=True)
     copied = findings.pairs[findings.pairs.is_copy & (findings.pairs.set == "people")].groupby("identity").size()

@@ -160,7 +160,7 @@ class Paths(Section):
         """
         settings = self.datasets[self._dataset(dataset)]
         if settings.root is not None:
-            return self._expand(settings.root)
+            return self.expand(settings.root)
         found = find_shared(self._root) / "data" / settings.reader
         return found if settings.reader in ("lfw", "olivetti") and found.is_dir() else None
 
@@ -173,14 +173,15 @@ class Paths(Section):
         weights = self.embedders[embedder].weights
         if weights is None:
             return self.embedders_folder(dataset) / f"{embedder}.safetensors"
-        return weights if weights in NAMED else self._expand(weights)
+        return weights if weights in NAMED else self.expand(weights)
 
     def shared_weights(self, name):
         """Path of a file in ``$PPE_SHARED/weights``, or None if it does not exist."""
         found = find_shared(self._root) / "weights" / name
         return found if found.is_file() else None
 
-    def _expand(self, path):
+    def expand(self, path):
+        """A path of params: ``~`` and variables are filled in, and a relative one starts at the project."""
         os.environ.setdefault("PPE_SHARED", str(find_shared(self._root)))
         return find_project(self._root) / expand_user(os.path.expandvars(path), self._file)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 TEXT_COLUMNS = (
     *("image_id", "identity", "path", "sha256", "reason", "duplicate_of", "role", "part", "group", "pseudonym", "face_set"),
@@ -55,6 +56,21 @@ def _explain_failure(path):
         is_forbidden = isinstance(error, (PermissionError, IsADirectoryError, NotADirectoryError))
         cure = "see that it can be" if is_forbidden else "make room"
         raise OSError(f"{path} could not be written ({reason}) and is as it was: {cure}, then run it again") from None
+
+
+@contextmanager
+def hold_lock(file, waiting):
+    """Let one process at a time do what follows. file : path of the lock; waiting : str, printed if another process holds it."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(waiting, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def copy_whole(source, path):

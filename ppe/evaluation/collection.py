@@ -87,7 +87,8 @@ def _compare_runs(rows, scores, shared):
         if not sweep:
             continue
         first, second = sorted((first, second), key=lambda run: list(runs.loc[run, ["num_identities", "max_train_photos"]]))
-        for embedder in rows[rows.run == first].query("attack == 'nearest'").embedder.unique():
+        has_second = set(scores[second].embedder)  # a run that was made on a machine with fewer models lacks some
+        for embedder in filter(has_second.__contains__, rows[rows.run == first].query("attack == 'nearest'").embedder.unique()):
             pair = [
                 restore_queries(s[(s.attack == "nearest") & (s.embedder == embedder)]) for s in (scores[first], scores[second])
             ]
