@@ -3,6 +3,7 @@
 dvc reads one params.yaml and writes one dvc.lock a folder, so another study needs another folder.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from ppe.config import load_params, load_table, save_json
 from ppe.config.params import load_study
@@ -92,7 +94,10 @@ def run_study(root, name, only=None):
         print(f"The rows of {only} are in results/{name}/rows/. The tables and claims of {name} follow once {lacking} have rows: "
               f"make study STUDY={name}")  # fmt: skip
         return
-    if only is not None:
+    brought = _list_brought(copy, params, lines)
+    if only is None and brought:
+        print(f"Rows of {', '.join(brought)} were made on another machine: their code is not compared with today's.")
+    if only is not None or brought:
         # Not what these stand on: on another machine the embedders differ, and all other runs would be made again.
         for stage in ("collect", "claims"):
             call("repro", "--single-item", stage)
@@ -127,6 +132,18 @@ def has_rows(params, name):
         shares = {0.0} if settings["kind"] == "none" else set(settings["data_shares"])
         is_ours = set(rows.data_share.dropna()) == shares
     return bool(is_ours)
+
+
+def _list_brought(copy, params, lines):
+    """Runs and experiments whose rows are not those that dvc's lock names: they come from another machine. A list of str."""
+    lock = copy / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.is_file() else {}
+    known = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+
+    def is_known(file):
+        return known.get(file.relative_to(copy).as_posix()) == hashlib.md5(file.read_bytes()).hexdigest()
+
+    return [line for line in lines if not all(is_known(file) for file in _list_row_files(params, line))]
 
 
 def _list_row_files(params, name):

@@ -11,6 +11,7 @@ from ppe.config import find_shared, load_params, write_whole
 from ppe.config.params import load_study, merge_study
 from ppe.config.paths import COPIES, expand_user, find_project
 from ppe.config.schema import NAMED
+from ppe.config.storage import copy_whole
 from ppe.datasets.photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 
 NOT_COPIED = {
@@ -46,11 +47,10 @@ def prepare_copy(root, copy, name):
     with write_whole(copy / "params.yaml") as partial:
         text = yaml.safe_dump(content, sort_keys=False, width=130)
         partial.write_text(f"# Made of {source}: change those.\n{text}", encoding="utf-8")
-    committed, results = root / "results" / (name or content["study"]), copy / "results" / (name or content["study"])
-    if committed.exists() and not results.exists():
-        shutil.copytree(committed, results)
-        if (committed / "dvc.lock").exists():
-            shutil.copyfile(committed / "dvc.lock", copy / "dvc.lock")
+    committed = root / "results" / (name or content["study"])
+    _take_newer(committed, copy / "results" / committed.name)
+    if (committed / "dvc.lock").exists() and _is_newer(committed / "dvc.lock", copy / "dvc.lock"):
+        copy_whole(committed / "dvc.lock", copy / "dvc.lock")
     _link_trainings(root, copy, {"": content["runs"], "experiments": content.get("experiments", {})})
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
     (copy / ".dvc" / "config.local").write_text(local)
@@ -70,6 +70,20 @@ def _leave_out_absent(content, root, name):
     for key, dataset in content["datasets"].items():
         gone = set(params.absent) - set(made.get(key, {}).get("embedders", []))
         dataset["embedders"] = [embedder for embedder in dataset["embedders"] if embedder not in gone]
+
+
+def _take_newer(source, target):
+    """Copy the files of a folder that another one lacks or has an older version of: rows may come from another machine."""
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        if _is_newer(file, target / file.relative_to(source)):
+            copy_whole(file, target / file.relative_to(source))
+
+
+def _is_newer(file, other):
+    """Whether a file differs from another and was written later, or the other is not there."""
+    if not other.exists():
+        return True
+    return file.stat().st_mtime > other.stat().st_mtime and file.read_bytes() != other.read_bytes()
 
 
 def _link_trainings(root, copy, names):

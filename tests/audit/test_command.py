@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from ppe import __main__
-from ppe.audit import example, inputs, walk
+from ppe.audit import command, example, inputs, walk
 from ppe.audit.command import _tell_truth, fill_people, run_audit
 from ppe.audit.models import models_of_run
 from ppe.config import load_params
+from ppe.config.schema_audit import Audit
 from ppe.datasets.index import iter_photos, read_index
 from ppe.embedders import Embedder
 
@@ -151,6 +152,31 @@ def test_options_beside_the_name_of_an_entry_are_refused_since_they_would_be_ign
     monkeypatch.setattr(__main__, "load_params", lambda: loaded.model_copy(update={"audits": audits}))
     with pytest.raises(ValueError, match=r"takes its options from params.yaml \(audits.mine\).* remove --out, --show-faces$"):
         __main__.audit("mine", out="here", show_faces=True, generated=None)
+
+
+def test_paths_of_an_entry_start_at_the_project_and_know_the_home_folder(root, tmp_path, monkeypatch):
+    entry = Audit(generated="tiny:a", people="~/people", controls="controls", training="$PPE_SHARED/x")
+    loaded, called = load_params(root=root).model_copy(update={"audits": {"mine": entry}}), {}
+    monkeypatch.setattr(__main__, "load_params", lambda: loaded)
+    monkeypatch.setattr(command, "run_audit", lambda params, **options: called.update(options))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PPE_SHARED", "/shared")
+    __main__.audit("mine")
+    paths = [called[key] for key in ("generated", "people", "controls", "training")]
+    assert paths == ["tiny:a", f"{tmp_path}/people", str(root / "controls"), "/shared/x"]
+
+
+def test_an_example_of_another_data_set_of_the_same_names_is_drawn_anew(root, tmp_path, monkeypatch):
+    params, folders = load_params("tiny", root), []
+    for name in ("faces_folder", "generators_folder", "audit_cache"):
+        monkeypatch.setattr(type(params), name, lambda self, *_: tmp_path)
+    monkeypatch.setattr(command, "find_run", lambda *_: (params, "tiny", "a"))
+    monkeypatch.setattr(command, "write_example", lambda study, run, group, folder: folders.append(folder) or ("p", "c"))
+    (tmp_path / "split.csv").write_text("person-0001")
+    for faces in ("seed 1", "seed 2", "seed 1"):
+        (tmp_path / "faces.csv").write_text(faces)
+        assert command.fill_people(params, "tiny:a") == ("p", "c")
+    assert folders[0] == folders[2] != folders[1]
 
 
 @pytest.mark.parametrize("given", [("people", "controls"), ("people",)])

@@ -1,5 +1,8 @@
 """From pictures to embeddings on disk: aligned crops and photos, misses, a cache by content, and an interruption."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +58,36 @@ def test_aligned_crops_are_taken_as_they_are_and_what_is_not_one_is_a_miss(model
     assert list(found.misses.name) == ["n3", "n4"]
     assert list(found.misses.reason) == ["no picture", "it is not square, but most of the other pictures are aligned crops"]
     assert np.linalg.norm(found.vectors["mean"], axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_a_model_that_is_opened_otherwise_is_not_served_from_the_cache(models, tmp_path, pictures):
+    source = open_generated(tmp_path / "faces.npy", tmp_path)
+    first = embed_source(source, models, tmp_path / "cache", is_generated=True)
+    models.openings = {"mean": {"colours": "bgr"}}
+    models.nets["mean"].normalise = lambda faces: faces.float().flip(1) - 127.5
+    second = embed_source(source, models, tmp_path / "cache", is_generated=True)
+    assert np.abs(first.vectors["mean"] - second.vectors["mean"]).max() > 0.01, "before, the first were kept"
+
+
+def test_an_audit_waits_while_another_embeds_the_same_pictures(models, tmp_path, pictures, monkeypatch, capsys):
+    """Before, one of two died of a bus error: the other had cut its file."""
+    source, started, may_go_on = open_generated(tmp_path / "faces.npy", tmp_path), threading.Event(), threading.Event()
+    embed = face_sets._embed_block
+
+    def slow(*arguments):
+        started.set()
+        assert may_go_on.wait(20)
+        return embed(*arguments)
+
+    monkeypatch.setattr(face_sets, "_embed_block", slow)
+    with ThreadPoolExecutor(2) as pool:
+        audits = [pool.submit(embed_source, source, models, tmp_path / "cache", is_generated=True) for _ in range(2)]
+        assert started.wait(20)
+        time.sleep(0.2)
+        assert "another audit embeds the same pictures: waiting" in capsys.readouterr().out
+        may_go_on.set()
+        one, two = (audit.result(20) for audit in audits)
+    assert (np.asarray(one.vectors["mean"]) == two.vectors["mean"]).all() and len(one) == 9
 
 
 def test_an_interrupted_audit_goes_on_and_a_second_one_computes_nothing(models, tmp_path, root, pictures, monkeypatch):

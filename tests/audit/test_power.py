@@ -6,6 +6,7 @@ import pytest
 from audit_sets import draw_people, make_audit, make_set, unit
 
 from ppe.audit import power
+from ppe.audit.copies import find_repeated
 from ppe.audit.power import find_least_auc, find_least_share
 from ppe.audit.scoring import score_photos
 from ppe.config import load_params
@@ -16,14 +17,15 @@ def rules(root):
     return load_params(root=root).audit
 
 
-def plant(rules, *, num_controls=60, num_generated=2000, seed=0, observed=(), photos=4):
+def plant(rules, *, num_controls=60, num_generated=2000, seed=0, observed=(), photos=4, repeated=False):
     rng = np.random.default_rng(seed)
     vectors, identity, _ = draw_people([f"c{n:02}" for n in range(num_controls)], photos, rng)
     cohort = {"one": draw_people([f"x{n}" for n in range(20)], 4, rng)[0]}
     generated = make_set(unit(rng.normal(size=(num_generated, vectors.shape[1]))), np.arange(num_generated), rng)
     scores = score_photos(make_set(vectors, identity, rng), generated, cohort, rules, ["one"])
     people = pd.DataFrame({"p_value": list(observed) or [0.5], "photos_used": 3})
-    return power.measure_power(scores, {"one": vectors}, cohort, people, rules, num_generated)
+    return power.measure_power(scores, {"one": vectors}, cohort, people, rules, num_generated,
+                               repeated=np.full(len(identity), repeated))  # fmt: skip
 
 
 def test_power_rises_with_the_share_and_reaches_everybody(rules):
@@ -33,6 +35,17 @@ def test_power_rises_with_the_share_and_reaches_everybody(rules):
     assert table.power.iloc[-1] == 1 and table.num_planted.iloc[0] == rules.num_planted
     least = find_least_share(table, 0.8)
     assert least is not None and table.power[table.share >= least].min() >= 0.8
+
+
+def test_a_copy_of_a_scored_photo_is_not_planted(rules):
+    controls = make_audit(num_controls=20, photos=3).faces["controls"]
+    rng = np.random.default_rng(1)
+    controls.thumbs[:] = rng.integers(0, 256, (len(controls), 3, 4, 4)).repeat(4, 2).repeat(4, 3).astype(np.uint8)
+    rows = np.flatnonzero(controls.identity == controls.identity[0])
+    controls.thumbs[rows[2]], controls.vectors["one"][rows[2]] = controls.thumbs[rows[0]], controls.vectors["one"][rows[0]]
+    repeated = find_repeated(controls, "one", rules.same_picture)
+    assert list(np.flatnonzero(repeated)) == [rows[0], rows[2]]
+    assert plant(rules, repeated=True).empty and plant(rules, repeated=False).num_planted.iloc[0] == rules.num_planted
 
 
 def test_planting_nobody_finds_as_many_as_the_false_alarm_rate(rules):

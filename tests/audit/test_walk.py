@@ -1,17 +1,24 @@
 """From face sets to findings and a report: a leak is found, its absence too, and a report that cannot tell says so."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from audit_sets import draw_people, make_audit, make_set, unit
+from PIL import Image
 
 from ppe.audit import verdict
-from ppe.audit.guards import refuse_overlap, refuse_same_pictures
+from ppe.audit.attributes import ATTRIBUTES
+from ppe.audit.copies import find_pairs, replace_pairs
+from ppe.audit.exchangeability import average_attributes, compare_attributes
+from ppe.audit.guards import find_controls, refuse_overlap, refuse_same_pictures
 from ppe.audit.inputs import Source
+from ppe.audit.limits import _limit_names, names_one
 from ppe.audit.report import write_report
 from ppe.audit.verdict import judge
 from ppe.audit.walk import find_all
@@ -245,6 +252,53 @@ def test_controls_who_are_among_the_people_are_refused(params):
     named = {"people": Source("", ["a"], None, None, ["Ada"]), "controls": Source("", ["b"], None, None, ["Ada"])}
     with pytest.raises(ValueError, match="'Ada' is a folder of --people and of --controls"):
         refuse_overlap(named)
+
+
+def test_a_person_who_is_asked_about_does_not_stand_in_for_a_control(tmp_path, monkeypatch):
+    for name, photo in itertools.product("abcdef", "12"):
+        (tmp_path / "data" / "lfw" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 30), "grey").save(tmp_path / "data" / "lfw" / name / f"{photo}.jpg")
+    monkeypatch.setenv("PPE_SHARED", str(tmp_path))
+    asked = {"people": Source("", ["1"], None, None, ["b"]), "training": Source("", ["1"], None, None, ["e"])}
+    assert set(find_controls(tmp_path, 0, [], asked).identity) == set("acdf")
+    assert set(find_controls(tmp_path, 0, [], {"people": asked["people"]}).identity) == set("acdef")
+
+
+def test_photos_are_not_called_different_because_there_are_more_of_each_control():
+    """The mean of five photos spreads less than one photo: before, a pool of people differed from itself in every second draw."""
+    rng, found = np.random.default_rng(0), []
+
+    def draw(count, photos):
+        people = rng.normal(0, 0.5, (count, len(ATTRIBUTES))).repeat(photos, 0)
+        values = pd.DataFrame(people + rng.normal(size=people.shape), columns=list(ATTRIBUTES))
+        return SimpleNamespace(identity=np.array([f"{number:03}" for number in range(count)]).repeat(photos), attributes=values)
+
+    for _ in range(40):
+        averaged = average_attributes(draw(20, 1), draw(100, 5), 0.8, 1)
+        assert set(averaged["controls"].num_photos) == {1} and len(averaged["controls"]) == 100
+        found.append(compare_attributes(averaged["people"], averaged["controls"], 0.05).differs.any())
+    assert np.mean(found) <= 0.15
+    averaged = average_attributes(draw(20, 4), draw(100, 5), 0.8, 1)
+    assert set(averaged["people"].num_photos) == {4}
+
+
+def test_one_person_can_be_named_only_if_enough_controls_have_as_many_photos(params):
+    few = SimpleNamespace(num_controls=202, matched={}, people=pd.DataFrame({"num_controls": [202] * 19 + [173]}))
+    rules = params.audit
+    assert not names_one(few, rules), "20 x 1 / 174 is above 0.1"
+    assert names_one(SimpleNamespace(num_controls=202, matched={}, people=pd.DataFrame({"num_controls": [202] * 20})), rules)
+    said = _limit_names(20, few, rules)[0]
+    assert said.startswith("One person alone cannot be named: 173 comparison people, with as many photos,")
+
+
+def test_a_copy_that_the_hash_alone_finds_has_its_own_cosine(params):
+    faces = make_audit(num_controls=20).faces
+    people, generated = faces["people"], faces["generated"]
+    pairs = find_pairs(people, generated, "one", copy_cosine=0.5, same_picture=0.95)
+    hashed = pd.DataFrame({"hash_other": 7, "hash_correlation": 0.99, "is_hash_copy": np.arange(len(people)) == 3})
+    row = replace_pairs(pairs, hashed, people, generated, "one").loc[3]
+    assert row.other == 7 and row.is_copy and row.correlation == 0.99 and pairs.other[3] != 7
+    assert row.cosine == pytest.approx(float(people.vectors["one"][3] @ generated.vectors["one"][7]), abs=1e-6)
 
 
 def test_the_page_loads_nothing_and_hides_names_and_faces(leaking, params, tmp_path):

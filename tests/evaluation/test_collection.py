@@ -58,6 +58,8 @@ def test_rows_of_runs_are_collected_with_the_difference_between_sizes(photos, me
     strict = SimpleNamespace(**{**vars(RULES), "min_verification_auc": 0.99})
     assert compute_headlines(rows, ["small"], strict)["small"]["embedder_is_sound"] is False
     assert select_headline(rows, "small", 0.90).value == pytest.approx(heads["small"]["auc"], abs=1e-4)
+    other = {**hidden, "large": hidden["large"].assign(embedder="other")}  # of a machine without the first one's weights
+    assert not (collect_rows(files, other).metric == "auc_difference").any(), "before, a sentence on rows without an identity"
     for path in (tmp_path / "third.csv", tmp_path / "third-sensitivity.csv"):
         with pytest.raises(FileNotFoundError, match="no rows of the runs"):
             collect_rows({**files, "third": [files["small"][0], path]}, hidden)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,6 +72,21 @@ def test_a_fresh_copy_goes_on_from_committed_rows(project, has_git):
     (copy / "dvc.lock").write_text("lock")
     bring_back(copy, project / "results" / "lfw-cpu")
     assert (project / "results/lfw-cpu/rows" / f"{first}.csv").read_text() == "changed here"
+
+
+def test_rows_that_come_from_another_machine_replace_older_ones_and_are_not_made_again(project, commands, capsys):
+    """Before, the copy ignored them, and then wrote its older rows over them."""
+    run_study(project, "lfw-cpu")
+    assert commands == ["code", "--allow-missing"], "the committed rows are those of the lock"
+    commands.clear()
+    file = project / "results/lfw-cpu/rows/lfw-32-fastgan-10-seed1.csv"
+    text = file.read_text() + file.read_text().splitlines()[-1] + "\n"
+    file.write_text(text)
+    os.utime(file, (time.time() + 60,) * 2)
+    run_study(project, "lfw-cpu")
+    assert commands == ["code", "--single-item collect", "--single-item claims"]
+    assert "Rows of lfw-32-fastgan-10-seed1 were made on another machine" in capsys.readouterr().out
+    assert file.read_text() == text == (project / ".studies/lfw-cpu" / file.relative_to(project)).read_text()
 
 
 def lay_in(project, *names):
