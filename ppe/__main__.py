@@ -78,12 +78,13 @@ def check(name=None):
     """
     from ppe.claims.comparison import compare_headlines
     from ppe.config import load_table
+    from ppe.pipeline.project_copy import list_tracked
 
     root, loaded = find_root(), load_params()
     file = f"results/{name or loaded.study}/attacks.csv"
     shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True)
     if shown.returncode:
-        known = sorted(path.parent.name for path in (root / "results").glob("*/attacks.csv"))
+        known = sorted(file.split("/")[1] for file in list_tracked(root, "results/*/attacks.csv"))
         raise ValueError(f"{file} is not committed: there is nothing to compare with, as there is for {known}")
     with tempfile.NamedTemporaryFile(suffix=".csv") as committed:
         committed.write(shown.stdout)
@@ -159,7 +160,7 @@ def _read_arguments():
             command.add_argument(argument, **options)
 
     optional = {"nargs": "?"}
-    add("new", "write studies/<name>.yaml for a folder of photos", ("name", {"help": "of the study: letters, digits, hyphens"}),
+    add("new", "write studies/<name>.yaml for a folder of photos", ("name", {"help": "of the study: a-z, digits, hyphens"}),
         ("--root", {"required": True, "help": "folder of photos: <root>/<identity>/<photo>"}),
         ("--reader", {"default": "folder", "help": "as in datasets of params.yaml (folder)"}),
         ("--quick", {"action": "store_true", "help": "toy sizes, to see in minutes whether everything runs"}))  # fmt: skip

@@ -109,7 +109,8 @@ def ask_models(run, queries, folder, settings, device="cpu"):
     Returns
     -------
     attack : str. Name of the attack that uses the answers: discriminator or denoising_loss.
-    answers : dict, group -> {keyword of the attack: ndarray [N], float32}.
+    answers : dict, group -> {keyword of the attack: ndarray [N], float32}, empty where the generator has neither a discriminator
+        nor ``compute_loss``: nobody can ask it how well it knows a photo.
     """
     is_gan = (folder / "a" / "discriminator.safetensors").exists()
     answers = {}
@@ -121,5 +122,6 @@ def ask_models(run, queries, folder, settings, device="cpu"):
         else:
             last = sorted((folder / group).glob("snapshot-*.safetensors"))[-1]
             denoiser = load_generator(last, run.generator, run.resolution, settings, device)
-            answers[group] = {"query_losses": compute_denoising_losses(denoiser, queries, settings)}
+            has_loss = hasattr(denoiser, "compute_loss")
+            answers[group] = {"query_losses": compute_denoising_losses(denoiser, queries, settings)} if has_loss else {}
     return "discriminator" if is_gan else "denoising_loss", answers

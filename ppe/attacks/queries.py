@@ -9,10 +9,9 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.appearance import BASELINES
+from ppe.attacks.keywords import check_attacks, list_needed
 from ppe.attacks.nearest import find_nearest
-from ppe.attacks.scores import ATTACKS, aggregate_scores, list_needed
-from ppe.attacks.white_box import SCORES as BY_MODEL
+from ppe.attacks.scores import ATTACKS, aggregate_scores
 
 GROUPS = "abc"
 """The groups of a run; c is that of the reference generator."""
@@ -64,6 +63,8 @@ def score_photos(photos, query, sets, attacks, embedder="", calibration=""):
             if not np.isfinite(score).all():
                 raise ValueError(f"{(~np.isfinite(score)).sum()} of {len(score)} scores of the attack {attack!r} are not finite")
             parts.append(photos.assign(face_set=name, embedder=embedder, attack=attack, calibration=calibration, score=score))
+    if not parts:
+        return photos.iloc[:0].assign(face_set="", embedder="", attack="", calibration="", score=0.0)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -88,19 +89,13 @@ def score_with_constants(photos, query, generated, cohort, constants, embedder, 
     Raises
     ------
     ValueError
-        If an attack reads what none by embeddings is given, and is neither a baseline nor an attack on the model itself.
+        As ``ppe.attacks.keywords.check_attacks``.
     """
     calibrated = [attack for attack in ATTACKS if "calibration_embeddings" in list_needed(attack)]
     others = [attack for attack in ATTACKS if attack not in (*calibrated, "nearest")]
     known = {**constants, "query_embeddings": query, "query_mirrored": mirrored, "cohort_embeddings": cohort}
     by_reference, by_cohort = ({**known, "calibration_embeddings": vectors} for vectors in (generated["c"], cohort))
-    given = {*known, "generated_embeddings", "calibration_embeddings"}
-    for attack in set(ATTACKS) - {*BASELINES, *BY_MODEL}:
-        if unknown := sorted(set(list_needed(attack)) - given):
-            raise ValueError(
-                f"the attack {attack!r} reads {unknown}, and {sorted(given)} are given: correct the name, or give it a default; "
-                "an attack on pictures belongs into SCORES of ppe/attacks/appearance.py"
-            )
+    check_attacks()
     sets = {group: {"generated_embeddings": generated[group]} for group in GROUPS}
     attacked = {group: sets[group] for group in MEMBER_GROUPS}
     parts = [
@@ -227,7 +222,7 @@ def pseudonymise_scores(scores):
     Anybody who has the photos and the embedder can compute the scores against sets without a generator (training photos,
     held-out photos), and could so find the name behind a pseudonym. Identities are therefore numbered anew for each set, by their
     mean score in it. Only the sets of generators A and B share numbers, since the bootstrap resamples them together. Scores have
-    four decimals.
+    four decimals, and more where they are near to 1, so that an embedder that puts all photos there keeps their order.
 
     Returns
     -------
@@ -240,7 +235,8 @@ def pseudonymise_scores(scores):
         rank = part.groupby("identity").score.mean().rank(method="first", ascending=False).astype(int)
         parts.append(part.assign(pseudonym=part.group + part.identity.map(rank).astype(str).str.zfill(3)))
     columns = ["pseudonym", "group", "face_set", "embedder", "attack", "score"]
-    table = pd.concat(parts)[columns].assign(score=lambda t: t.score.round(4))
+    digits = 10.0 ** (4 + np.clip(np.floor(-np.log10(np.maximum(1 - scores.score, 1e-9))), 0, 2))
+    table = pd.concat(parts)[columns].assign(score=(scores.score * digits).round() / digits)
     return table.sort_values(["embedder", "face_set", "pseudonym", "score"], ignore_index=True)
 
 

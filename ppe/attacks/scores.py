@@ -19,8 +19,6 @@ Every attack is called by keyword with all that a run has. It names the keywords
 The other group's generator never calibrates a score: the non-members are its training identities, and the leak would count twice.
 """
 
-import inspect
-
 import numpy as np
 import pandas as pd
 from torch.nn.functional import normalize
@@ -207,20 +205,6 @@ ATTACKS = {
     **BY_MODEL,
     **BY_APPEARANCE,
 }
-
-
-def list_needed(attack):
-    """List the keywords that an attack reads and has no default for.
-
-    Raises
-    ------
-    ValueError
-        If it does not end in ``**unused``: every attack is called with all that there is.
-    """
-    parameters = inspect.signature(ATTACKS[attack]).parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        raise ValueError(f"the attack {attack!r} does not ignore what it does not read: end its parameters with **unused")
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
 
 
 def aggregate_scores(scores, identity, how="mean"):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ppe.generators import build
+from ppe.generators import build, load_trainer
 
 TOLERANCE = 1e-2
 """Of about 2, the range of a face: how far rounding may move it with the size of its batch."""
@@ -28,6 +28,7 @@ def check_generator(family, resolution, settings):
 
 
 def _ask(family, resolution, settings):
+    _demand(load_trainer(family), ["start_training", "train_step", "LOSSES", "MODULES", "VALUES", "KEPT"], family, "TRAINER")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator, discriminator = build(family, resolution, settings)

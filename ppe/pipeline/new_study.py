@@ -28,6 +28,8 @@ RUN_MINUTES = 8
 WANTED_AUXILIARY, MIN_AUXILIARY = 40, 8
 """Auxiliary identities that train and check a face recognition model: wanted, and at least. A fifth of them, two, tunes the
 attacks."""
+ADVISED_AUXILIARY = 30
+"""Auxiliary identities below which ``python -m ppe new`` says that they are few."""
 SEED = 1
 """Seed of the data set, which divides the auxiliary identities; that of ``ppe.config.schema.Dataset`` where none is given."""
 MAX_PAIRS = 2000
@@ -155,6 +157,9 @@ def describe_study(name, root, reader, plan, *, published, resolution):
         f"groups of {' and '.join(map(str, sizes))} identities{few}",
         f"{plan.num_auxiliary} auxiliary identities ({_say_auxiliary(plan.auxiliary)}), never attacked: they train and check "
         f"{models}{weak}",
+        *([f"{plan.num_auxiliary} are fewer than the {ADVISED_AUXILIARY} advised: about {plan.num_auxiliary // 3} people check "
+           "the models, and fewer tune the attacks. More people with two photos each would make both firmer"]
+          if plan.num_auxiliary < ADVISED_AUXILIARY else []),
         *[f"{model} chooses among several faces of a photo, and flags photos of somebody else" for model in published[:1]],
         f"{resolution} px; 64 px takes three to four times as long" if resolution == 32 else "64 px, since there is a GPU",
         f"about {RUN_MINUTES * len(sizes) + 5} minutes on two cores. Executed notebooks in .studies/{name}/ will show faces: "

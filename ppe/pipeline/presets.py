@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from ppe.config import load_params, load_table, save_json
@@ -23,7 +22,7 @@ from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.overrepresentation.data_share import ROW_COLUMNS
 from ppe.pipeline.execution import BOOKS, wait_for
 from ppe.pipeline.preflight import describe_absent
-from ppe.pipeline.project_copy import prepare_copy
+from ppe.pipeline.project_copy import list_tracked, prepare_copy
 from ppe.pipeline.report import report_run, report_study
 
 
@@ -80,7 +79,7 @@ def run_study(root, name, only=None):
         stages = _list_stages(params, only)
     call("repro", "code")
     if only is None:
-        missing = [line for line in (*params.runs, *params.experiments) if not has_rows(params, line)]
+        missing = [line for line in dict.fromkeys([*params.runs, *params.experiments]) if not has_rows(params, line)]
         stages = [stage for line in missing for stage in _list_stages(params, line)]
         _say_earlier(params, name)
     for stage in stages:
@@ -88,7 +87,7 @@ def run_study(root, name, only=None):
         if not stage.startswith("evaluate@"):  # the last stage of its line
             _forget_earlier(copy / "results" / name, results, stage.split("@")[1])
             bring_back(copy, results)
-    lines = [*params.runs, *params.experiments]
+    lines = list(dict.fromkeys([*params.runs, *params.experiments]))
     lacking = [line for line in lines if not all(file.exists() for file in _list_row_files(params, line))]
     if only is not None and lacking:
         print(f"The rows of {only} are in results/{name}/rows/. The tables and claims of {name} follow once {lacking} have rows: "
@@ -107,31 +106,34 @@ def run_study(root, name, only=None):
         has_models = all(folder.exists() for folder in folders)
         hint = f"code or params have changed since those rows: remove results/{name} and {COPIES}/{name} to make all anew"
         call("repro", *([] if has_models else ["--allow-missing"]), hint=None if has_models else hint)
-    report_study(params)
+    report_study(params, only)
     bring_back(copy, results)
     print(f"These notebooks are in {COPIES}/{name}/executed/; tables and figures were brought back to results/{name}/.")
-    if only is not None:
+    if only is not None and list_tracked(root, f"results/{name}/attacks.csv"):
         print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
 
 
 def has_rows(params, name):
     """Whether the rows of a run or experiment are there, of its present settings and of today's code: bool."""
-    if name in _list_earlier(params.results_folder()):
+    if name in _list_earlier(params.results_folder()) or not all(file.exists() for file in _list_row_files(params, name)):
         return False
-    if name in params.runs:
-        settings, columns = params.runs[name].model_dump(), RUN_COLUMNS
+    is_ours = True
+    if name in params.runs:  # a run and an experiment may have one name
+        settings = params.runs[name].model_dump()
         settings["max_train_photos"] = settings["max_train_photos"] or settings["train_photos"]
-    else:
-        settings = params.experiments[name].model_dump()
+        is_ours = _have_settings(load_table(params.rows_file(name)), settings, RUN_COLUMNS)
+    if name in params.experiments:
+        settings, rows = params.experiments[name].model_dump(), load_table(params.experiment_rows_file(name))
         columns = [column for column in ROW_COLUMNS if column in settings and column != "data_shares"]
-    files = _list_row_files(params, name)
-    rows = load_table(files[0]) if all(file.exists() for file in files) else pd.DataFrame()
-    is_ours = len(rows) > 0 and set(columns) <= set(rows)  # else none, or of an older code
-    is_ours = is_ours and all(rows.iloc[0][column] == settings[column] for column in columns)
-    if is_ours and name in params.experiments:
         shares = {0.0} if settings["kind"] == "none" else set(settings["data_shares"])
-        is_ours = set(rows.data_share.dropna()) == shares
-    return bool(is_ours)
+        is_ours = is_ours and _have_settings(rows, settings, columns) and set(rows.data_share.dropna()) == shares
+    return is_ours
+
+
+def _have_settings(rows, settings, columns):
+    """Whether rows were made with these settings: bool, false for none, and for those of an older code."""
+    is_ours = len(rows) > 0 and set(columns) <= set(rows)
+    return bool(is_ours and all(rows.iloc[0][column] == settings[column] for column in columns))
 
 
 def _list_brought(copy, params, lines):
@@ -141,16 +143,15 @@ def _list_brought(copy, params, lines):
     known = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
 
     def is_known(file):
-        return known.get(file.relative_to(copy).as_posix()) == hashlib.md5(file.read_bytes()).hexdigest()
+        return file.exists() and known.get(file.relative_to(copy).as_posix()) == hashlib.md5(file.read_bytes()).hexdigest()
 
     return [line for line in lines if not all(is_known(file) for file in _list_row_files(params, line))]
 
 
 def _list_row_files(params, name):
     """Files of a run's or experiment's rows: list of path."""
-    if name in params.runs:
-        return [params.rows_file(name), params.sensitivity_rows_file(name)]
-    return [params.experiment_rows_file(name)]
+    files = [params.rows_file(name), params.sensitivity_rows_file(name)] if name in params.runs else []
+    return files + ([params.experiment_rows_file(name)] if name in params.experiments else [])
 
 
 def bring_back(copy, results):
@@ -212,7 +213,8 @@ def _list_stages(params, name):
     if name not in known:
         raise ValueError(f"{name!r} is not one of {known} (studies/{params.study}.yaml: runs, "
                          "experiments)")
-    return [f"evaluate@{name}", f"sensitivity@{name}"] if name in params.runs else [f"overrepresentation@{name}"]
+    stages = [f"evaluate@{name}", f"sensitivity@{name}"] if name in params.runs else []
+    return stages + ([f"overrepresentation@{name}"] if name in params.experiments else [])
 
 
 def _list_earlier(results):

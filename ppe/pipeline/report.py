@@ -6,8 +6,8 @@ from ppe.evaluation.tables import choose_embedder
 from ppe.faces.losses import describe_losses
 
 
-def report_study(params):
-    """Print the headline of each run and experiment, and where to read on."""
+def report_study(params, run=None):
+    """Print the headline of each run and experiment, and where to read on: in the notebook of ``run``, else of the first."""
     rows = load_table(params.results_folder() / "attacks.csv")
     print("\nAUC of the attack `nearest` on unseen photos (0.5 is chance), pooled over two generators:")
     for line in describe_runs(rows, list(params.runs), params.verdicts):
@@ -21,7 +21,8 @@ def report_study(params):
     for sentence in describe_photos(params):
         print(f"\nNote: {sentence}.")
     print("\nRead on (make lab opens the notebooks):")
-    for file in (params.executed_file("5_attack", next(iter(params.runs))), params.executed_file("9_claims", params.study),
+    run = run if run in params.runs else next(iter(params.runs))
+    for file in (params.executed_file("5_attack", run), params.executed_file("9_claims", params.study),
                  params.results_folder() / "attacks.csv", params.results_folder() / "figures"):  # fmt: skip
         print(f"  {file.relative_to(params.root)}")
 

@@ -11,6 +11,7 @@ from ppe.config.paths import check_member
 
 def index(dataset):
     """Write the table of a data set's photos, and check that its embedders, runs and experiments have what they need."""
+    from ppe.attacks.keywords import check_attacks
     from ppe.config import choose_device, save_table
     from ppe.datasets.index import read_index
     from ppe.pipeline import preflight
@@ -23,6 +24,7 @@ def index(dataset):
     preflight.check_embedders(params, dataset)  # before a data set is downloaded
     preflight.check_fid(params, dataset)
     preflight.check_generators(params, dataset)
+    check_attacks()
     table = read_index(
         settings.reader,
         root=params.dataset_root(dataset),

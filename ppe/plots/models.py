@@ -75,17 +75,19 @@ def plot_losses(losses):
     -------
     matplotlib Figure. Of a GAN: the losses of generator and discriminator, and the reconstruction error of FastGAN, L1 of
     pixels in [-1, 1], small = good, or the augmentation probability p of StyleGAN2, in [0, 1]. Of a diffusion model: the
-    denoising loss, and the norm of its gradient.
+    denoising loss, and the norm of its gradient. Of a trainer with other ``LOSSES``: a panel each.
     """
     if "loss_denoising" in losses:
         panels = [("loss_denoising", "Denoising", "weighted squared error"), ("gradient_norm", "Gradient", "norm")]
+    elif "loss_generator" not in losses:
+        panels = [(column, column.replace("_", " "), "mean") for column in losses if column not in ("group", "images")]
     else:
         panels = [("loss_generator", "Generator", "loss"), ("loss_discriminator", "Discriminator", "loss")]
         third = ("loss_redraw", "Reconstruction by the discriminator", "L1 error")
         panels.append(third if losses.loss_redraw.any() else ("p", "Strength of augmentation", "p"))
     size = (11 * len(panels) / 3, 3)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, layout="constrained")
-    names = {group: name for group, (name, _) in GENERATORS.items()}
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, layout="constrained", squeeze=False)
+    axes, names = axes[0], {group: name for group, (name, _) in GENERATORS.items()}
     data = losses.assign(kimg=losses.images / 1000, name=losses.group.map(names))
     for axis, (column, title, ylabel) in zip(axes, panels, strict=True):
         sns.lineplot(data, x="kimg", y=column, hue="name", palette=dict(GENERATORS.values()), ax=axis, legend=axis is axes[0],

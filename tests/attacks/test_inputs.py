@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from ppe.attacks import inputs
+from ppe.attacks import inputs, queries
 from ppe.attacks.appearance import BASELINES
-from ppe.attacks.scores import list_needed
+from ppe.attacks.keywords import list_needed
 
 RUN = SimpleNamespace(generator="fastgan", resolution=4, num_generated=6)
 
@@ -75,13 +75,25 @@ def test_every_discriminator_gives_a_logit_for_every_query(tmp_path, monkeypatch
     assert {group: known["query_logits"].tolist() for group, known in logits.items()} == {g: [ord(g)] * 3 for g in "abc"}
 
 
+class Named(tuple):
+    """Where a diffusion model was read from."""
+
+    compute_loss = None
+
+
 def test_the_last_snapshot_of_a_diffusion_model_gives_a_loss_for_every_query(tmp_path, monkeypatch):
     for group in "abc":
         (tmp_path / group).mkdir()
         for shown in ("000000000", "000002000"):
             (tmp_path / group / f"snapshot-{shown}.safetensors").touch()
-    monkeypatch.setattr(inputs, "load_generator", lambda path, *recipe: (path.parent.name, path.stem))
+    monkeypatch.setattr(inputs, "load_generator", lambda path, *recipe: Named((path.parent.name, path.stem)))
     monkeypatch.setattr(inputs, "compute_denoising_losses", lambda model, faces, settings: [model] * len(faces))
     attack, losses = inputs.ask_models(RUN, np.zeros((3, 3, 4, 4), np.uint8), tmp_path, {})
     assert attack == "denoising_loss"
     assert losses == {group: {"query_losses": [(group, "snapshot-000002000")] * 3} for group in "abc"}
+    monkeypatch.delattr(Named, "compute_loss")  # neither a GAN nor a diffusion model
+    assert inputs.ask_models(RUN, np.zeros((3, 3, 4, 4), np.uint8), tmp_path, {}) == (attack, dict.fromkeys("abc", {}))
+    photos = pd.DataFrame({"image_id": list("xyz")})
+    assert list(queries.score_photos(photos, {}, dict.fromkeys("abc", {}), [attack]).columns) == [
+        "image_id", "face_set", "embedder", "attack", "calibration", "score",
+    ]  # fmt: skip

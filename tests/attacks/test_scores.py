@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppe.attacks.scores import ATTACKS, aggregate_scores, list_needed, score_nearest, score_pixel
+from ppe.attacks.keywords import list_needed
+from ppe.attacks.scores import ATTACKS, aggregate_scores, score_nearest, score_pixel
 from ppe.statistics.metrics import compute_auc
 
 

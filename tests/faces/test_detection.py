@@ -110,15 +110,16 @@ def test_what_a_last_look_takes_for_a_face_counts_only_if_closer_looks_confirm_i
 
 
 @pytest.mark.hard
-def test_of_a_thousand_scenes_nearly_all_are_right():
-    scenes = [draw_scene(number) for number in range(3000, 4000)]
+@pytest.mark.parametrize("first", [3000, 10000])
+def test_of_a_thousand_scenes_nearly_all_are_right(first):
+    scenes = [draw_scene(number) for number in range(first, first + 1000)]
     table = detect_faces([scene.photo for scene in scenes], rules=RULES)
-    right, kind = pd.Series(find_right(table, scenes)), [KINDS[number % len(KINDS)] for number in range(3000, 4000)]
-    faceless = detect_faces([draw_faceless(number) for number in range(3000, 3500)], rules=RULES)
+    right, kind = pd.Series(find_right(table, scenes)), [KINDS[number % len(KINDS)] for number in range(first, first + 1000)]
+    faceless = detect_faces([draw_faceless(number) for number in range(first, first + 500)], rules=RULES)
     print(f"a face in {table.detected.mean():.1%} of the scenes, the right one in {right.mean():.1%}; "
           f"a face in {faceless.detected.sum()} of 500 pictures without one")  # fmt: skip
     print(right.groupby(kind).mean())
-    assert table.detected.mean() >= 0.97 and right.mean() >= 0.95 and faceless.detected.sum() <= 2
+    assert table.detected.mean() >= 0.985 and right.mean() >= 0.97 and faceless.detected.sum() <= 2
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

@@ -98,6 +98,14 @@ def test_a_generator_that_cannot_be_called_is_a_sentence_too(monkeypatch, build,
         check_generator("mine", 32, {})
 
 
+def test_a_trainer_that_lacks_what_the_loop_calls_is_said_before_it_is_called(monkeypatch):
+    mine = SimpleNamespace(TRAINER="mine", start_training=None, train_step=None, LOSSES=(), MODULES=(), VALUES=())
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    monkeypatch.setitem(GENERATORS, "mine", "mine")
+    with pytest.raises(ValueError, match=r"its TRAINER has no `KEPT`, which is needed \(ppe/generators/mine.py"):
+        check_generator("mine", 32, {})
+
+
 def test_the_first_stage_checks_the_generators_of_its_own_data_set(root, monkeypatch):
     params, asked = load_study("embedded-stylegan2", root), []
     monkeypatch.setattr("ppe.generators.contract.check_generator", lambda *case: asked.append(case[:2]))

@@ -89,6 +89,22 @@ def test_rows_that_come_from_another_machine_replace_older_ones_and_are_not_made
     assert file.read_text() == text == (project / ".studies/lfw-cpu" / file.relative_to(project)).read_text()
 
 
+def test_a_study_whose_run_and_experiment_have_one_name_goes_on(project, commands):
+    """`make smoke` ended in a KeyError when it was run a second time."""
+    name = "lfw-overrepresentation-cpu"
+    change_overlay(project, name, lambda content: content.update(runs={"single": content["runs"]["lfw-32-fastgan-10"]}))
+    run_study(project, name)
+    assert commands[1:4] == ["evaluate@single", "sensitivity@single", "overrepresentation@single"]
+    results = project / "results" / name / "rows"
+    for part in (".", "sensitivity"):
+        text = (results / part / "lfw-32-fastgan-10.csv").read_text()
+        (project / ".studies" / name / "results" / name / "rows" / part / "single.csv").write_text(text)
+    params = load_params(root=project / ".studies" / name)
+    assert has_rows(params, "single"), "the run's and the experiment's rows are there"
+    (results.parents[2] / ".studies" / name / "results" / name / "rows" / "experiments" / "single.csv").unlink()
+    assert not has_rows(params, "single")
+
+
 def lay_in(project, *names):
     for name in names:
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +209,7 @@ def commands(monkeypatch):
     """What a study asks of dvc, without doing it: a list of str."""
     asked = []
     monkeypatch.setattr(presets, "_run", lambda command, *_: asked.append(" ".join(command).removeprefix("dvc repro ")))
-    monkeypatch.setattr(presets, "report_study", lambda params: None)
+    monkeypatch.setattr(presets, "report_study", lambda *_: None)
     monkeypatch.setattr(presets, "bring_back", lambda copy, results: None)
     return asked
 
