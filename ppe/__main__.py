@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 
+import yaml
+
 from ppe.config import find_root, load_params
 from ppe.config.params import load_study
 from ppe.pipeline import stages
@@ -64,11 +66,20 @@ def claims():
     from ppe.claims.summary import write_tables
 
     loaded = load_params()
-    files = loaded.claims_files()
+    files = leave_out_toys(loaded.claims_files())
     if not files:
         raise ValueError("no results/<study>/claims.csv yet: run `make study`")
     write_tables(files, loaded.root, loaded.verdicts)
     print(f"README.md, docs/results.md, docs/attacks.md: the claims of {', '.join(files)}")
+
+
+def leave_out_toys(files):
+    """The files, study -> path, of studies whose numbers mean something: the params beside them do not say ``toy: true``."""
+
+    def is_toy(params):
+        return params.is_file() and yaml.safe_load(params.read_text(encoding="utf-8")).get("toy", False)
+
+    return {study: file for study, file in files.items() if not is_toy(file.parent / "params.yaml")}
 
 
 def check(name=None):
@@ -168,7 +179,7 @@ def _read_arguments():
     add("study", "run the study of params.yaml, or studies/<name>.yaml", ("name", optional),
         ("run", {**optional, "help": "one run or experiment of it, to be made anew"}))  # fmt: skip
     add("report", "say what the study found")
-    add("claims", "write the verdicts of all studies into README.md and docs/results.md")
+    add("claims", "write the tables of README.md, docs/results.md, docs/attacks.md")
     add("check", "compare a study's headlines with the committed ones", ("name", optional))
     add("docs", "write the site to docs/")
     add("audit", "audit a generator that exists: generated faces against photos of people",

@@ -182,7 +182,7 @@ def _describe_growth(targets):
     if not len(growth):
         return ""
     largest = ""
-    if growth.sum() > 0 and len(growth) > 1:
+    if growth.sum() > 0.1 * growth.abs().sum() and len(growth) > 1:  # else gains and losses cancel, and a share says nothing
         largest = f", and one identity makes up {growth.max() / growth.sum():.0%} of the sum"
     span = f" (by {growth.min():.3g} to {growth.max():.3g})" if len(growth) > 1 else ""
     return f"; it grew for {(growth > 0).sum()} of {len(growth)} identities{span}{largest}"

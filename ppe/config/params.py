@@ -35,6 +35,7 @@ class Params(Recipes):
     """The whole of ``params.yaml``, plus where it was found (``root``) and where its outputs go (``base``)."""
 
     study: str
+    toy: bool = False  # sizes at which all stages run and the numbers mean nothing
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runs: Annotated[dict[str, Run], Field(min_length=1)]
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]

@@ -134,9 +134,8 @@ class Paths(Section):
         return self._base / "results" / self.study
 
     def claims_files(self):
-        """Files of verdicts, study -> path. The study ``smoke`` is left out, since its numbers mean nothing."""
-        files = sorted((self._root / "results").glob("*/claims.csv"))
-        return {file.parent.name: file for file in files if file.parent.name != SCRATCH_STUDY}
+        """Files of verdicts, study -> path, of all studies that have results here."""
+        return {file.parent.name: file for file in sorted((self._root / "results").glob("*/claims.csv"))}
 
     def runtime_file(self):
         """Run time of each stage on this machine. The file is ignored by git."""

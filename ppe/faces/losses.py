@@ -47,5 +47,6 @@ def describe_losses(table, name, needs):
                 said.append(f"because of it {short} identities have fewer than the {need} photos that {run} needs")
     if foreign.mean() > MAX_LOST:
         said.append(f"{foreign.sum()} of {len(table)} photos of {name} ({foreign.mean():.1%}) are no more like their person's "
-                    "other photos than a stranger's: look at them (is_foreign), or set leave_out_foreign: true")  # fmt: skip
+                    "other photos than a stranger's: look at them (is_foreign). Some may be right; leave_out_foreign: "
+                    "true leaves all of them out")  # fmt: skip
     return said

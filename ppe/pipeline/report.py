@@ -20,6 +20,8 @@ def report_study(params, run=None):
             print(f"  {line}")
     for sentence in describe_photos(params):
         print(f"\nNote: {sentence}.")
+    if params.toy:
+        print("\nThis study is a toy: it shows that all stages run, and its numbers mean nothing.")
     print("\nRead on (make lab opens the notebooks):")
     run = run if run in params.runs else next(iter(params.runs))
     for file in (params.executed_file("5_attack", run), params.executed_file("9_claims", params.study),

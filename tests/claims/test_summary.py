@@ -10,7 +10,7 @@ import pytest
 import yaml
 from synthetic_rows import RULES, judge, make_difference, make_experiment, make_run
 
-from ppe.__main__ import main
+from ppe.__main__ import leave_out_toys, main
 from ppe.claims.comparison import compare_headlines
 from ppe.claims.summary import (
     ATTACKS_MARKERS,
@@ -233,3 +233,12 @@ def test_the_check_prints_a_line_a_run_and_ends_with_a_status(root, tmp_path, mo
     assert status == 1 and said.startswith("gone"), "a run that is not there has not passed"
     said = check("nothing")[0]
     assert said == "results/nothing/attacks.csv is not committed: there is nothing to compare with, as there is for ['embedded']"
+
+
+def test_a_toy_is_left_out_of_the_published_tables(tmp_path):
+    """Before, a quick trial of a folder changed the README: its settings were counted, and all p-values corrected for its own."""
+    for study, text in {"mine": "study: mine\n", "quick": "study: quick\ntoy: true\n"}.items():
+        (tmp_path / study).mkdir()
+        (tmp_path / study / "params.yaml").write_text(text)
+    files = {study: tmp_path / study / "claims.csv" for study in ("mine", "quick", "without-params")}
+    assert list(leave_out_toys(files)) == ["mine", "without-params"]

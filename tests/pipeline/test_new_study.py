@@ -133,6 +133,7 @@ def test_a_quick_trial_has_the_sizes_of_the_smallest_study_and_no_published_mode
     monkeypatch.setattr("ppe.embedders.dlib.find_installed", lambda: tmp_path)
     shutil.copyfile(root / "studies" / "smoke.yaml", project / "studies" / "smoke.yaml")
     write_study(name="trial", root=write_photos(tmp_path / "photos", [12] * 36 + [5] * 50), quick=True, project=project)
+    assert load_study("trial", project).toy, "its numbers are not counted among results"
     trial, smoke = (load_study(name, project) for name in ("trial", "smoke"))
     run, tiny = trial.runs["trial-32-fastgan-4"], smoke.runs["tiny"]
     assert list(trial.runs) == ["trial-32-fastgan-4"] and (run.kimg, run.num_generated) == (tiny.kimg, tiny.num_generated)
