@@ -89,13 +89,13 @@ def check(name=None):
     """
     from ppe.claims.comparison import compare_headlines
     from ppe.config import load_table
-    from ppe.pipeline.project_copy import list_tracked
+    from ppe.pipeline.project_copy import list_git_files
 
     root, loaded = find_root(), load_params()
     file = f"results/{name or loaded.study}/attacks.csv"
     shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=root, capture_output=True)
     if shown.returncode:
-        known = sorted(file.split("/")[1] for file in list_tracked(root, "results/*/attacks.csv"))
+        known = sorted(file.split("/")[1] for file in list_git_files(root, "results/*/attacks.csv"))
         raise ValueError(f"{file} is not committed: there is nothing to compare with, as there is for {known}")
     with tempfile.NamedTemporaryFile(suffix=".csv") as committed:
         committed.write(shown.stdout)

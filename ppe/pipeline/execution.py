@@ -12,11 +12,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ppe.config import find_root, load_params
 from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCK, check_member
-from ppe.config.storage import write_whole
+from ppe.config.storage import hold_lock, write_whole
 from ppe.pipeline.runtime import note_runtime
 
 BOOKS = {
@@ -102,18 +100,11 @@ def hold_stage(root, name):
     """
     file = Path(root) / STAGE_LOCK
     file.parent.mkdir(exist_ok=True)
-    lock, holder = FileLock(file), file.with_suffix(".txt")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        other = holder.read_text() if holder.is_file() else "another stage"
-        print(f"{name}: {other} is still at work in this folder: waiting until it ends", flush=True)
-        lock.acquire()
-    holder.write_text(f"{name} (process {os.getpid()})")
-    try:
+    holder = file.with_suffix(".txt")
+    other = holder.read_text() if holder.is_file() else "another stage"
+    with hold_lock(file, f"{name}: {other} is still at work in this folder: waiting until it ends"):
+        holder.write_text(f"{name} (process {os.getpid()})")
         yield
-    finally:
-        lock.release()
 
 
 def leave_last_words(sentence):

@@ -22,7 +22,7 @@ from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.overrepresentation.data_share import ROW_COLUMNS
 from ppe.pipeline.execution import BOOKS, wait_for
 from ppe.pipeline.preflight import describe_absent
-from ppe.pipeline.project_copy import list_tracked, prepare_copy
+from ppe.pipeline.project_copy import list_git_files, prepare_copy
 from ppe.pipeline.report import report_run, report_study
 
 
@@ -109,7 +109,7 @@ def run_study(root, name, only=None):
     report_study(params, only)
     bring_back(copy, results)
     print(f"These notebooks are in {COPIES}/{name}/executed/; tables and figures were brought back to results/{name}/.")
-    if only is not None and list_tracked(root, f"results/{name}/attacks.csv"):
+    if only is not None and list_git_files(root, f"results/{name}/attacks.csv"):
         print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
 
 

@@ -142,8 +142,8 @@ def _list_files(root):
 
     Where there is no git (a ZIP file, or no git on this machine), code alone.
     """
-    tracked = list_tracked(root, "--cached")
-    added = list_tracked(root, "--others", "--exclude-standard", "--", *CODE_FOLDERS, ":(glob)*")
+    tracked = list_git_files(root, "--cached")
+    added = list_git_files(root, "--others", "--exclude-standard", "--", *CODE_FOLDERS, ":(glob)*")
     if not tracked:
         inside = (path for folder in CODE_FOLDERS for path in (root / folder).rglob("*"))
         added = [path.relative_to(root).as_posix() for path in (*root.iterdir(), *inside, *(root / name for name in CODE_FILES))]
@@ -152,7 +152,7 @@ def _list_files(root):
     return sorted(name for name in names if (root / name).is_file())
 
 
-def list_tracked(root, *options):
+def list_git_files(root, *options):
     """The files that ``git ls-files`` lists with these options, a list of str; empty where there is no git."""
     try:
         done = subprocess.run(["git", "ls-files", "-z", *options], cwd=root, capture_output=True, check=True)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ppe.attacks.keywords import CONSTANTS
 from ppe.attacks.scores import score_monte_carlo
 from ppe.attacks.tuning import choose_constants, find_radius, tune_attack, tune_constants
 
@@ -86,5 +87,6 @@ def test_identities_with_one_photo_are_left_out_and_too_few_identities_are_refus
 def test_all_constants_are_tuned_together():
     faces, names = draw_photos()
     tuned, constants = tune_constants(faces, names, COHORT, false_match_rate=0.1, num_generated=80, **GAME)
+    assert set(constants) == CONSTANTS, "what the first stage lets attacks read is what they are given"
     pd.testing.assert_frame_equal(tuned, tune_attack(faces, names, COHORT, **GAME))
     assert constants == {"epsilon": find_radius(faces, names, 0.1), **choose_constants(tuned, 80 / 8)}
