@@ -18,8 +18,10 @@ matplotlib.use("agg")
 
 @pytest.fixture(autouse=True)
 def _style(root):
-    use_style(root / "ppe.mplstyle")
-    yield
+    """The study's look, for these tests alone: the next file of this process draws in matplotlib's own."""
+    with plt.rc_context():
+        use_style(root / "ppe.mplstyle")
+        yield
     plt.close("all")
 
 
