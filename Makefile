@@ -5,6 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 STUDY ?=
 RUN ?=
+JOBS ?= 1
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PPE_SHARED ?= $(abspath ../shared)
@@ -35,8 +36,9 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[faces,test]'
 	touch $@
 
+# Several runs at a time, where there are cores and memory for them: make study JOBS=4
 study: $(BIN)/.installed
-	python -m ppe study $(STUDY) $(RUN)
+	python -m ppe study $(STUDY) $(RUN) --jobs $(JOBS)
 
 # Writes studies/NAME.yaml for a folder of photos: make new NAME=mine ROOT=/path/to/photos
 # A trial with toy sizes: OPTIONS=--quick
@@ -49,7 +51,7 @@ audit: $(BIN)/.installed
 	python -m ppe audit $(foreach name,generated people controls training out,$(call option,$(name))) $(OPTIONS)
 
 smoke: $(BIN)/.installed
-	python -m ppe study smoke
+	python -m ppe study smoke --jobs 2
 
 # Writes the tables of README.md and docs/results.md from results/*/claims.csv.
 claims: $(BIN)/.installed

@@ -7,11 +7,11 @@
     python bench/nearest.py --mapped --queries 200 --rows 4000000   # files larger than memory, read block by block
     python bench/nearest.py --mapped --rows 1000000             # 10,000 queries x 1,000,000 faces of 32 px in under 2 GB
     python bench/nearest.py --queries 20000 --rows 500000       # a tenth of two published face sets of 200,000 and 500,000
-    python bench/nearest.py --queries 200000 --rows 500000 --alone   # the whole, by find_nearest alone; and --threads 1
+    python bench/nearest.py --queries 200000 --rows 500000 --only find_nearest faiss-cpu --repeats 1   # the whole
 
 The comparison is with the matrix product that every exact method needs, with scikit-learn's ``NearestNeighbors`` (used by
-GAN-Leaks) and with faiss-cpu's flat index. Each is run twice, and the shorter time counts. Peak memory is that of the whole
-process, including pages of the mapped files, which are released block by block.
+GAN-Leaks) and with faiss-cpu's flat index. Each is run twice (``--repeats``), and the shorter time counts. Peak memory is
+that of the whole process, including pages of the mapped files, which are released block by block.
 
 OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, where they are set, restrict numpy and scikit-learn to another processor's code and make
 them slower: run as ``env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python bench/nearest.py``.
@@ -36,6 +36,8 @@ from ppe.config import load_array
 from ppe.embedders.embed import embed_faces
 
 FACE_SIDE = 32
+IMPLEMENTATIONS = ["find_nearest", "matrix product", "scikit-learn", "faiss-cpu"]
+"""In the order in which they run: the peak of the first is that of the searched rows and its own."""
 
 
 def draw_unit(rows, width, seed):
@@ -123,7 +125,8 @@ def main():
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--faces", choices=["spread", "clustered", "collapsed"], default="spread")
-    parser.add_argument("--alone", action="store_true", help="find_nearest alone")
+    parser.add_argument("--only", nargs="+", choices=IMPLEMENTATIONS, default=IMPLEMENTATIONS, help="of these (all)")
+    parser.add_argument("--repeats", type=int, default=2, help="calls of each, of which the shortest counts (2)")
     parser.add_argument("--threads", type=int, default=0, help="of all implementations; 0: as many as there are cores")
     parser.add_argument("--mapped", action="store_true", help="embed_faces and find_nearest alone, from memory-mapped files")
     options = parser.parse_args()
@@ -148,16 +151,16 @@ def main():
         return
     database = draw_faces(options.rows, options.width, 1, options.faces)
     tensors = torch.from_numpy(query), torch.from_numpy(database)
-    if options.alone:
+    calls = [lambda: find_nearest(*tensors)[1].numpy(), lambda: multiply(*tensors), lambda: search_sklearn(query, database),
+             lambda: search_faiss(query, database)]  # fmt: skip
+    for name, call in zip(IMPLEMENTATIONS, calls, strict=True):
+        if name not in options.only or (name == "faiss-cpu" and not importlib.util.find_spec("faiss")):
+            continue
         before, _ = read_memory()
-        measure("find_nearest", lambda: find_nearest(*tensors)[1].numpy(), results, repeats=1)
-        print(f"peak {read_memory()[0]:.2f} GB, {before:.2f} before the search")
+        measure(name, call, results, options.repeats)
+        print(f"peak of the process {read_memory()[0]:.2f} GB, {before:.2f} before", flush=True)
+    if "find_nearest" not in results:
         return
-    measure("matrix product", lambda: multiply(*tensors), results)
-    measure("find_nearest", lambda: find_nearest(*tensors)[1].numpy(), results)
-    measure("scikit-learn", lambda: search_sklearn(query, database), results)
-    if importlib.util.find_spec("faiss"):
-        measure("faiss-cpu", lambda: search_faiss(query, database), results)
     ours, answer = results["find_nearest"]
     for name, (seconds, other) in results.items():
         agrees = "" if other is None or name == "find_nearest" else f", {np.mean(other == answer):.4%} of the rows agree"

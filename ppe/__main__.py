@@ -41,17 +41,20 @@ def new(name, root, reader="folder", quick=False):
     write_study(name=name, root=root, reader=reader, quick=quick, project=find_root())
 
 
-def study(name=None, run=None):
+def study(name=None, run=None, jobs=1):
     """Run the study of params.yaml, or ``studies/<name>.yaml`` in ``.studies/<name>/``, and bring back ``results/<name>/``.
 
     run : one run (or experiment) of it, which is made anew beside the rows of the others; None for all that are missing.
+    jobs : so many runs and experiments at a time.
     """
     from ppe.pipeline.presets import reproduce, run_study
 
+    if jobs < 1:
+        raise ValueError(f"--jobs must be at least 1 (so many runs at a time), got {jobs}")
     if name is None:
-        reproduce(find_root())
+        reproduce(find_root(), jobs)
     else:
-        run_study(find_root(), name, run)
+        run_study(find_root(), name, run, jobs)
 
 
 def report():
@@ -145,11 +148,12 @@ def audit(name=None, **options):
 
 
 def _run_stage(stage, arguments):
-    """Run a stage, alone in its folder; note what it takes, and leave its last words where it fails."""
+    """Run a stage, not beside itself; note what it takes, and leave its last words where it fails."""
     *_, target = arguments.values()
     loaded = load_params(target)
+    name = arguments.get("book", stage).split("_", 1)[-1]
     try:
-        with hold_stage(loaded.root, os.environ.get("DVC_STAGE", stage)):
+        with hold_stage(loaded.root, f"{name}@{target or loaded.study}"):
             if stage == "notebook":
                 run_notebook(**arguments)
             else:
@@ -177,7 +181,8 @@ def _read_arguments():
         ("--quick", {"action": "store_true", "help": "toy sizes, to see in minutes whether everything runs"}))  # fmt: skip
     add("params", "check params.yaml, or a study", ("name", optional))
     add("study", "run the study of params.yaml, or studies/<name>.yaml", ("name", optional),
-        ("run", {**optional, "help": "one run or experiment of it, to be made anew"}))  # fmt: skip
+        ("run", {**optional, "help": "one run or experiment of it, to be made anew"}),
+        ("--jobs", {"type": int, "default": 1, "help": "so many runs and experiments at a time (1)"}))  # fmt: skip
     add("report", "say what the study found")
     add("claims", "write the tables of README.md, docs/results.md, docs/attacks.md")
     add("check", "compare a study's headlines with the committed ones", ("name", optional))

@@ -6,6 +6,7 @@ Papermill is started as a program of its own, never imported.
 import json
 import locale
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ppe.config import find_root, load_params
-from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCK, check_member
+from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCKS, check_member
 from ppe.config.storage import hold_lock, write_whole
 from ppe.pipeline.runtime import note_runtime
 
@@ -94,16 +95,18 @@ def _is_kept(output):
 
 @contextmanager
 def hold_stage(root, name):
-    """Let one stage at a time work in a folder: a dvc that was killed may leave its stage at work, and the two must not mix.
+    """Let a stage work once at a time: a dvc that was killed may leave it at work, and the next dvc starts it again.
 
-    root : path, the project; name : str, written down for whoever waits.
+    Other stages may work beside it, as dvc allows: it knows which of them read or write the same files.
+
+    root : path, the project; name : str, ``<stage>@<run>``.
     """
-    file = Path(root) / STAGE_LOCK
-    file.parent.mkdir(exist_ok=True)
-    holder = file.with_suffix(".txt")
-    other = holder.read_text() if holder.is_file() else "another stage"
-    with hold_lock(file, f"{name}: {other} is still at work in this folder: waiting until it ends"):
-        holder.write_text(f"{name} (process {os.getpid()})")
+    file = Path(root) / STAGE_LOCKS / (re.sub(r"[^\w@.-]", "-", name) + ".lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(f"{file}.txt")
+    other = holder.read_text() if holder.is_file() else "another process"
+    with hold_lock(file, f"{name} is still at work in this folder ({other}): waiting until it ends"):
+        holder.write_text(f"process {os.getpid()}")
         yield
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
@@ -24,10 +25,11 @@ from ppe.pipeline.execution import BOOKS, wait_for
 from ppe.pipeline.preflight import describe_absent
 from ppe.pipeline.project_copy import list_git_files, prepare_copy
 from ppe.pipeline.report import report_run, report_study
+from ppe.pipeline.side_by_side import reproduce_lines
 
 
-def reproduce(folder):
-    """Run the study of a project's params.yaml: its first run, whose result is printed, then all others."""
+def reproduce(folder, jobs=1):
+    """Run the study of a project's params.yaml: its first run, whose result is printed, then all others, ``jobs`` at a time."""
     call = _prepare(folder, None)
     params = load_params(root=folder)
     first = next(iter(params.runs))
@@ -36,6 +38,8 @@ def reproduce(folder):
     _execute_skipped(call, params, [f"evaluate@{first}"])
     if is_new:
         report_run(params, first)
+    if jobs > 1:
+        reproduce_lines(call, params, list(dict.fromkeys([*params.runs, *params.experiments])), jobs)
     call("repro")
     runs = [f"{stage}@{run}" for run in params.runs for stage in ("evaluate", "sensitivity")]
     _execute_skipped(call, params, [*runs, *(f"overrepresentation@{name}" for name in params.experiments), "claims"])
@@ -51,7 +55,7 @@ def _execute_skipped(call, params, stages):
             call("repro", "--force", "--single-item", stage)
 
 
-def run_study(root, name, only=None):
+def run_study(root, name, only=None, jobs=1):
     """Run ``studies/<name>.yaml`` in ``.studies/<name>/`` and bring back ``results/<name>/``.
 
     The copy holds the working tree as it is, shares the cache, and is kept, so that a second call goes on. Runs, then
@@ -65,6 +69,7 @@ def run_study(root, name, only=None):
     only : str or None
         One run or experiment, which is made from its photos on, also where its rows came with the repository, and put beside
         the rows of the others, which stay as they are. While others have none, that is said, and no table is made.
+    jobs : int. So many runs and experiments at a time.
 
     Raises
     ------
@@ -75,19 +80,23 @@ def run_study(root, name, only=None):
     environment = prepare_copy(root, copy, name)
     call, params = _prepare(copy, environment), load_params(root=copy)
     print("".join(f"{line}\n" for line in describe_absent(load_study(name, root))), end="")
-    if only is not None:
-        stages = _list_stages(params, only)
-    call("repro", "code")
-    if only is None:
-        missing = [line for line in dict.fromkeys([*params.runs, *params.experiments]) if not has_rows(params, line)]
-        stages = [stage for line in missing for stage in _list_stages(params, line)]
-        _say_earlier(params, name)
-    for stage in stages:
-        call("repro", stage)
-        if not stage.startswith("evaluate@"):  # the last stage of its line
-            _forget_earlier(copy / "results" / name, results, stage.split("@")[1])
-            bring_back(copy, results)
     lines = list(dict.fromkeys([*params.runs, *params.experiments]))
+    missing = [line for line in lines if not has_rows(params, line)] if only is None else [only]
+    parts = [part for line in missing for part in _list_parts(params, line)]
+    if only is None:
+        _say_earlier(params, name)
+
+    def publish(line):
+        _forget_earlier(copy / "results" / name, results, line)
+        bring_back(copy, results, ("params.yaml", "dvc.lock") if jobs == 1 else ("params.yaml",))  # another dvc may be writing
+
+    if jobs > 1 and len(parts) > 1:
+        reproduce_lines(call, params, missing, jobs, publish)
+    else:
+        for part in parts or [[]]:
+            call("repro", "code", *part)
+            if part:
+                publish(part[0].split("@")[1])
     lacking = [line for line in lines if not all(file.exists() for file in _list_row_files(params, line))]
     if only is not None and lacking:
         print(f"The rows of {only} are in results/{name}/rows/. The tables and claims of {name} follow once {lacking} have rows: "
@@ -154,12 +163,12 @@ def _list_row_files(params, name):
     return files + ([params.experiment_rows_file(name)] if name in params.experiments else [])
 
 
-def bring_back(copy, results):
+def bring_back(copy, results, made_by=("params.yaml", "dvc.lock")):
     """Copy a study's results, with the params and the lock that made them, to the project, each file whole or not at all."""
     source = copy / "results" / results.name
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
         copy_whole(file, results / file.relative_to(source))
-    for file in ("params.yaml", "dvc.lock"):
+    for file in made_by:
         copy_whole(copy / file, results / file)
 
 
@@ -189,32 +198,38 @@ def _prepare(folder, environment):
     environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", "")])
     load_params(root=folder)
 
-    def call(*arguments, hint=None):
-        _run(["dvc", *arguments], folder, environment, hint)
+    def call(*arguments, hint=None, log=None):
+        _run(["dvc", *arguments], folder, environment, hint, log)
 
     return call
 
 
-def _run(command, folder, environment, hint):
-    """Run a command; where it fails, end with the last words of its stage, else the hint, else with status 1."""
+def _run(command, folder, environment, hint, log=None):
+    """Run a command, its output in the file ``log`` if there is one.
+
+    Where it fails, end with the last words of its stage, else the hint, else the log's place, else with status 1.
+    """
     started = time.time()
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise FileNotFoundError(f"{command[0]} is not installed: install the project's packages first (README.md, Quick start)")
-    if wait_for(subprocess.Popen([program, *command[1:]], cwd=folder, env=environment)):
+    with open(log, "w", encoding="utf-8") if log else nullcontext() as output:
+        errors = subprocess.STDOUT if log else None
+        status = wait_for(subprocess.Popen([program, *command[1:]], cwd=folder, env=environment, stdout=output, stderr=errors))
+    if status:
         words = folder / LAST_WORDS
         is_new = words.is_file() and words.stat().st_mtime >= started
-        sys.exit((words.read_text(encoding="utf-8") if is_new else "") or hint or 1)
+        sys.exit((words.read_text(encoding="utf-8") if is_new else "") or hint or (f"stopped: see {log}" if log else 1))
 
 
-def _list_stages(params, name):
-    """The last stages of a run or experiment."""
+def _list_parts(params, name):
+    """The last stages of a run, and those of an experiment, as lists of str: two where a run and an experiment have one name."""
     known = list(dict.fromkeys([*params.runs, *params.experiments]))
     if name not in known:
         raise ValueError(f"{name!r} is not one of {known} (studies/{params.study}.yaml: runs, "
                          "experiments)")
-    stages = [f"evaluate@{name}", f"sensitivity@{name}"] if name in params.runs else []
-    return stages + ([f"overrepresentation@{name}"] if name in params.experiments else [])
+    parts = [[f"evaluate@{name}", f"sensitivity@{name}"]] if name in params.runs else []
+    return parts + ([[f"overrepresentation@{name}"]] if name in params.experiments else [])
 
 
 def _list_earlier(results):

@@ -5,6 +5,7 @@ import time
 from contextlib import contextmanager
 
 import pandas as pd
+from filelock import FileLock
 
 from ppe.config import choose_device, load_table, save_table
 
@@ -19,11 +20,18 @@ def note_runtime(params, stage, name):
     """
     started = time.monotonic()
     yield
-    file = params.runtime_file()
-    known = load_table(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
-    known = known[(known.stage != stage) | (known.name != name)]
     seconds = round(max(time.monotonic() - started, measure_training(params, stage, name)))
     row = {"stage": stage, "name": name, "seconds": seconds, "cores": count_cores(), "device": choose_device(params.device)}
+    file = params.runtime_file()
+    file.parent.mkdir(exist_ok=True)
+    with FileLock(f"{file}.lock"):  # other stages may end beside this one
+        _add_row(file, row)
+
+
+def _add_row(file, row):
+    """Write a stage's row in place of its earlier one."""
+    known = load_table(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
+    known = known[(known.stage != row["stage"]) | (known.name != row["name"])]
     table = pd.DataFrame([row], columns=COLUMNS)
     save_table(pd.concat([known, table], ignore_index=True) if len(known) else table, file)
 

@@ -18,10 +18,10 @@ SWEEP_TITLES = {
 }  # fmt: skip
 ATTACK_STYLES = {"a": {"color": MEMBER, "linewidth": 1.8}, "b": {"color": MEMBER, "linewidth": 1.8, "linestyle": "--"}}
 UNITS = {
-    "C1": ("AUC (0.5, dotted, is chance)", 0.5), "C2": ("difference of AUC (0, dotted, is none)", 0.0),
-    "C4": ("increase in matching faces, percentage points (0, dotted, is none)", 0.0),
+    "C1": ("AUC (0.5, dotted, is chance)", 0.5, 0.1), "C2": ("difference of AUC (0, dotted, is none)", 0.0, 0.1),
+    "C4": ("increase in matching faces, percentage points (0, dotted, is none)", 0.0, 0.2),
 }  # fmt: skip
-"""Claim -> the label of its axis, and the value without a leak."""
+"""Claim -> the label of its axis, the value without a leak, and how far to both sides of it the axis goes at least."""
 PANELS = 4  # runs side by side in ``plot_rocs``
 LOWEST_RATE = 5e-3  # where its log-log panels begin
 
@@ -73,12 +73,12 @@ def plot_evidence(claims, title=""):
     claims : DataFrame of ``ppe.claims.verdicts.judge_claims``.
     """
     has_unit = claims.value.notna() & ((claims.claim != "C4") | claims.measure.str.startswith("difference"))
-    panels = [(name, label, null, claims[has_unit & (claims.claim == name)]) for name, (label, null) in UNITS.items()]
+    panels = [(name, *unit, claims[has_unit & (claims.claim == name)]) for name, unit in UNITS.items()]
     panels = [panel for panel in panels if len(panel[-1])]
     heights = [max(2, len(part)) for *_, part in panels]
     size = (9, 0.3 * sum(heights) + 1.1 * len(panels))
     figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=heights, squeeze=False, layout="constrained")
-    for axis, (claim, xlabel, null, part) in zip(axes.flat, panels, strict=True):
+    for axis, (claim, xlabel, null, reach, part) in zip(axes.flat, panels, strict=True):
         scale = 100 if claim == "C4" else 1
         for i, row in enumerate(part.itertuples()):
             colour, has_interval = VERDICT_COLOURS[row.verdict], np.isfinite(row.low)
@@ -89,7 +89,8 @@ def plot_evidence(claims, title=""):
         axis.set_yticks(range(len(part)), [_name_evidence(row) for row in part.itertuples()], fontsize=8)
         axis.set_ylim(len(part) - 0.4, -0.6)
         axis.axvline(null, color="black", linestyle=":", linewidth=1)
-        axis.set(xlabel=xlabel, title=claim)
+        low, high = axis.get_xlim()
+        axis.set(xlabel=xlabel, title=claim, xlim=(min(low, null - reach), max(high, null + reach)))
     drawn = pd.concat([part for *_, part in panels])
     for verdict, colour in VERDICT_COLOURS.items():
         if (drawn.verdict == verdict).any():

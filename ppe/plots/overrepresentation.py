@@ -15,6 +15,8 @@ MEASURE_NAMES = {  # each is a share
     "detected": "share of identities detected",
 }
 PEAK_COLOURS = {"an over-represented identity": MEMBER, "a false alarm": OTHER, "below the threshold": "#BBBBBB"}
+TEST_NAMES = {"trend": "rank correlation", "contrast": "increase"}
+"""What a test over data shares is about: ``trend`` and ``contrast`` of ``ppe.overrepresentation.data_share``."""
 MIN_SHARE = 1e-4
 """Where a log axis begins: a share of 0 is drawn here."""
 
@@ -56,20 +58,22 @@ def plot_data_shares(values, summary, measure, title="", chance=None, ceiling=No
     most = summary[(summary.measure == ceiling) & (summary.statistic == "mean")]
     values, summary = (table[table.measure == measure] for table in (values, summary))
     embedders, levels = list(dict.fromkeys(values.embedder)), sorted(values.data_share.unique())
-    size = (1.5 + 4 * len(embedders), 3.3)
+    size = (1.5 + 4 * len(embedders), 3.8)
     figure, axes = plt.subplots(1, len(embedders), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, embedder in zip(axes.flat, embedders, strict=True):
         points, rows, bound = (table[table.embedder == embedder] for table in (values, summary, most))
         _draw_shares(axis, points, rows, bound, levels, MIN_SHARE if is_log else -np.inf)
         if chance is not None:
-            axis.axhline(chance, color="black", linestyle=":", linewidth=1)
+            axis.axhline(chance, color="black", linestyle=":", linewidth=1, label="chance")
         tested = rows[rows.statistic.isin(["trend", "contrast"])].sort_values("statistic")[:1]  # the contrast, if there is one
-        note = f": {tested.statistic.iloc[0]} {tested.value.iloc[0]:.3g}, p = {tested.p_value.iloc[0]:.2g}" if len(tested) else ""
-        axis.set_title(f"{embedder}{note}", fontsize=10)
+        notes = [f": {TEST_NAMES[row.statistic]} {row.value:.3g}, p = {row.p_value:.2g}" for row in tested.itertuples()]
+        axis.set_title("".join([embedder, *notes]), fontsize=10)
         axis.set(xlabel="data share", yscale="log" if is_log else "linear")
         axis.set_xticks(range(len(levels)), [f"{level:.1%}" for level in levels])
         axis.set_xlim(-0.4, len(levels) - 0.6)
     axes.flat[0].set_ylabel(MEASURE_NAMES[measure], fontsize=9)
+    drawn = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", fontsize=8, ncols=3)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -80,15 +84,18 @@ def _draw_shares(axis, points, rows, bound, levels, lowest):
     means, control = (rows[rows.statistic == name].sort_values("data_share") for name in ("mean", "control"))
     if len(control):
         ends = control[["low", "high"]].clip(lower=lowest)
-        axis.fill_between(control.data_share.map(place), ends.low, ends.high, color="#DDDDDD", zorder=0)
+        band = {"color": "#DDDDDD", "zorder": 0, "label": "control identities, mean"}
+        axis.fill_between(control.data_share.map(place), ends.low, ends.high, **band)
     shift = 0.16 * (points.groupby("data_share").cumcount() / max(1, points.groupby("data_share").size().max() - 1) - 0.5)
-    grey = {"color": "#999999", "markersize": 3.5, "alpha": 0.7}
+    grey = {"color": "#999999", "markersize": 3.5, "alpha": 0.7, "label": "a target in one generator"}
     axis.plot(points.data_share.map(place) + shift, points.value.clip(lower=lowest), "o", **grey)
-    axis.plot(means.data_share.map(place), means.value.clip(lower=lowest), "o-", color=MEMBER)
+    axis.plot(means.data_share.map(place), means.value.clip(lower=lowest), "o-", color=MEMBER, label="targets, mean")
     for row in means[means.low.notna()].itertuples():
         ends = [max(row.low, lowest), row.high]
         axis.plot([place[row.data_share]] * 2, ends, color=MEMBER, linewidth=4, alpha=0.35, solid_capstyle="butt")
-    axis.plot(bound.data_share.map(place), bound.value.clip(lower=lowest), "--", color=MARK)
+    if len(bound):
+        dashed = {"color": MARK, "linestyle": "--", "label": "training photos as generated"}
+        axis.plot(bound.data_share.map(place), bound.value.clip(lower=lowest), **dashed)
 
 
 def plot_peaks(peaks, threshold, title=""):

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ppe.config import load_params
 from ppe.pipeline import execution
-from ppe.pipeline.execution import explain_full_disk, strip_notebook
+from ppe.pipeline.execution import explain_full_disk, hold_stage, strip_notebook
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 in every locale of macOS")
@@ -83,18 +83,21 @@ with hold_stage(sys.argv[1], "train@x"):
 """
 
 
-def test_a_stage_waits_for_one_that_is_still_at_work_and_says_so(root, tmp_path):
-    """A stage whose dvc was killed holds the lock until it ends."""
-    (tmp_path / ".checkpoints").mkdir()
-    (tmp_path / ".checkpoints" / "stage.txt").write_text("faces@x (process 12)")
-    with FileLock(tmp_path / ".checkpoints" / "stage.lock"):
+def test_a_stage_waits_for_itself_says_so_and_lets_others_work(root, tmp_path):
+    """A stage whose dvc was killed holds its lock until it ends; other runs are made beside it."""
+    locks = tmp_path / ".checkpoints" / ".stages"
+    locks.mkdir(parents=True)
+    (locks / "train@x.lock.txt").write_text("process 12")
+    with FileLock(locks / "train@y.lock"), FileLock(locks / "train@x.lock"):
         call = [sys.executable, "-c", CODE, str(tmp_path)]
         waiting = subprocess.Popen(call, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE, text=True)
         said = waiting.stdout.readline()
-        assert said == "train@x: faces@x (process 12) is still at work in this folder: waiting until it ends\n"
+        assert said == "train@x is still at work in this folder (process 12): waiting until it ends\n"
         assert waiting.poll() is None
+        with hold_stage(tmp_path, "attack@x"):
+            assert (locks / "attack@x.lock.txt").read_text() == f"process {os.getpid()}"
     assert waiting.communicate(timeout=60)[0] == "went on\n" and waiting.returncode == 0
-    assert (tmp_path / ".checkpoints" / "stage.txt").read_text().startswith("train@x (process ")
+    assert (locks / "train@x.lock.txt").read_text() == f"process {waiting.pid}"
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,13 @@ def test_a_data_share_has_its_place_and_an_embedder_its_panel(plan, is_log):
     figure = plots.plot_data_shares(values, summarise_measures(values), "match_share", "title", chance=0.001, is_log=is_log)
     assert len(figure.axes) == 2
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.0%", "5.0%", "10.0%"]
-    assert figure.axes[0].get_title("left").startswith("one: trend 1, p = ")
+    assert figure.axes[0].get_title("left").startswith("one: rank correlation 1, p = ")
     controls = values.drop_duplicates(["embedder", "group"]).assign(identity="n", value=0.002)
     summary = pd.concat([summarise_measures(values), compare_measures(values, controls, num_draws=20)])
     figure = plots.plot_data_shares(values, summary, "match_share", "title", is_log=is_log)
-    assert figure.axes[0].get_title("left").startswith("one: contrast 0.1, p = ")
+    assert figure.axes[0].get_title("left").startswith("one: increase 0.1, p = ")
+    named = [text.get_text() for text in figure.legends[0].texts]
+    assert named == ["control identities, mean", "a target in one generator", "targets, mean"]
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     assert (band[:, 1] == 0.002).all() and set(band[:, 0]) == {0, 1, 2}
     none = values.assign(data_share=0.0)
