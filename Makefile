@@ -5,7 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 STUDY ?=
 RUN ?=
-JOBS ?= 1
+JOBS ?=
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PPE_SHARED ?= $(abspath ../shared)
@@ -38,7 +38,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 # Several runs at a time, where there are cores and memory for them: make study JOBS=4
 study: $(BIN)/.installed
-	python -m ppe study $(STUDY) $(RUN) --jobs $(JOBS)
+	python -m ppe study $(STUDY) $(RUN) $(if $(JOBS),--jobs $(JOBS))
 
 # Writes studies/NAME.yaml for a folder of photos: make new NAME=mine ROOT=/path/to/photos
 # A trial with toy sizes: OPTIONS=--quick

@@ -12,7 +12,7 @@ import yaml
 from dvc.repo import Repo
 from smoke_study import alone, copy_study, hash_outputs, kill, list_survivors, run, start, wait_for
 
-from ppe.pipeline.presets import drop_broken_lock
+from ppe.pipeline.dvc_lock import drop_broken_lock
 
 pytestmark = pytest.mark.timeout(1600)  # beside the whole graph, on a machine that may be busy
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from smoke_study import copy_study, hash_outputs, kill, list_survivors, run, start
 
-from ppe.pipeline.presets import drop_broken_lock
+from ppe.pipeline.dvc_lock import drop_broken_lock
 
 pytestmark = [pytest.mark.hard, pytest.mark.timeout(2400)]
 

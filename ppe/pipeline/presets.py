@@ -21,6 +21,7 @@ from ppe.config.paths import COPIES, LAST_WORDS
 from ppe.config.storage import copy_whole
 from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.overrepresentation.data_share import ROW_COLUMNS
+from ppe.pipeline.dvc_lock import drop_broken_lock, wait_for_dvc
 from ppe.pipeline.execution import BOOKS, wait_for
 from ppe.pipeline.preflight import describe_absent
 from ppe.pipeline.project_copy import list_git_files, prepare_copy
@@ -166,33 +167,16 @@ def _list_row_files(params, name):
 def bring_back(copy, results, made_by=("params.yaml", "dvc.lock")):
     """Copy a study's results, with the params and the lock that made them, to the project, each file whole or not at all."""
     source = copy / "results" / results.name
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+    for file in sorted(path for path in source.rglob("*") if path.is_file() and path.suffix != ".partial"):
         copy_whole(file, results / file.relative_to(source))
     for file in made_by:
         copy_whole(copy / file, results / file)
 
 
-def drop_broken_lock(folder, patience=1.0):
-    """Remove dvc's list of who is at work, if a kill left half of it: every later dvc would refuse it.
-
-    patience : float, seconds. How long half of it may be what a living dvc is writing. Returns whether it was removed.
-    """
-    file, end = folder / ".dvc" / "tmp" / "rwlock", time.monotonic() + patience
-    while file.is_file():
-        try:
-            json.loads(file.read_text())
-            return False
-        except ValueError:
-            if time.monotonic() > end:
-                file.unlink()
-                return True
-            time.sleep(0.05)
-    return False
-
-
 def _prepare(folder, environment):
     """Check params, and what a killed dvc left; return a function that runs dvc in the folder and ends with a sentence."""
     drop_broken_lock(folder)
+    wait_for_dvc(folder)
     programs = str(Path(sys.executable).parent)  # where dvc, jupyter and papermill of this environment are, activated or not
     environment = {**(environment or os.environ)}
     environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", "")])
@@ -213,7 +197,7 @@ def _run(command, folder, environment, hint, log=None):
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise FileNotFoundError(f"{command[0]} is not installed: install the project's packages first (README.md, Quick start)")
-    with open(log, "w", encoding="utf-8") if log else nullcontext() as output:
+    with open(log, "a", encoding="utf-8") if log else nullcontext() as output:
         errors = subprocess.STDOUT if log else None
         status = wait_for(subprocess.Popen([program, *command[1:]], cwd=folder, env=environment, stdout=output, stderr=errors))
     if status:

@@ -4,6 +4,7 @@ dvc makes one stage after another, and lets several dvc work in one folder as lo
 So what all share is made first, and then each dvc gets stages of one run or experiment alone (``--single-item``).
 """
 
+import os
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
@@ -29,28 +30,29 @@ def reproduce_lines(call, params, lines, jobs, after=lambda line: None):
     Raises
     ------
     SystemExit
-        If a stage fails. What is at work then is waited for, and nothing else is started.
+        If a stage fails. The runs and experiments that are at work then go on to their ends, and nothing else is started.
     """
-    shared, chains, later = plan_chains(params, lines)
+    shared, queue, later = plan_chains(params, lines)
     call("repro", *shared)
+    at_work, failure = {}, None
     with ThreadPoolExecutor(jobs) as pool:
-
-        def start(chains):
-            return {pool.submit(_make_chain, call, params, stages): stages[-1].split("@") for stages in chains}
-
-        at_work = start(chains)
-        try:
-            while at_work:
-                for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    stage, line = at_work.pop(future)
-                    if stage in LAST_STAGES:
-                        after(line)
-                if later and all(stage in LAST_STAGES for stage, _ in at_work.values()):
-                    at_work, later = at_work | start(later), []
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while at_work or (queue and failure is None):
+            while queue and failure is None and len(at_work) < jobs:  # never more than work: what waits could not be called back
+                stages = queue.pop(0)
+                at_work[pool.submit(_make_chain, call, params, stages)] = stages
+            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                stage, line = at_work.pop(future)[-1].split("@")
+                if mistake := future.exception():
+                    others = ", ".join(sorted({stages[0].split("@")[1] for stages in at_work.values()}))
+                    rest = f" ({others} will end, and nothing else begins)" if others else ""
+                    print(f"{line} has failed: {mistake}{rest}", flush=True)
+                    failure = failure or mistake
+                elif stage in LAST_STAGES:
+                    after(line)
+            if later and all(stages[-1].split("@")[0] in LAST_STAGES for stages in [*queue, *at_work.values()]):
+                queue, later = queue + later, []
+    if failure:
+        raise failure
 
 
 def plan_chains(params, lines):
@@ -77,11 +79,11 @@ def plan_chains(params, lines):
 
 def _make_chain(call, params, stages):
     """Make stages one after another, and say when they begin and end; what they print goes to a file."""
-    name, line = stages[0].split("@")
-    log = params.executed_folder() / f"{name}-{line}.log"
+    line = stages[0].split("@")[1]
+    log = params.executed_folder() / f"{stages[0]}.log"
     title = f"{line} ({', '.join(stage.split('@')[0] for stage in stages)})"
     log.parent.mkdir(exist_ok=True)
-    print(f"{title} begins; what it prints goes to {log.relative_to(params.root)}\n", end="", flush=True)
+    print(f"{title} begins; what it prints goes to {os.path.relpath(log)}\n", end="", flush=True)
     started = time.monotonic()
     call("--wait-for-lock", "repro", "--single-item", *stages, log=log)
     print(f"{title} has ended after {time.monotonic() - started:.0f} s\n", end="", flush=True)

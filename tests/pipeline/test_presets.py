@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from ppe.config.params import load_study
 from ppe.config.paths import LAST_WORDS
 from ppe.pipeline import presets
 from ppe.pipeline.preflight import describe_absent
-from ppe.pipeline.presets import bring_back, drop_broken_lock, has_rows, run_study
+from ppe.pipeline.presets import bring_back, has_rows, run_study
 from ppe.pipeline.project_copy import prepare_copy
 from ppe.pipeline.report import describe_photos
 
@@ -285,27 +284,6 @@ def test_a_study_that_stops_ends_with_the_last_words_of_its_stage(tmp_path, monk
     monkeypatch.setattr(presets, "wait_for", lambda process: words.write_text("experiment x: lower num_controls"))
     with pytest.raises(SystemExit, match="experiment x: lower num_controls"):
         call("--version", hint="the hint")
-
-
-def test_half_a_lock_that_a_killed_dvc_left_is_removed_and_a_whole_one_stays(tmp_path):
-    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
-    assert not drop_broken_lock(tmp_path)
-    lock.parent.mkdir(parents=True)
-    lock.write_text("{}")
-    assert not drop_broken_lock(tmp_path) and lock.exists()
-    for half in ("", '{"read": {"data'):
-        lock.write_text(half)
-        assert drop_broken_lock(tmp_path, patience=0.1) and not lock.exists()
-
-
-def test_half_a_lock_that_a_living_dvc_is_writing_stays(tmp_path):
-    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("")
-    writer = threading.Timer(0.2, lock.write_text, ["{}"])
-    writer.start()
-    assert not drop_broken_lock(tmp_path, patience=5.0) and lock.read_text() == "{}"
-    writer.join()
 
 
 def test_a_study_says_how_many_photos_it_lost(tmp_path):

@@ -107,14 +107,16 @@ def test_as_many_work_at_once_as_there_are_jobs(root, tmp_path, capsys):
     assert len(said) == 2 * len(params.runs) and all("begins; what it prints" in line or "has ended" in line for line in said)
 
 
-def test_where_a_run_fails_no_other_starts_and_its_sentence_is_the_end(root, tmp_path):
+def test_where_a_run_fails_no_other_starts_and_its_sentence_is_the_end(root, tmp_path, capsys):
     params = load_study("lfw-cpu", root)
     params._base = tmp_path
     runs, ended = list(params.runs), []
     call = Recorder(fails=f"train@{runs[0]}")
     with pytest.raises(SystemExit, match="what went wrong"):
         reproduce_lines(call, params, runs, 2, ended.append)
-    assert runs[0] not in ended and len(call.asked) <= 4 < len(runs)
+    assert len(call.asked) == 3 and len(runs) > 2, "what they stand on, and the two that began at once"
+    assert ended == [runs[1]], "what had begun goes on to its end, and is brought back"
+    assert f"{runs[0]} has failed: what went wrong ({runs[1]} will end, and nothing else begins)" in capsys.readouterr().out
 
 
 def test_experiments_are_looked_at_when_all_are_trained_and_runs_need_not_be(root, tmp_path):
