@@ -29,9 +29,9 @@ def drop_broken_lock(folder, patience=1.0):
 
 
 def wait_for_dvc(folder):
-    """Wait until no dvc is at work in a folder: a call that was killed leaves its dvc, which goes on to its last stage.
+    """Wait until no ``dvc repro`` is at work in a folder: a study that was killed leaves its own, which goes on to its end.
 
-    dvc itself would refuse a stage, and say that this list may be removed, which lets two write one file.
+    dvc itself would refuse a stage, and say that its list may be removed, which lets two write one file.
 
     folder : path, of the project or of a study's copy.
     """
@@ -46,18 +46,14 @@ def wait_for_dvc(folder):
 
 
 def list_at_work(folder):
-    """The living dvc processes that make a stage in a folder: a set of int."""
-    try:
-        content = json.loads((folder / RWLOCK).read_text())
-    except (ValueError, FileNotFoundError):  # dvc is writing it, or none was here
-        return set()
-    readers = [one for many in content.get("read", {}).values() for one in many]
-    return {entry["pid"] for entry in [*readers, *content.get("write", {}).values()] if _is_dvc(entry["pid"])}
+    """The processes ``dvc repro`` in a folder, also between two stages, where dvc's list is empty: a set of int."""
+    above = {process.pid for process in psutil.Process().parents()}
+    return {process.pid for process in psutil.process_iter() if process.pid not in above and _repeats(process, folder.resolve())}
 
 
-def _is_dvc(pid):
-    """Whether a process lives and is a dvc: a number may have been given to another program since."""
+def _repeats(process, folder):
     try:
-        return any(Path(word).name == "dvc" for word in psutil.Process(pid).cmdline())
-    except psutil.Error:
+        words = process.cmdline()
+        return "repro" in words and any(Path(word).name == "dvc" for word in words) and Path(process.cwd()) == folder
+    except psutil.Error:  # it has ended, or is somebody else's
         return False
