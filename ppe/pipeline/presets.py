@@ -106,21 +106,29 @@ def run_study(root, name, only=None, jobs=1):
     brought = _list_brought(copy, params, lines)
     if only is None and brought:
         print(f"Rows of {', '.join(brought)} were made on another machine: their code is not compared with today's.")
-    if only is not None or brought:
-        # Not what these stand on: on another machine the embedders differ, and all other runs would be made again.
-        for stage in ("collect", "claims"):
-            call("repro", "--single-item", stage)
-    else:
-        # Of runs that came with the repository there are rows, but no models: dvc skips those whose lock has not changed.
-        folders = [*map(params.generators_folder, params.runs), *map(params.experiment_models_folder, params.experiments)]
-        has_models = all(folder.exists() for folder in folders)
-        hint = f"code or params have changed since those rows: remove results/{name} and {COPIES}/{name} to make all anew"
-        call("repro", *([] if has_models else ["--allow-missing"]), hint=None if has_models else hint)
+    _make_tables(call, params, name, from_rows=only is not None or bool(brought))
     report_study(params, only)
     bring_back(copy, results)
     print(f"These notebooks are in {COPIES}/{name}/executed/; tables and figures were brought back to results/{name}/.")
     if only is not None and list_git_files(root, f"results/{name}/attacks.csv"):
         print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
+
+
+def _make_tables(call, params, name, from_rows):
+    """Make what all runs stand in: tables, claims and figures.
+
+    from_rows : bool. From the rows as they are, and not what these stand on: on another machine the embedders differ, and all
+    other runs would be made again.
+    """
+    if from_rows:
+        for stage in ("collect", "claims"):
+            call("repro", "--single-item", stage)
+        return
+    # Of runs that came with the repository there are rows, but no models: dvc skips those whose lock has not changed.
+    folders = [*map(params.generators_folder, params.runs), *map(params.experiment_models_folder, params.experiments)]
+    has_models = all(folder.exists() for folder in folders)
+    hint = f"code or params have changed since those rows: remove results/{name} and {COPIES}/{name} to make all anew"
+    call("repro", *([] if has_models else ["--allow-missing"]), hint=None if has_models else hint)
 
 
 def has_rows(params, name):

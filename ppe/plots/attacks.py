@@ -213,8 +213,7 @@ def plot_sizes(rows):
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xticklabels([str(size) for size in sizes])
         axis.set_xlim(min(sizes) * 0.7, max(sizes) * 1.4)
-    low, high = axes[0].get_ylim()
-    axes[0].set_ylim(min(low, 0.4), max(high, 0.6))  # one or two points must not fill the axis
+    axes[0].set_ylim(min(0.4, axes[0].get_ylim()[0]), max(0.6, axes[0].get_ylim()[1]))  # one point must not fill the axis
     axes[0].set_ylabel("AUC, pooled over two generators")
     axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
