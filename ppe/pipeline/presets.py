@@ -26,7 +26,7 @@ from ppe.pipeline.execution import BOOKS, wait_for
 from ppe.pipeline.preflight import describe_absent
 from ppe.pipeline.project_copy import list_git_files, prepare_copy
 from ppe.pipeline.report import report_run, report_study
-from ppe.pipeline.side_by_side import reproduce_lines
+from ppe.pipeline.side_by_side import reproduce_lines, reproduce_tables
 
 
 def reproduce(folder, jobs=1):
@@ -106,7 +106,10 @@ def run_study(root, name, only=None, jobs=1):
     brought = _list_brought(copy, params, lines)
     if only is None and brought:
         print(f"Rows of {', '.join(brought)} were made on another machine: their code is not compared with today's.")
-    _make_tables(call, params, name, from_rows=only is not None or bool(brought))
+    if jobs > 1 and missing == lines and not brought:
+        reproduce_tables(call, params, jobs)
+    else:
+        _make_tables(call, params, name, from_rows=only is not None or bool(brought))
     report_study(params, only)
     bring_back(copy, results)
     print(f"These notebooks are in {COPIES}/{name}/executed/; tables and figures were brought back to results/{name}/.")

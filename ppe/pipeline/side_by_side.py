@@ -34,6 +34,17 @@ def reproduce_lines(call, params, lines, jobs, after=lambda line: None):
     """
     shared, queue, later = plan_chains(params, lines)
     call("repro", *shared)
+    _make_chains(call, params, queue, jobs, after, later)
+
+
+def reproduce_tables(call, params, jobs):
+    """Make what stands on the rows of all runs and experiments, side by side as well; arguments as in ``reproduce_lines``."""
+    call("repro", "--single-item", "collect")
+    _make_chains(call, params, plan_tables(params), jobs)
+
+
+def _make_chains(call, params, queue, jobs, after=lambda line: None, later=()):
+    """Make chains side by side, and those of ``later`` when those before them have ended, or are at their last stage."""
     at_work, failure = {}, None
     with ThreadPoolExecutor(jobs) as pool:
         while at_work or (queue and failure is None):
@@ -41,16 +52,16 @@ def reproduce_lines(call, params, lines, jobs, after=lambda line: None):
                 stages = queue.pop(0)
                 at_work[pool.submit(_make_chain, call, params, stages)] = stages
             for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                stage, line = at_work.pop(future)[-1].split("@")
+                stage, _, line = at_work.pop(future)[-1].partition("@")
                 if mistake := future.exception():
-                    others = ", ".join(sorted({stages[0].split("@")[1] for stages in at_work.values()}))
+                    others = ", ".join(sorted({_name_chain(stages) for stages in at_work.values()}))
                     rest = f" ({others} will end, and nothing else begins)" if others else ""
-                    print(f"{line} has failed: {mistake}{rest}", flush=True)
+                    print(f"{line or stage} has failed: {mistake}{rest}", flush=True)
                     failure = failure or mistake
                 elif stage in LAST_STAGES:
                     after(line)
             if later and all(stages[-1].split("@")[0] in LAST_STAGES for stages in [*queue, *at_work.values()]):
-                queue, later = queue + later, []
+                queue, later = [*queue, *later], []
     if failure:
         raise failure
 
@@ -77,11 +88,24 @@ def plan_chains(params, lines):
     return ["code", *datasets], chains, [[f"{OF_BASELINE}@{name}"] for name in asked]
 
 
+def plan_tables(params):
+    """Which stages are left when all rows have been collected, as chains that may be made at one time: list of lists of str."""
+    used = {line.dataset for line in (*params.runs.values(), *params.experiments.values())}
+    unused = [[f"{stage}@{name}" for stage in ("index", "faces", "embed")] for name in params.datasets if name not in used]
+    ends = [["claims"], *([f"defences@{name}"] for name in params.tradeoffs), *([f"audit@{name}"] for name in params.audits)]
+    return ends + unused
+
+
+def _name_chain(stages):
+    """What a chain is about: its run, experiment, trade-off or audit, else its one stage."""
+    return stages[0].split("@")[-1]
+
+
 def _make_chain(call, params, stages):
     """Make stages one after another, and say when they begin and end; what they print goes to a file."""
-    line = stages[0].split("@")[1]
+    line = _name_chain(stages)
     log = params.executed_folder() / f"{stages[0]}.log"
-    title = f"{line} ({', '.join(stage.split('@')[0] for stage in stages)})"
+    title = f"{line} ({', '.join(stage.split('@')[0] for stage in stages)})" if "@" in stages[0] else line
     log.parent.mkdir(exist_ok=True)
     print(f"{title} begins; what it prints goes to {os.path.relpath(log)}\n", end="", flush=True)
     started = time.monotonic()

@@ -9,7 +9,7 @@ import yaml
 from smoke_study import hash_outputs, make_study, run
 
 from ppe.config.params import load_study
-from ppe.pipeline.side_by_side import plan_chains, reproduce_lines
+from ppe.pipeline.side_by_side import plan_chains, plan_tables, reproduce_lines, reproduce_tables
 
 STUDIES = ["smoke", "lfw-overrepresentation-cpu", "lfw-cpu"]
 
@@ -45,7 +45,7 @@ def test_no_two_chains_at_one_time_touch_a_file_that_one_of_them_writes(params, 
     first, chains, later = plan_chains(params, list(dict.fromkeys([*params.runs, *params.experiments])))
     assert first[0] == "code"
     runs = [chain for chain in chains if chain[-1].startswith("sensitivity@")]
-    for together in (chains, runs + later):
+    for together in (chains, runs + later, plan_tables(params)):
         touched = [[set.union(*part) for part in zip(*map(files, chain), strict=True)] for chain in together]
         for number, (_, writes) in enumerate(touched):
             for reads, others in touched[:number] + touched[number + 1 :]:
@@ -66,6 +66,30 @@ def test_a_stage_starts_when_what_it_reads_is_there(params, files):
         reads, writes = files(stage)
         assert reads & written <= there, stage
         there |= writes
+
+
+def test_every_stage_of_the_graph_is_made(root, params):
+    params.datasets["unused"] = next(iter(params.datasets.values()))
+    params.audits["own"] = None  # only its name is asked
+    first, *others = plan_chains(params, list(dict.fromkeys([*params.runs, *params.experiments])))
+    planned = {*first, "collect", *(stage for chains in [*others, plan_tables(params)] for chain in chains for stage in chain)}
+    planned |= {f"{stage}@{name}" for name in params.datasets for stage in ("index", "faces") if f"embed@{name}" in planned}
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    lines = {name: getattr(params, content["foreach"].strip("${}")) for name, content in stages.items() if "foreach" in content}
+    assert planned == {name if name not in lines else f"{name}@{line}" for name in stages for line in lines.get(name, [""])}
+
+
+def test_claims_and_trade_offs_are_made_at_once_when_all_rows_are_collected(root, tmp_path, capsys):
+    params = load_study("smoke", root)
+    params._base = tmp_path
+    call = Recorder()
+    reproduce_tables(call, params, 2)
+    assert call.asked[0] == ("repro", "--single-item", "collect") and call.most == 2
+    assert sorted(arguments[3:] for arguments in call.asked[1:]) == [("claims",), ("defences@tiny",)]
+    assert "claims begins; what it prints" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="what went wrong"):
+        reproduce_tables(Recorder(fails="claims"), params, 2)
+    assert "claims has failed: what went wrong (tiny will end" in capsys.readouterr().out
 
 
 def test_the_baseline_of_an_experiment_that_is_asked_for_is_there(root):
