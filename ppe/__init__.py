@@ -2,8 +2,15 @@
 
 import atexit
 import gc
+import sys
 
 __version__ = "0.1.0"
 
-# A process that has imported torch ends a second sooner if it looks for no reference cycles at its end; a study starts dozens.
-atexit.register(gc.freeze)
+
+def _leave_cycles():
+    """Look for no reference cycles at a process's end: with torch imported that takes a second, and a study starts dozens."""
+    if "triton" not in sys.modules:  # it would list on the terminal what is left
+        gc.freeze()
+
+
+atexit.register(_leave_cycles)

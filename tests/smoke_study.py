@@ -22,8 +22,16 @@ NOT_COMPARED = {"runtime.csv", "__pycache__"}
 
 
 def make_study(root, folder, name="smoke"):
-    """A copy of the project that runs ``studies/<name>.yaml`` with a cache of its own: (folder, environment)."""
+    """A copy of the project that runs ``studies/<name>.yaml`` with a cache of its own: (folder, environment).
+
+    It starts from nothing, also where the project has run the study.
+    """
+    is_new = not folder.exists()
     environment = prepare_copy(root, folder, name)
+    if is_new:
+        for made in (folder / ".checkpoints", folder / "results" / name):
+            shutil.rmtree(made, ignore_errors=True)
+        (folder / "dvc.lock").unlink(missing_ok=True)
     return _use_own_cache(folder, environment)
 
 

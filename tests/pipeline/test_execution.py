@@ -181,3 +181,18 @@ def test_threads_that_wait_do_not_spin_whoever_starts_the_command(root):
     bare = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env=bare, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "PASSIVE"
+
+
+@pytest.mark.parametrize(("before", "said"), [("", ""), ("sys.modules['triton'] = sys", "looked for")])
+def test_a_process_ends_without_a_look_for_cycles_unless_their_owner_would_complain(before, said):
+    code = f"""
+import sys, ppe
+{before}
+class Cycle:
+    def __del__(self):
+        print("looked for")
+own = Cycle()
+own.own = own
+del own
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == said
