@@ -86,6 +86,7 @@ def run_study(root, name, only=None, jobs=1):
     parts = [part for line in missing for part in _list_parts(params, line)]
     if only is None:
         _say_earlier(params, name)
+        _say_kept(name, len(lines) - len(missing), len(lines))
 
     def publish(line):
         _forget_earlier(copy / "results" / name, results, line)
@@ -112,7 +113,8 @@ def run_study(root, name, only=None, jobs=1):
         _make_tables(call, params, name, from_rows=only is not None or bool(brought))
     report_study(params, only)
     bring_back(copy, results)
-    print(f"These notebooks are in {COPIES}/{name}/executed/; tables and figures were brought back to results/{name}/.")
+    books = f"; these notebooks are in {COPIES}/{name}/executed/" if any((copy / "executed").glob("*.ipynb")) else ""
+    print(f"Tables and figures were brought back to results/{name}/{books}.")
     if only is not None and list_git_files(root, f"results/{name}/attacks.csv"):
         print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
 
@@ -237,6 +239,12 @@ def _say_earlier(params, name):
     earlier = _list_earlier(params.results_folder())
     if earlier:
         print(f"Rows of {name} were made by an earlier version of the code: {len(earlier)} runs and experiments are made again")
+
+
+def _say_kept(name, kept, total):
+    if kept:
+        print(f"{kept} of {total} runs and experiments have rows in results/{name}/ and are not made again. To make one anew: "
+              f"python -m ppe study {name} <run>; all: remove results/{name}/ and {COPIES}/{name}/ first.")  # fmt: skip
 
 
 def _forget_earlier(*parts):

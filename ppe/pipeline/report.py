@@ -24,8 +24,9 @@ def report_study(params, run=None):
         print("\nThis study is a toy: it shows that all stages run, and its numbers mean nothing.")
     print("\nRead on (make lab opens the notebooks):")
     run = run if run in params.runs else next(iter(params.runs))
-    for file in (params.executed_file("5_attack", run), params.executed_file("9_claims", params.study),
-                 params.results_folder() / "attacks.csv", params.results_folder() / "figures"):  # fmt: skip
+    files = (params.executed_file("5_attack", run), params.executed_file("9_claims", params.study),
+             params.results_folder() / "attacks.csv", params.results_folder() / "figures")  # fmt: skip
+    for file in filter(lambda file: file.exists(), files):  # of runs that came with the repository there are no notebooks
         print(f"  {file.relative_to(params.root)}")
 
 

@@ -77,6 +77,9 @@ def test_rows_that_come_from_another_machine_replace_older_ones_and_are_not_made
     """Before, the copy ignored them, and then wrote its older rows over them."""
     run_study(project, "lfw-cpu")
     assert commands == ["code", "--allow-missing"], "the committed rows are those of the lock"
+    said = capsys.readouterr().out
+    assert "7 of 7 runs and experiments have rows in results/lfw-cpu/ and are not made again" in said and "<run>" in said
+    assert "Tables and figures were brought back to results/lfw-cpu/.\n" in said, "no notebook was executed, and none is named"
     commands.clear()
     file = project / "results/lfw-cpu/rows/lfw-32-fastgan-10-seed1.csv"
     text = file.read_text() + file.read_text().splitlines()[-1] + "\n"
