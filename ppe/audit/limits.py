@@ -82,7 +82,7 @@ def say_which(findings):
 
 def count_wanted(num_people, rules):
     """Control people who let one of ``num_people`` be named alone, those who only adjust scores among them: int."""
-    compared = math.ceil(num_people / rules.false_discovery_rate - 1)
+    compared = math.ceil(num_people / rules.false_discovery_rate - 1e-9)
     return compared + min(rules.max_cohort, math.ceil(compared * rules.cohort_share / (1 - rules.cohort_share)))
 
 
@@ -94,8 +94,11 @@ def find_untested(sets):
 
 
 def names_one(findings, rules):
-    """Whether there are enough comparison people for one person alone to be named: bool."""
-    return count_needed(len(findings.people), count_decisive(findings), rules.false_discovery_rate) == 1
+    """Whether there are enough comparison people for one person alone to be named: bool.
+
+    One of them is planted where power is measured, and must be named by the others.
+    """
+    return count_needed(len(findings.people), count_decisive(findings) - 1, rules.false_discovery_rate) == 1
 
 
 def count_decisive(findings):

@@ -7,7 +7,7 @@ photos, so the power is a guide and no promise.
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from ppe.attacks.normalisation import find_top_values
 from ppe.audit.p_values import choose_count, compute_p, fuse_scores, order_photos
@@ -24,7 +24,8 @@ def measure_power(scores, vectors, cohort, observed, rules, num_generated, match
     scores : ppe.audit.scoring.Scores, of the comparison people.
     vectors : dict, model -> ndarray [N, D]. Embeddings of their photos, in the same order.
     cohort : dict, model -> ndarray [R, D].
-    observed : DataFrame of ``ppe.audit.p_values.score_people``. The planted person joins this list, whose correction counts.
+    observed : DataFrame of ``ppe.audit.p_values.score_people``. The planted person takes the place of one in this list, whose
+        correction counts.
     rules : the section ``audit`` of params.
     num_generated : int
     matched : dict of ``ppe.audit.exchangeability.compare_matched``, optional. A finding must then stand against these, too.
@@ -115,8 +116,11 @@ def _compare_planted(means, used, person, is_compared):
 
 
 def _is_named(p_value, people, rules):
-    """Whether a person with this p-value would be named, if they joined the people of a list: bool."""
-    together = np.append(people.p_value.to_numpy(float), p_value)
+    """Whether a person with this p-value would be named in the place of another one of a list: bool.
+
+    The other one is who has the smallest p-value, which would help.
+    """
+    together = np.append(np.sort(people.p_value.to_numpy(float))[1:], p_value)
     return bool(stats.false_discovery_control(together, method="bh")[-1] <= rules.false_discovery_rate)
 
 
@@ -132,14 +136,22 @@ def _replace(top, planted, faces, rules, num_generated):
     return np.where(is_left, best, 0).sum(1) / np.maximum(is_left.sum(1), 1)
 
 
-def find_least_share(table, power):
-    """The smallest share from which on at least ``power`` of the planted people are found: float, or None if there is none."""
-    enough = table.power >= power
+def find_least_share(table, rules):
+    """The smallest share from which on enough planted people are found: float, or None if there is none.
+
+    Enough are the share ``power`` of them, if its interval reaches down to ``power_low`` at most (both of the section ``audit``).
+    """
+    enough = (table.power >= rules.power) & (table.low >= rules.power_low)
     from_here = enough[::-1].cummin()[::-1]
     return float(table.share[from_here].iloc[0]) if from_here.any() else None
 
 
 def find_least_auc(num_people, num_controls, level, power):
-    """The AUC that the group test finds with probability ``power``, by the normal approximation of Mann and Whitney: float."""
+    """The AUC that the group test finds with probability ``power``, by the normal approximation of Mann and Whitney: float.
+
+    NaN where so few people can be dealt in so few ways that no p-value is below ``level``.
+    """
+    if 1 / special.comb(num_people + num_controls, num_people) >= level:
+        return np.nan
     spread = np.sqrt((num_people + num_controls + 1) / (12 * num_people * num_controls))
     return min(1.0, 0.5 + (stats.norm.ppf(1 - level) + stats.norm.ppf(power)) * spread)

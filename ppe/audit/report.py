@@ -112,6 +112,7 @@ def describe_audit(findings, sets, params, labels, command, date):
     """All that the report says, as plain values: the content of report.json."""
     rules, faces = params.audit, sets.faces
     group = findings.groups[0] if findings.groups else None
+    decisive = (findings.matched or {}).get("group", group)  # where photos differ, the group must stand out there, too
     content = {
         "schema": SCHEMA, "date": date, "command": command, "verdict": judge(findings, sets, rules),
         "given": {name: {"description": sets.sources[name].description, "faces": len(own), "misses": len(own.misses),
@@ -127,9 +128,9 @@ def describe_audit(findings, sets, params, labels, command, date):
         "matched": findings.matched and {key: value for key, value in findings.matched.items() if key not in MATCHED_NAMES}
         | {f"num_{key}": len(findings.matched.get(key, ())) for key in MATCHED_NAMES[:3]},
         "num_copies": int(findings.pairs.is_copy.sum()),
-        "least_share": None if findings.power is None else find_least_share(findings.power, rules.power),
+        "least_share": None if findings.power is None else find_least_share(findings.power, rules),
         "names_one": bool(findings.groups) and names_one(findings, rules), "usual_cosine": findings.usual_cosine,
-        "least_auc": group and find_least_auc(group["num_people"], group["num_controls"], rules.group_p, rules.power),
+        "least_auc": group and find_least_auc(decisive["num_people"], decisive["num_controls"], rules.group_p, rules.power),
         "rules": rules.model_dump(), "versions": {name: version(name) for name in PACKAGES},
     }  # fmt: skip
     return _plain(content)

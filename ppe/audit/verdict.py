@@ -108,7 +108,7 @@ def _say_second(level, group, findings, rules):
         return "That nothing stands out is therefore no sign of safety."
     auc = f"({say_auc(group)})"
     if level == "nothing":
-        least = 100 * find_least_share(findings.power, rules.power)
+        least = 100 * find_least_share(findings.power, rules)
         return (
             f"Photos of one person in {least:.2f} % of the faces would have been found {auc}. A generator draws likenesses, "
             "which are harder to find, so this is no proof that nobody was in the training set."
@@ -151,9 +151,25 @@ def _list_reasons(findings, rules):
                        f"{len(findings.people)}, whatever the faces show")  # fmt: skip
     elif not len(findings.power):
         reasons.append("its power could not be measured, since the controls have no photo to spare")
-    elif find_least_share(findings.power, rules.power) is None:
+    elif _plants_too_few(findings, rules):
+        few = findings.power.num_planted.max()
+        reasons.append(f"its power was measured with {few} of the controls, too few to rely on: others have no photo to spare")
+    elif find_least_share(findings.power, rules) is None:
         reasons.append(f"even photos of a person in {100 * rules.planted_shares[-1]:.0f} % of the faces were not found")
+    for row in _list_exposed_training(findings, rules):
+        reasons.append(f"the people of the training photos score higher than control people ({say_auc(row)})")
     return reasons
+
+
+def _plants_too_few(findings, rules):
+    """Whether the audit finds planted people often enough, but planted so few that this may be luck: bool."""
+    often = len(findings.power) > 0 and findings.power.power.iloc[-1] >= rules.power
+    return bool(often and find_least_share(findings.power, rules) is None)
+
+
+def _list_exposed_training(findings, rules):
+    """The row of the training photos' people in a list, where they score higher than the controls; else an empty list."""
+    return [row for row in findings.groups if row["group"] == "training" and row["p_value"] < rules.group_p]
 
 
 def _say_doubt(findings):
@@ -195,15 +211,19 @@ def list_steps(level, findings, rules):
     if findings.queries is None:
         return [steps["strangers"]]
     if not names_one(findings, rules):
-        most = int(rules.false_discovery_rate * (count_decisive(findings) + 1))
-        fewer = f"Or ask about {most} at most" if most > 1 else "Or ask about one person" if most else "Fewer people do not help"
-        said.append(f"Add control people{say_which(findings)} until there are about {wanted}. {fewer}, chosen before you look at "
-                    "any result.")  # fmt: skip
-    elif not len(findings.power):
-        said.append("Give two photos or more of each control person, so that the audit can measure what it would have missed.")
-    elif find_least_share(findings.power, rules.power) is None:
+        most = int(rules.false_discovery_rate * count_decisive(findings) + 1e-9)
+        fewer = f"{most} people at most" if most > 1 else "one person"
+        fewer = f"Or ask about {fewer}, chosen before you look at any result." if most else "Fewer people do not help."
+        said.append(f"Add control people{say_which(findings)} until there are about {wanted}. {fewer}")
+    elif not len(findings.power) or _plants_too_few(findings, rules):
+        said.append("Give more photos of each control person than of your people, two at least, so that the audit can measure "
+                    "what it would have missed.")  # fmt: skip
+    elif find_least_share(findings.power, rules) is None:
         said.append("Give more generated faces, more photos of each person, or a second face recognition model (`--models`): "
                     "each finds rarer people.")  # fmt: skip
+    if _list_exposed_training(findings, rules):
+        said.append("Training photos may leak as they are, unless they differ from the controls' in other ways. Look at the most "
+                    "similar pairs, and ask about the people whom they show, by other photos.")  # fmt: skip
     if not any(findings.verification[name]["is_sound"] for name in findings.used):
         said.append("Name other face recognition models (`--models`); those that were used cannot tell these people apart.")
     return [*said, "Until then, do not read the absence of findings as a clean result."]

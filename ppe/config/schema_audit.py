@@ -24,6 +24,7 @@ class AuditRules(Section):
     planted_shares: Annotated[list[Share], Field(min_length=1)]
     num_planted: Count
     power: Share
+    power_low: Share
     exchange_p: Share
     num_matched: Count
     same_picture: Fraction

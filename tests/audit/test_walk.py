@@ -48,9 +48,14 @@ def test_members_are_named_and_nobody_else(leaking, params):
     assert any("1 people could not be tested" in limit for limit in told["limits"])
 
 
-def test_where_nobody_leaks_nobody_is_named_and_the_report_says_what_it_could_have_missed(params):
+@pytest.fixture(scope="module")
+def quiet(params):
     sets = make_audit(num_members=0, num_people=5, num_controls=200, seed=3)
-    findings = find_all(sets, params)
+    return sets, find_all(sets, params)
+
+
+def test_where_nobody_leaks_nobody_is_named_and_the_report_says_what_it_could_have_missed(quiet, params):
+    sets, findings = quiet
     told = judge(findings, sets, params.audit)
     assert told["level"] == "nothing"
     assert re.search(r"Photos of one person in \d.\d\d % of the faces would", told["sentences"][1])
@@ -66,7 +71,34 @@ def test_without_power_nothing_found_is_no_sign_of_safety(params):
     assert "9 comparison people are too few to name one of 20, whatever the faces show" in told["sentences"][0]
     resolution = "One person alone cannot be named: 9 comparison people give no p-value below 0.1, and at least 20 of the 20"
     assert told["limits"][0].startswith(resolution)
-    assert told["steps"][0].startswith("Add control people until there are about 266. Or ask about one person, chosen before")
+    assert told["steps"][0] == "Add control people until there are about 267. Fewer people do not help."
+    sets = make_audit(num_members=0, num_controls=14)
+    told = judge(find_all(sets, params), sets, params.audit)
+    assert told["steps"][0].endswith("about 267. Or ask about one person, chosen before you look at any result.")
+
+
+def test_one_planted_person_who_is_found_clears_nobody(quiet, params, tmp_path):
+    sets, findings = quiet
+    one = findings.power.assign(num_planted=1, num_found=1, power=1.0, low=0.025, high=1.0)
+    content = write_report(replace(findings, power=one), sets, params, tmp_path)
+    told = content["verdict"]
+    assert told["level"] == "unknown" and "measured with 1 of the controls, too few to rely on" in told["sentences"][0]
+    assert told["steps"][0].startswith("Give more photos of each control person than of your people")
+    assert "1 control people could be planted" in (tmp_path / "report.html").read_text()
+    assert content["least_share"] is None
+
+
+def test_training_photos_that_score_higher_are_no_clean_result(quiet, params):
+    """Before, their test stood in a table below the title "Nothing was found"."""
+    sets, findings = quiet
+    assert judge(findings, sets, params.audit)["level"] == "nothing"
+    row = findings.groups[0] | {"group": "training", "auc": 0.7, "low": 0.6, "high": 0.8}
+    for p_value, level in ((0.2, "nothing"), (0.01, "unknown")):
+        own = replace(findings, groups=[findings.groups[0], row | {"p_value": p_value}])
+        told = judge(own, sets, params.audit)
+        assert told["level"] == level
+    assert "training photos score higher than control people (AUC 0.70 [0.60, 0.80], p = 0.01)" in told["sentences"][0]
+    assert told["steps"][0].startswith("Training photos may leak as they are")
 
 
 def test_without_controls_there_are_no_p_values(params, tmp_path):
