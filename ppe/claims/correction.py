@@ -1,6 +1,7 @@
 """The one rule of all verdicts: a test decides, corrected for the number of verdicts; an interval says how large an effect is."""
 
 import numpy as np
+import pandas as pd
 
 from ppe.statistics.multiple_testing import adjust_holm
 
@@ -42,6 +43,9 @@ def correct_verdicts(claims, alpha):
     The family is every verdict of the table on C1, C2 and C4: those of a study in its ``claims.csv``, those of all studies on the
     pages that sum them up. So a verdict may be weaker there. Evidence that is only shown is not counted.
 
+    C1 says two things, that there is a leak and that it is one of identity. The p-value of both is the larger of the two. For
+    *supported* it must be below ``alpha``, too, corrected in the same way.
+
     Parameters
     ----------
     claims : DataFrame with ``ppe.claims.evidence.COLUMNS``.
@@ -49,14 +53,19 @@ def correct_verdicts(claims, alpha):
 
     Returns
     -------
-    DataFrame: the same with new ``p_adjusted``, ``verdict`` and ``what_would_change``.
+    DataFrame: the same with new ``p_adjusted``, ``lead_p_adjusted``, ``verdict`` and ``what_would_change``.
     """
     claims = claims.copy()
     is_judged = claims.claim.isin(TESTED) & claims.verdict.isin(JUDGED)
-    claims["p_adjusted"] = adjust_holm(claims.p_value.where(is_judged).to_numpy(np.float64))
+    tested = claims.p_value.where(is_judged).astype(np.float64)
+    claims["p_adjusted"] = adjust_holm(tested.to_numpy())
+    has_rivals = claims.leak_of.isin(["identity", "appearance"]) & tested.notna()
+    lead_p = claims.lead_p.astype(np.float64).fillna(1)  # without an interval nothing is shown to be identity
+    both = tested.mask(has_rivals, np.fmax(tested, lead_p))
+    claims["lead_p_adjusted"] = pd.Series(adjust_holm(both.to_numpy()), claims.index).where(has_rivals)
     for index, row in claims[is_judged].iterrows():
         verdict = decide(row.p_adjusted, row.high, row.small, alpha)
-        if verdict == "supported" and row.leak_of == "appearance":
+        if verdict == "supported" and (row.leak_of == "appearance" or row.lead_p_adjusted >= alpha):
             verdict = "appearance"
         claims.loc[index, ["verdict", "what_would_change"]] = verdict, describe_change(row.claim, verdict, row.small, alpha)
     return claims

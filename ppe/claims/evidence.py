@@ -21,10 +21,12 @@ NULLS = {"C1": 0.5, "C2": 0.0}
 SETTING = [name for name in RUN_COLUMNS if name != "seed"]
 COLUMNS = [
     "claim", "comparison", "dataset", "generator", "resolution", "identities", "photos", "kimg", "runs", "measure", "value",
-    "low", "high", "spread", "small", "p_value", "p_adjusted", "leak_of", "verdict", "reason", "what_would_change",
+    "low", "high", "spread", "small", "p_value", "p_adjusted", "leak_of", "lead_p", "lead_p_adjusted",
+    "verdict", "reason", "what_would_change",
 ]  # fmt: skip
 """``spread``: standard deviation over seeds. ``small``: an effect below it is small. ``p_adjusted``: corrected for the number of
-verdicts in the table (Holm). ``leak_of``: of C1, ``identity``, ``appearance`` or ``untested`` (``ppe.claims.appearance``)."""
+verdicts in the table (Holm). ``leak_of``: of C1, ``identity``, ``appearance`` or ``untested`` (``ppe.claims.appearance``).
+``lead_p``: of ``nearest`` beating every rival. ``lead_p_adjusted``: of a leak and of this lead, corrected like ``p_adjusted``."""
 VERDICTS = ("supported", "appearance", "not supported", "inconclusive", "not measured", "shown")
 """``shown`` is evidence that no verdict is built on."""
 EXPLORATORY = "exploratory: a recipe or a rule was chosen after results on this data set had been seen"
@@ -103,7 +105,8 @@ def list_sweeps(runs):
 
 def describe_claim(claim, **cells):
     """A row with ``COLUMNS``; cells that are not given are empty."""
-    numbers = dict.fromkeys(("value", "low", "high", "spread", "small", "p_value", "p_adjusted"), np.nan)
+    names = ("value", "low", "high", "spread", "small", "p_value", "p_adjusted", "lead_p", "lead_p_adjusted")
+    numbers = dict.fromkeys(names, np.nan)
     return {**dict.fromkeys(COLUMNS, ""), **numbers, "claim": claim, **cells}
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ppe.config import load_table
 from ppe.evaluation.collection import select_headline
-from ppe.evaluation.tables import HEADLINE, KEYS, match_rows
+from ppe.evaluation.tables import HEADLINE, KEYS, RUN_COLUMNS, match_rows
 
 COLUMNS = ["attack", "calibration", "embedder", "runs", "auc", "gain", "better", "worse"]
 
@@ -13,8 +13,8 @@ COLUMNS = ["attack", "calibration", "embedder", "runs", "auc", "gain", "better",
 def rank_attacks(tables, min_auc):
     """Rank the attacks by their mean gain in AUC over ``nearest``, on the same query photos.
 
-    A run counts once, in whatever number of studies it stands. Runs of seed 0, defended runs and runs without a
-    sound embedder do not count.
+    A run, of one name and the same settings, counts once, in whatever number of studies it stands. Runs of seed 0, defended
+    runs and runs without a sound embedder do not count.
     The gain is over ``nearest`` by the embedder that gives the run's verdict, and it is the difference of two pooled AUCs.
     Attacks by other embedders are left out.
 
@@ -32,8 +32,9 @@ def rank_attacks(tables, min_auc):
     parts, seen = [], set()
     for table in tables:
         table = table.assign(**{name: table[name].fillna("").astype(str) for name in KEYS})
-        for run in [name for name in table.run.unique() if name not in seen]:
-            seen.add(run)
+        settings = table.drop_duplicates("run").set_index("run", drop=False)[RUN_COLUMNS].astype(str).apply(tuple, axis=1)
+        for run in [name for name, own in settings.items() if (name, own) not in seen]:  # two studies may use one name
+            seen.add((run, settings[run]))
             parts.append(_list_gains(table, run, min_auc))
     gains = pd.concat([part for part in parts if part is not None], ignore_index=True)
     grouped = gains.groupby(["attack", "calibration", "embedder"], sort=False)

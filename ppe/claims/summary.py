@@ -33,6 +33,8 @@ def load_claims(files):
     tables = {study: load_table(path) for study, path in files.items()}
     # Claims of an earlier version of the code have no ``leak_of``.
     tables = {study: table if "leak_of" in table else table.assign(leak_of="") for study, table in tables.items()}
+    # Those of a slightly later one said ``identity`` without a p-value, and keep what they said.
+    tables = {study: table if "lead_p" in table else table.assign(lead_p=0.0) for study, table in tables.items()}
     texts = {study: {name: [_say_cell(v) for v in table[name]] for name in TEXT} for study, table in tables.items()}
     return {study: table.assign(**texts[study]) for study, table in tables.items()}
 
@@ -83,13 +85,14 @@ def write_results(tables, alpha, earlier=None):
     rows = joined.loc[_choose_results(joined)]
     rows = rows.assign(question=rows.claim.map(QUESTIONS).where(~rows.claim.duplicated(), ""))
     cells = choose_cells(joined)
+    cells = cells[cells.low.notna()]  # as ``judge_cells`` counts
     table = []
     for row in rows.itertuples():
         where = [f"{DATASET_NAMES.get(row.dataset, row.dataset)}, {row.resolution} px" if row.dataset else "", row.generator]
         result = _say_value(row)
         if row.claim == "C3":
             where = [f"{cells.dataset.nunique()} data sets", f"{cells.generator.nunique()} generators"]
-            result = f"{(cells.verdict == 'supported').sum()} of {len(cells)} settings"
+            result = f"{(cells.verdict == 'supported').sum()} of {len(cells)} combinations"
             untested = ((cells.verdict == "supported") & (cells.leak_of == "untested")).sum()
             result += f", rivals untested in {untested} of them" if untested else ""
         identities = f"{row.identities}, {row.comparison}" if row.claim in ("C2", "C4") and row.comparison else row.identities

@@ -5,7 +5,6 @@ import pandas as pd
 
 from ppe.claims.pooling import list_numbers, pool_differences
 from ppe.evaluation.collection import STRONGEST, select_headline
-from ppe.evaluation.shared_identities import DIGITS
 from ppe.evaluation.tables import HEADLINE, match_rows
 
 QUALITY = "unseen photos"
@@ -47,9 +46,7 @@ def compare_defences(rows, runs, min_auc, shared=None):
         ``diversity`` and ``effective_identities``, large = good. NaN where a row is missing.
     """
     table = pd.DataFrame([_describe_run(rows[rows.run == run], rows, run, min_auc) for run in runs], columns=COLUMNS)
-    numbers, cautious = list_numbers(rows), None
-    if shared is not None:  # a correlation that was rounded up would make a difference look more certain than it is
-        cautious = shared.assign(correlation=shared.correlation - 0.5 * 10.0**-DIGITS)
+    numbers = list_numbers(rows)
     settings = rows.drop_duplicates("run").set_index("run")
     for place, (run, embedder) in enumerate(zip(table.run, table.embedder, strict=True)):
         is_base = (settings[SAME] == settings.loc[run, SAME]).all(axis=1) & (settings.defence == "none")
@@ -58,7 +55,7 @@ def compare_defences(rows, runs, min_auc, shared=None):
             found = match_rows(rows[rows.run == run], **HEADLINE, metric="auc").embedder  # in the order of other_auc
             others = [name for name in found if name != embedder]
             for column, model in zip(("change", "other_change"), [embedder, *others[:1]], strict=False):
-                change = pool_differences([run], [base[0]], model, numbers, cautious)
+                change = pool_differences([run], [base[0]], model, numbers, shared)
                 table.loc[place, [column, f"{column}_low", f"{column}_high"]] = [change[key] for key in ("value", "low", "high")]
     return table
 

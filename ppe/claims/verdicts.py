@@ -82,7 +82,7 @@ def judge_claims(rows, experiments, rules, exploratory=None, scores=None, shared
     parts = [_judge_leaks(runs, pool, rules, exploratory), _judge_growth(rows, runs, pool, rules, exploratory)]
     parts.append(judge_data_shares(experiments, rules, exploratory))
     claims = pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
-    claims = correct_verdicts(mark_appearance(claims, rows, runs), rules.alpha)
+    claims = correct_verdicts(mark_appearance(claims, rows, runs, shared), rules.alpha)
     claims = pd.concat([claims, judge_cells(claims)[COLUMNS]], ignore_index=True)
     return claims.sort_values("claim", kind="stable", ignore_index=True)
 
@@ -228,11 +228,19 @@ def choose_cells(leaks, most=False):
 
 
 def judge_cells(leaks):
-    """Judge C3 over the settings of C1, of one study or of several: a table of one row."""
-    cells = choose_cells(leaks)
-    names = cells.dataset + " " + cells.generator + " " + cells.resolution.astype(str) + " px"
+    """Judge C3 over the settings of C1, of one study or of several: a table of one row.
+
+    Settings without an interval, below ten identities, are named and not counted: they can show a leak, and not that it is one of
+    identity (``ppe.evaluation.appearance.judge_appearance``).
+    """
+    listed = choose_cells(leaks)
+    cells = listed[listed.low.notna()]
+    names = listed.dataset + " " + listed.generator + " " + listed.resolution.astype(str) + " px"
+    left_out, names = names[listed.low.isna()], names[listed.low.notna()]
     names += cells.reason.str.contains(EXPLORATORY, regex=False).map({True: " (exploratory)", False: ""})
     reasons = [f"{verdict}: {', '.join(part)}" for verdict, part in names.groupby(cells.verdict)]
+    if len(left_out):
+        reasons.append(f"not counted, with too few identities for an interval: {', '.join(left_out)}")
     found = cells.verdict.tolist()
     num_datasets, num_generators = cells.dataset.nunique(), cells.generator.nunique()
     if min(num_datasets, num_generators) < 2:
@@ -242,7 +250,7 @@ def judge_cells(leaks):
         verdict = "supported" if set(found) == {"supported"} else "not supported" if "not supported" in found else "inconclusive"
     share = found.count("supported") / len(cells) if len(cells) else np.nan
     change = "another data set, generator or resolution: a line in params.yaml, runs"
-    found = {"measure": f"share of {len(cells)} settings that support C1", "value": share, "runs": " ".join(cells.runs)}
+    found = {"measure": f"share of {len(cells)} combinations that support C1", "value": share, "runs": " ".join(cells.runs)}
     end = {"verdict": verdict, "reason": "; ".join(reasons), "what_would_change": change}
     return pd.DataFrame([describe_claim("C3", **found, **end)])
 

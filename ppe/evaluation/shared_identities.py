@@ -77,7 +77,8 @@ def find_correlations(shared, runs, embedder, weights):
     -------
     correlation : ndarray [K, K], float
         NaN where a pair is not known, 1 on the diagonal. Where too few identities are shared for a correlation, ``bound`` between
-        weights of one sign, and 0 between weights of two, which are the cautious values.
+        weights of one sign, and 0 between weights of two. These are the cautious values, and so is the end of what a rounded
+        correlation may have been: the upper one between weights of one sign, the lower one between weights of two.
     """
     correlation, known = np.eye(len(runs)), {}
     if shared is not None:
@@ -85,8 +86,10 @@ def find_correlations(shared, runs, embedder, weights):
     for i, j in itertools.combinations(range(len(runs)), 2):
         row, value = known.get(frozenset((runs[i], runs[j]))), np.nan
         if row is not None:
-            few = row.bound if weights[i] * weights[j] > 0 else 0.0
-            value = row.correlation if np.isfinite(row.correlation) else few
+            sign = np.sign(weights[i] * weights[j])
+            few = row.bound if sign > 0 else 0.0
+            rounded = 0.5 * 10.0**-DIGITS if row.num_shared else 0.0  # of none that are shared it is 0
+            value = np.clip(row.correlation + sign * rounded, -1, 1) if np.isfinite(row.correlation) else few
         correlation[i, j] = correlation[j, i] = value
     return correlation
 

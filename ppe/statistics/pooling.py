@@ -72,6 +72,27 @@ def invert_interval(values, weights, correlation=None, *, null=0.0):
     return tail if is_above else 1 - tail
 
 
+def compute_mean_p(values, correlation=None):
+    """Compute the one-sided p-value of the mean of several runs' differences: is it larger than 0?
+
+    Parameters
+    ----------
+    values : DataFrame, K rows
+        ``value``; ``low``, ``high``: its 95 % interval as ``ppe.statistics.intervals.compare_attacks`` makes it, value +- t * s;
+        ``num_members``, ``num_non_members``: identities, which give Student's degrees of freedom.
+    correlation : ndarray [K, K], float, or None. As in ``pool_values``.
+
+    Returns
+    -------
+    float, in [0, 1], by Student's t with the degrees of freedom of the run with the fewest identities; NaN without an interval.
+    """
+    weights = np.full(len(values), 1 / len(values))
+    free = 2 * (values[["num_members", "num_non_members"]].min(axis=1).to_numpy(np.float64) - 1)
+    errors = weights * (values.value - values.low).to_numpy() / stats.t.ppf(0.975, free)
+    error = np.sqrt(errors @ _fill_correlation(weights, correlation) @ errors)
+    return float(stats.t.sf(weights @ values.value / error, free.min()))
+
+
 def correlate_runs(first, second, *, num_resamples=2000, seed=0):
     """Measure how the AUCs of two runs move together when identities are drawn anew, once for both runs.
 

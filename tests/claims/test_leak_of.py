@@ -6,7 +6,8 @@ import pytest
 from synthetic_rows import RULES, judge, make_run
 
 from ppe.attacks.appearance import RIVALS
-from ppe.claims.summary import join_claims
+from ppe.claims.summary import join_claims, load_claims
+from ppe.config import save_table
 
 
 def with_rivals(rows, low=0.05, **lows):
@@ -68,3 +69,23 @@ def test_appearance_supports_claim_3_nowhere_and_survives_the_joined_page():
     assert cells.verdict == "inconclusive" and cells.value == 0.5 and "appearance: e stylegan2" in cells.reason
     joined = join_claims({"one": table}, RULES.alpha)
     assert set(joined[joined.claim == "C1"].verdict) == {"supported", "appearance"}
+
+
+def test_the_lead_over_rivals_is_corrected_for_the_number_of_verdicts():
+    """One setting in forty has such a lead where none leaks identity: alone it is shown, among twenty it is not."""
+    close = with_rivals(make_run("one", STRONG), pixel=0.001)
+    alone = find_leak(judge(close))
+    assert (alone.leak_of, alone.verdict) == ("identity", "supported")
+    assert alone.lead_p == pytest.approx(0.024, abs=0.002) and f"over each of them p = {alone.lead_p:.4f}" in alone.reason
+    others = [with_rivals(make_run(f"o{n}", STRONG, dataset=f"d{n}"), pixel=-0.05) for n in range(19)]
+    table = judge(close, *others)
+    among = table[table.runs == "one"].iloc[0]
+    assert (among.leak_of, among.verdict) == ("identity", "appearance")
+    assert among.p_adjusted < RULES.alpha <= among.lead_p_adjusted
+
+
+def test_claims_from_before_the_lead_had_a_p_value_keep_their_verdict(tmp_path):
+    table = judge(with_rivals(make_run("one", STRONG)), with_rivals(make_run("two", STRONG, dataset="e"), pixel=-0.05))
+    save_table(table.drop(columns=["lead_p", "lead_p_adjusted"]), tmp_path / "claims.csv")
+    joined = join_claims(load_claims({"one": tmp_path / "claims.csv"}), RULES.alpha)
+    assert joined[joined.claim == "C1"].verdict.tolist() == ["supported", "appearance"]

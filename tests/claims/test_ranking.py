@@ -29,6 +29,8 @@ def test_gains_are_averaged_over_runs_and_a_shared_run_counts_once():
     assert (row.runs, row.better, row.worse) == (2, 1, 1)
     assert row.gain == pytest.approx(-0.05) and row.auc == pytest.approx((0.8 + 0.4) / 2)
     assert table.attack.tolist() == ["nearest", "density"] and find(table, "nearest").gain == 0
+    namesake = with_attack(make_run("one", (0.7, 0.6, 0.8), kimg=10), 0.1, 0.02, 0.2)
+    assert find(rank_attacks([first, namesake], 0.9), "density").runs == 2, "two studies may use one name for two runs"
 
 
 def test_tuning_runs_and_runs_without_a_sound_embedder_do_not_count():

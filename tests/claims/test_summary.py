@@ -112,7 +112,7 @@ def test_the_readme_has_a_few_rows_of_synthetic_identities_and_of_lfw(claims):
         ["LFW, 32 px", "fastgan", "40", "AUC 0.50 [0.40, 0.60], p = 1.0000", "inconclusive"],
         ["synthetic, 32 px", "fastgan", AGAINST, "difference of AUC 0.15 [0.01, 0.29], p = 0.1154", "inconclusive"],
         ["LFW, 32 px", "fastgan", AGAINST, "difference of AUC 0.15 [0.01, 0.29], p = 0.1154", "inconclusive"],
-        ["3 data sets", "2 generators", "", "5 of 5 settings, rivals untested in 5 of them", "supported"],
+        ["3 data sets", "2 generators", "", "5 of 5 combinations, rivals untested in 5 of them", "supported"],
         *(["LFW, 32 px", "fastgan", kind, "matching faces +30.00 points [20.00, 40.00], p = 0.0160", "supported, exploratory"]
           for kind in ("5, many", "5, repeated")),
     ]

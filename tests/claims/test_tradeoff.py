@@ -41,7 +41,7 @@ def test_each_run_has_its_leak_and_the_quality_of_its_last_snapshot(rows):
 
 def test_a_change_has_the_interval_of_the_paired_difference(rows):
     embedder = rows.embedder[rows.run == "ten"].iloc[0]
-    link = {"run": "ten", "versus": "ten-cap", "embedder": embedder, "correlation": 1.0, "bound": 1.0}
+    link = {"run": "ten", "versus": "ten-cap", "embedder": embedder, "correlation": 1.0, "bound": 1.0, "num_shared": 20}
     known, unknown = (compare_defences(rows, ["ten", "ten-cap"], 0.9, shared) for shared in (pd.DataFrame([link]), None))
     assert known.change.tolist()[1] == unknown.change.tolist()[1] == pytest.approx(-0.2) and np.isnan(known.change[0])
     # By MOVER, both arms being 0.1 and r = 0.95: 1.0 is known to a tenth, and the cautious end of that is taken.

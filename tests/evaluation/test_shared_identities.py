@@ -43,6 +43,13 @@ def test_of_few_shared_identities_no_correlation_is_told():
     assert find_correlations(table, ["two", "one"], "net", [1, -1])[0, 1] == 0, "of two signs: none"
 
 
+@pytest.mark.parametrize(("num_shared", "weights", "wanted"), [(8, [1, 1], 0.35), (8, [1, -1], 0.25), (0, [1, 1], 0.3)])
+def test_a_rounded_correlation_is_taken_at_its_cautious_end(num_shared, weights, wanted):
+    """A sum varies most, and a difference too, at the end that makes the pair's covariance count against us."""
+    pair = {"run": "one", "versus": "two", "embedder": "net", "num_shared": num_shared, "bound": 0.5, "correlation": 0.3}
+    assert find_correlations(pd.DataFrame([pair]), ["one", "two"], "net", weights)[0, 1] == pytest.approx(wanted)
+
+
 def test_what_is_committed_holds_no_name_and_no_pseudonym():
     named = {run: draw_named(seed) for run, seed in zip(RUNS.index, RUNS.seed, strict=True)}
     table = relate_runs(RUNS, named, DIGESTS)

@@ -11,7 +11,7 @@ from synthetic_queries import compute_pooled_auc, draw_queries
 from ppe.evaluation.shared_identities import _relate_pair, find_correlations
 from ppe.statistics.intervals import bootstrap_identities, compare_runs
 from ppe.statistics.permutation import permute_identities, permute_runs
-from ppe.statistics.pooling import combine_p_values, correlate_runs, invert_interval, pool_values
+from ppe.statistics.pooling import combine_p_values, compute_mean_p, correlate_runs, invert_interval, pool_values
 from ppe.statistics.resampling import resample_identities, resample_together
 
 PHOTOS = 5
@@ -185,6 +185,18 @@ def test_the_inverted_p_is_that_of_the_interval_that_begins_at_the_null():
     assert invert_interval(alone, [1], null=0.6) == pytest.approx(0.025, abs=1e-6), "a 95 % interval has 2.5 % below it"
     assert invert_interval(alone, [1], null=0.78) == pytest.approx(0.975, abs=1e-6)
     assert invert_interval(alone, [1], null=0.7) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_p_value_of_a_mean_difference_is_that_of_students_t():
+    one, far = make_rows((0.1, 0.0, 0.2)), make_rows((0.0, -0.1, 0.1))
+    assert compute_mean_p(one) == pytest.approx(0.025), "the interval begins at 0"
+    assert compute_mean_p(far) == 0.5
+    two = pd.concat([one, one], ignore_index=True)
+    assert compute_mean_p(two) == pytest.approx(0.025), "of unknown links, no smaller than one seed's"
+    apart = compute_mean_p(two, np.eye(2))
+    assert apart == pytest.approx(stats.t.sf(np.sqrt(2) * stats.t.ppf(0.975, 18), 18))
+    assert apart < compute_mean_p(two, np.array([[1, 0.5], [0.5, 1]])) < 0.025
+    assert np.isnan(compute_mean_p(make_rows((0.1, np.nan, np.nan))))
 
 
 def test_ends_and_few_identities():
