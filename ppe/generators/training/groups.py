@@ -133,6 +133,9 @@ def _train_alone(job, number, threads, shown, failures):
     except Exception as error:
         failures.put(RuntimeError(f"{job['label']}: {type(error).__name__}: {error}"))
         sys.exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is on disk, and taking torch and its compiler apart would cost a second or two
 
 
 def _show_progress(processes, shown, totals, label):
