@@ -5,7 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
-from ppe.audit.example import write_example
+from ppe.audit.example import MAX_CONTROLS, write_example
 from ppe.audit.inputs import find_run, names_run, refuse_absent
 from ppe.audit.report import write_report
 from ppe.audit.walk import find_all, read_sets
@@ -43,7 +43,7 @@ def fill_people(params, generated, people=None, controls=None):
         raise FileNotFoundError(f"{split} is not there yet: `make study` makes the faces of {run}")
     faces = study.faces_folder(study.runs[run].dataset) / "faces.csv"
     # Another split has other members, and another data set other people of the same names.
-    digest = hashlib.sha256(split.read_bytes() + faces.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256(split.read_bytes() + faces.read_bytes() + str(MAX_CONTROLS).encode()).hexdigest()[:8]
     drawn = write_example(study, run, group, params.audit_cache() / f"example-{run}-{group}-{digest}")
     return drawn[0], controls or drawn[1]
 

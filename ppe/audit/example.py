@@ -10,8 +10,8 @@ from ppe.config import load_table, save_table
 from ppe.config.storage import write_whole
 from ppe.datasets.index import iter_photos, read_index
 
-MAX_CONTROLS = 270
-"""Control people of an example: enough for one of 20 people to be named alone."""
+MAX_CONTROLS = 280
+"""Control people of an example: enough for one of 20 people to be named alone, also where a few lose photos."""
 NUM_PHOTOS = 7
 """Photos of a control person who is drawn for the example: five to compare, and two to plant."""
 OTHER_SEED = 1_000_003
@@ -21,7 +21,7 @@ OTHER_SEED = 1_000_003
 def write_example(params, run, group, folder):
     """Draw the photos of an example: people of groups A and B, by photos no generator saw, and controls of no group.
 
-    Where the data set has too few identities of no group, others are drawn: three controls for each identity of the data set,
+    Where the data set has too few identities of no group, others are drawn: four controls for each identity of the data set,
     ``MAX_CONTROLS`` at most.
 
     Parameters
@@ -53,7 +53,7 @@ def write_example(params, run, group, folder):
     index = read_index("synthetic", seed=dataset.seed, **params.index_settings(settings.dataset))
     index = index.merge(chosen[["image_id", "part"]].rename(columns={"part": "side"}), on="image_id")
     _draw_photos(index, dataset, dataset.seed, folder)
-    missing = min(MAX_CONTROLS, 3 * dataset.num_identities) - index.identity[index.side == "controls"].nunique()
+    missing = min(MAX_CONTROLS, 4 * dataset.num_identities) - index.identity[index.side == "controls"].nunique()
     if missing > 0:
         counts = {"num_identities": missing, "photos_per_identity": NUM_PHOTOS, "num_auxiliary": 0}
         others = read_index("synthetic", seed=dataset.seed + OTHER_SEED, **counts)
