@@ -59,7 +59,7 @@ def judge_lead(rows, runs, embedder, shared=None):
     linked = find_correlations(known, runs, embedder, np.ones(len(runs)))
     found = match_rows(rows, attack="nearest", metric="auc_difference", embedder=embedder, slice="all", member_group="pooled")
     found = found[found.versus.isin(RIVALS)].astype({"value": float, "low": float, "high": float})
-    return max(compute_mean_p(part.set_index("run").loc[runs], linked) for _, part in found.groupby("versus"))
+    return float(np.max([compute_mean_p(part.set_index("run").loc[runs], linked) for _, part in found.groupby("versus")]))
 
 
 def _compare_with_rivals(rows, embedder):

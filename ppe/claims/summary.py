@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 
+from ppe.claims.combinations import choose_cells, judge_cells
 from ppe.claims.correction import correct_verdicts
 from ppe.claims.evidence import EXPLORATORY, NULLS, QUESTIONS, say_p
 from ppe.claims.ranking import write_ranking
-from ppe.claims.verdicts import choose_cells, judge_cells
 from ppe.config import load_table, write_whole
 
 RESULTS_MARKERS = ("<!-- results: written by python -m ppe claims -->", "<!-- end of results -->")

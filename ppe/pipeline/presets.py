@@ -85,8 +85,7 @@ def run_study(root, name, only=None, jobs=1):
     missing = [line for line in lines if not has_rows(params, line)] if only is None else [only]
     parts = [part for line in missing for part in _list_parts(params, line)]
     if only is None:
-        _say_earlier(params, name)
-        _say_kept(name, len(lines) - len(missing), len(lines))
+        _say_rows(params, name, len(lines) - len(missing), len(lines))
 
     def publish(line):
         _forget_earlier(copy / "results" / name, results, line)
@@ -111,8 +110,13 @@ def run_study(root, name, only=None, jobs=1):
         reproduce_tables(call, params, jobs)
     else:
         _make_tables(call, params, name, from_rows=only is not None or bool(brought))
+    _end_study(params, name, only, copy, root)
+
+
+def _end_study(params, name, only, copy, root):
+    """Print what a study found, bring its results back, and say where they are."""
     report_study(params, only)
-    bring_back(copy, results)
+    bring_back(copy, root / "results" / name)
     books = f"; these notebooks are in {COPIES}/{name}/executed/" if any((copy / "executed").glob("*.ipynb")) else ""
     print(f"Tables and figures were brought back to results/{name}/{books}.")
     if only is not None and list_git_files(root, f"results/{name}/attacks.csv"):
@@ -235,13 +239,10 @@ def _list_earlier(results):
     return json.loads(file.read_text()) if file.is_file() else []
 
 
-def _say_earlier(params, name):
+def _say_rows(params, name, kept, total):
     earlier = _list_earlier(params.results_folder())
     if earlier:
         print(f"Rows of {name} were made by an earlier version of the code: {len(earlier)} runs and experiments are made again")
-
-
-def _say_kept(name, kept, total):
     if kept:
         print(f"{kept} of {total} runs and experiments have rows in results/{name}/ and are not made again. To make one anew: "
               f"python -m ppe study {name} <run>; all: remove results/{name}/ and {COPIES}/{name}/ first.")  # fmt: skip

@@ -9,10 +9,10 @@ from synthetic_queries import draw_queries
 from synthetic_rows import RULES, USUAL, judge, make_difference, make_experiment, make_run
 
 from ppe.attacks.queries import restore_queries
+from ppe.claims.combinations import choose_cells, judge_cells
 from ppe.claims.evidence import EXPLORATORY, VERDICTS, describe_evidence, list_sweeps
 from ppe.claims.overrepresentation import judge_data_shares
 from ppe.claims.summary import join_claims
-from ppe.claims.verdicts import choose_cells, judge_cells
 from ppe.evaluation.collection import name_sweep
 from ppe.evaluation.tables import RUN_COLUMNS
 from ppe.statistics.permutation import permute_runs
