@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from ppe.attacks import inputs, together
 from ppe.attacks.normalisation import find_top_k_snorm
-from ppe.attacks.queries import MEMBER_GROUPS, aggregate_queries, select_queries
 from ppe.attacks.scores import average_embeddings, score_nearest, score_nearest_top_k
+from ppe.attacks.selection import MEMBER_GROUPS, aggregate_queries, select_queries
 from ppe.config import LazyRows, load_array, load_params, load_table
 from ppe.embedders import load_embedder
 from ppe.embedders.embed import embed_faces

@@ -17,8 +17,8 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from ppe.attacks.appearance import RIVALS
-from ppe.attacks.queries import select_queries
+from ppe.attacks.rivals import RIVALS
+from ppe.attacks.selection import select_queries
 from ppe.config import load_params, load_table
 from ppe.statistics.intervals import bootstrap_identities, compare_attacks
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ppe.attacks.appearance import RIVALS
 from ppe.attacks.inputs import build_views
-from ppe.attacks.queries import MEMBER_GROUPS, score_photos, select_queries
+from ppe.attacks.queries import score_photos
+from ppe.attacks.rivals import RIVALS
+from ppe.attacks.selection import MEMBER_GROUPS, select_queries
 from ppe.config import LazyRows, load_array, load_params, load_table
 from ppe.embedders import load, load_embedder
 from ppe.embedders.embed import embed_faces

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from smoke_study import alone, run
 
-from ppe.attacks.queries import CONTROLS, MEMBERSHIPS
 from ppe.attacks.scores import ATTACKS
+from ppe.attacks.selection import CONTROLS, MEMBERSHIPS
 from ppe.attacks.together import TOGETHER
 
 pytestmark = pytest.mark.timeout(1600)  # the whole graph, on a machine that may be busy

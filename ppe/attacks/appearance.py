@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ppe.attacks.nearest import find_nearest, find_nearest_pixel
+from ppe.attacks.rivals import BASELINES, PARTS, PARTS_BY_MODEL, RIVALS
 from ppe.config.storage import read_block, to_tensor
 
 CENTRE, RADII = (0.5, 0.64), (0.33, 0.37)
@@ -24,10 +25,18 @@ NUM_LEVELS = 16
 identities apart better (bench/appearance.py), and a rival should be as strong as it can be."""
 BLOCK_SIZE = 4096
 """Faces that are described at a time; no result depends on it."""
-RIVALS = ("pixel", "surroundings", "colour_histogram", "general")
-PARTS = ("inner_face",)
-PARTS_BY_MODEL = ("nearest_surroundings", "nearest_inner_face")
-BASELINES = (*RIVALS, *PARTS, *PARTS_BY_MODEL)
+
+__all__ = [
+    "BASELINES",
+    "PARTS",
+    "PARTS_BY_MODEL",
+    "RIVALS",
+    "SCORES",
+    "blank_faces",
+    "count_colours",
+    "cut_out",
+    "find_inner_face",
+]
 
 
 def find_inner_face(resolution):

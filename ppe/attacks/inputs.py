@@ -3,7 +3,7 @@
 import torch
 
 from ppe.attacks.appearance import blank_faces
-from ppe.attacks.queries import GROUPS, MEMBER_GROUPS
+from ppe.attacks.selection import GROUPS, MEMBER_GROUPS
 from ppe.config.storage import LazyRows, load_array
 from ppe.embedders.embed import embed_faces
 from ppe.faces import resize_faces

@@ -2,7 +2,7 @@
 
 import inspect
 
-from ppe.attacks.appearance import BASELINES
+from ppe.attacks.rivals import BASELINES
 from ppe.attacks.scores import ATTACKS
 from ppe.attacks.white_box import SCORES as BY_MODEL
 

@@ -19,8 +19,6 @@ Every attack is called by keyword with all that a run has. It names the keywords
 The other group's generator never calibrates a score: the non-members are its training identities, and the leak would count twice.
 """
 
-import numpy as np
-import pandas as pd
 from torch.nn.functional import normalize
 
 from ppe.attacks.appearance import SCORES as BY_APPEARANCE
@@ -205,34 +203,3 @@ ATTACKS = {
     **BY_MODEL,
     **BY_APPEARANCE,
 }
-
-
-def aggregate_scores(scores, identity, how="mean"):
-    """Reduce the scores of photos to one score an identity.
-
-    Parameters
-    ----------
-    scores : ndarray [N], float. One a photo; large = member.
-    identity : ndarray [N]. The identity of each photo.
-    how : str. ``"mean"`` or ``"largest"`` score of an identity's photos.
-
-    Returns
-    -------
-    identities : ndarray [P], sorted.
-    scores : ndarray [P], of the dtype of ``scores``. Large = member.
-
-    Raises
-    ------
-    ValueError
-        If ``how`` is unknown, the lengths differ or a score is not finite.
-    """
-    reductions = {"mean": "mean", "largest": "max"}
-    if how not in reductions:
-        raise ValueError(f"how={how!r} is not one of {list(reductions)}")
-    scores, identity = np.asarray(scores), np.asarray(identity)
-    if scores.ndim != 1 or scores.shape != identity.shape:
-        raise ValueError(f"scores {list(scores.shape)} and identity {list(identity.shape)} must be lists of one length")
-    if not np.isfinite(scores).all():
-        raise ValueError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite numbers")
-    reduced = pd.Series(scores.astype(np.float64)).groupby(identity, sort=True).agg(reductions[how])
-    return reduced.index.to_numpy(), reduced.to_numpy().astype(scores.dtype)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ppe.attacks.appearance import RIVALS
+from ppe.attacks.rivals import RIVALS
 from ppe.claims.evidence import EXPLORATORY, say_p
 from ppe.evaluation.appearance import judge_appearance
 from ppe.evaluation.shared_identities import find_correlations

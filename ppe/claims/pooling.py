@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ppe.attacks.queries import restore_queries
+from ppe.attacks.selection import restore_queries
 from ppe.claims.evidence import NULLS
 from ppe.evaluation.shared_identities import find_correlations
 from ppe.evaluation.tables import HEADLINE, match_rows

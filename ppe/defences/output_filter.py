@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from ppe.attacks.nearest import find_nearest
-from ppe.attacks.queries import GROUPS
+from ppe.attacks.selection import GROUPS
 from ppe.config.storage import LazyRows, load_array
 from ppe.embedders.embed import embed_faces
 

@@ -7,8 +7,8 @@ people. The rivals are those of ``ppe.attacks.appearance``.
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.appearance import BASELINES, RIVALS
-from ppe.attacks.queries import select_queries
+from ppe.attacks.rivals import BASELINES, RIVALS
+from ppe.attacks.selection import select_queries
 from ppe.evaluation.tables import NO_ROWS, label_rows, match_rows
 from ppe.statistics.intervals import compare_attacks
 from ppe.statistics.matching import bootstrap_matched

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.queries import restore_queries
+from ppe.attacks.selection import restore_queries
 from ppe.config import load_table
 from ppe.evaluation.membership import judge_control
 from ppe.evaluation.shared_identities import find_correlations

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.appearance import SCORES as BY_APPEARANCE
-from ppe.attacks.queries import CONTROLS, MEMBER_GROUPS, MEMBERSHIPS, aggregate_queries, select_queries
+from ppe.attacks.rivals import BASELINES
+from ppe.attacks.selection import CONTROLS, MEMBER_GROUPS, MEMBERSHIPS, aggregate_queries, select_queries
 from ppe.evaluation.tables import HEADLINE, NO_ROWS, judge_queries, label_rows, match_rows
 from ppe.statistics.agreement import bootstrap_kappa
 from ppe.statistics.intervals import MIN_IDENTITIES, compare_attacks, compare_ceiling
@@ -62,16 +62,16 @@ def compare_attack_rows(scores, members, *, num_resamples, seed=0):
 
     Every attack is compared with ``nearest``, the paper's. Every calibrated attack is also compared with itself without
     calibration (``UNCALIBRATED``), which gives the gain from calibration. Above 0, ``attack`` is the better one. The baselines
-    of ``ppe.attacks.appearance`` are compared in ``ppe.evaluation.appearance``.
+    of ``ppe.attacks.rivals`` are compared in ``ppe.evaluation.appearance``; ``pixel`` is in both tables.
 
     scores, members, num_resamples, seed : as in ``evaluate_scores``. An attack without an embedder is compared with each
     embedder's ``nearest``. Returns rows, metric ``auc_difference``.
     """
-    parts = []
+    parts, elsewhere = [], set(BASELINES) - {"pixel"}
     tables = dict(list(scores.groupby(["embedder", "attack", "calibration"], sort=False)))
     for (embedder, versus, base), first in tables.items():
         for (other_embedder, attack, calibration), second in tables.items():
-            is_pair = versus in {"nearest", UNCALIBRATED.get(attack)} and attack not in (versus, *BY_APPEARANCE) and not base
+            is_pair = versus in {"nearest", UNCALIBRATED.get(attack)} and attack not in {versus, *elsewhere} and not base
             if is_pair and other_embedder in (embedder, ""):
                 pair = [select_queries(t, members, "identity_membership") for t in (second, first)]
                 row = compare_attacks(*pair, num_resamples=num_resamples, seed=seed)

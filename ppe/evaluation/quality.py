@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.queries import MEMBER_GROUPS
+from ppe.attacks.selection import MEMBER_GROUPS
 from ppe.evaluation.tables import label_rows
 from ppe.faces import detect_faces
 from ppe.generators.sampling import enlarge_faces

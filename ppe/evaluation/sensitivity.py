@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ppe.attacks.queries import MEMBER_GROUPS, aggregate_queries, select_queries
 from ppe.attacks.scores import score_nearest
+from ppe.attacks.selection import MEMBER_GROUPS, aggregate_queries, select_queries
 from ppe.evaluation.tables import NO_ROWS, judge_queries, label_rows
 from ppe.statistics.intervals import bootstrap_identities
 

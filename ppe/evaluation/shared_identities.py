@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.queries import select_queries
+from ppe.attacks.selection import select_queries
 from ppe.statistics.pooling import correlate_runs
 
 COLUMNS = ["run", "versus", "embedder", "num_shared", "bound", "correlation", "scores"]

@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 
 from ppe.attacks.nearest import find_nearest
-from ppe.attacks.queries import MEMBER_GROUPS, score_photos, select_queries
+from ppe.attacks.queries import score_photos
+from ppe.attacks.selection import MEMBER_GROUPS, select_queries
 from ppe.embedders.embed import embed_faces
 from ppe.evaluation.tables import NO_ROWS, judge_queries, label_rows
 from ppe.faces import resize_faces

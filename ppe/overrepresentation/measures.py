@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from ppe.attacks.nearest import find_nearest
-from ppe.attacks.scores import aggregate_scores, score_nearest, score_nearest_top_k
+from ppe.attacks.scores import score_nearest, score_nearest_top_k
+from ppe.attacks.selection import aggregate_scores
 from ppe.config import load_array
 
 

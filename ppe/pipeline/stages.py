@@ -159,7 +159,7 @@ def _name_scores(params, hidden):
 
     hidden : dict, run -> DataFrame of ``pseudonymise_scores``, as committed.
     """
-    from ppe.attacks.queries import pseudonymise_scores
+    from ppe.attacks.selection import pseudonymise_scores
     from ppe.config import load_table
     from ppe.evaluation.shared_identities import name_queries
 

@@ -5,7 +5,7 @@ The input is a table ``queries``, one row a score: ``member_group`` (the group o
 member for generator A and a non-member for generator B. So each identity has both roles, and both generators are resampled
 together. Scores of two generators are never compared with each other: a *pooled* value is the mean of the two generators'
 values. The same functions take tables of one member group, and tables with one row an identity
-(``ppe.attacks.scores.aggregate_scores``).
+(``ppe.attacks.selection.aggregate_scores``).
 
 The AUC is a share of (member photo, non-member photo) pairs. A matrix holds, for each member group, the pairs that photos of
 identity p win against photos of identity q: wins[p, q]. If a sample holds identity p counts[p] times, its AUC is

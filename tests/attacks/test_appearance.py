@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ppe.attacks import appearance
-from ppe.attacks.appearance import BASELINES, blank_faces, count_colours, find_inner_face
+from ppe.attacks.appearance import blank_faces, count_colours, find_inner_face
+from ppe.attacks.rivals import BASELINES
 from ppe.attacks.scores import ATTACKS
 from ppe.faces import TEMPLATE
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ppe.attacks import inputs, queries
-from ppe.attacks.appearance import BASELINES
 from ppe.attacks.keywords import list_needed
+from ppe.attacks.rivals import BASELINES
 
 RUN = SimpleNamespace(generator="fastgan", resolution=4, num_generated=6)
 

@@ -6,18 +6,9 @@ import pytest
 import torch
 from synthetic_scores import make_photos, make_scores
 
-from ppe.attacks.queries import (
-    SCORE_COLUMNS,
-    aggregate_queries,
-    find_surest_members,
-    pseudonymise_scores,
-    restore_queries,
-    score_held_out,
-    score_photos,
-    score_with_constants,
-    select_queries,
-)
+from ppe.attacks.queries import SCORE_COLUMNS, find_surest_members, score_held_out, score_photos, score_with_constants
 from ppe.attacks.scores import ATTACKS
+from ppe.attacks.selection import aggregate_queries, pseudonymise_scores, restore_queries, select_queries
 from ppe.config import load_table, save_table
 from ppe.statistics.metrics import compute_auc
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ppe.attacks.keywords import list_needed
-from ppe.attacks.scores import ATTACKS, aggregate_scores, score_nearest, score_pixel
+from ppe.attacks.scores import ATTACKS, score_nearest, score_pixel
+from ppe.attacks.selection import aggregate_scores
 from ppe.statistics.metrics import compute_auc
 
 

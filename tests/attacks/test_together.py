@@ -8,7 +8,7 @@ from scipy.stats import zscore
 from test_scores import ARRAYS, cos, on_circle
 
 from ppe.attacks.normalisation import find_top_k_snorm, measure_cohort, score_nearest_snorm
-from ppe.attacks.queries import select_queries
+from ppe.attacks.selection import select_queries
 from ppe.attacks.together import fit_weights, measure_features, score_fused, score_together, standardise
 from ppe.evaluation.tables import judge_queries
 

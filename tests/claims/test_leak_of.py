@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from synthetic_rows import RULES, judge, make_run
 
-from ppe.attacks.appearance import RIVALS
+from ppe.attacks.rivals import RIVALS
 from ppe.claims.summary import join_claims, load_claims
 from ppe.config import save_table
 

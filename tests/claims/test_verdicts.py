@@ -8,7 +8,7 @@ import pytest
 from synthetic_queries import draw_queries
 from synthetic_rows import RULES, USUAL, judge, make_difference, make_experiment, make_run
 
-from ppe.attacks.queries import restore_queries
+from ppe.attacks.selection import restore_queries
 from ppe.claims.combinations import choose_cells, judge_cells
 from ppe.claims.evidence import EXPLORATORY, VERDICTS, describe_evidence, list_sweeps
 from ppe.claims.overrepresentation import judge_data_shares

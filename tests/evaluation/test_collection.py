@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from synthetic_scores import RUN, make_photos, make_scores
 
-from ppe.attacks.queries import pseudonymise_scores, select_queries
+from ppe.attacks.selection import pseudonymise_scores, select_queries
 from ppe.evaluation.collection import (
     choose_sizes,
     collect_rows,

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from synthetic_scores import make_photos, make_scores
 
-from ppe.attacks.queries import select_queries
+from ppe.attacks.selection import select_queries
 from ppe.evaluation.membership import compare_attack_rows, evaluate_scores, judge_agreement, judge_control
 from ppe.statistics.metrics import compute_auc
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from synthetic_scores import make_photos
 
-from ppe.attacks.appearance import BASELINES, PARTS_BY_MODEL, RIVALS
+from ppe.attacks.rivals import BASELINES, PARTS_BY_MODEL, RIVALS
 from ppe.evaluation.appearance import (
     compare_with_appearance,
     encode_attributes,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ppe.attacks.appearance import BASELINES
+from ppe.attacks.rivals import BASELINES
 from ppe.plots.appearance import NAMES, plot_baselines, show_appearance
 from ppe.plots.style import MEMBER, NEUTRAL, PART
 
