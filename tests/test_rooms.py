@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -99,6 +101,13 @@ def test_one_room_opens_params_and_knows_paths_and_one_draws(root):
         code, room = file.read_text(), file.relative_to(root / "ppe").parts[0]
         assert room == "plots" or not re.search(r"^\s*(import|from) (matplotlib|seaborn)", code, re.M), file
         assert not re.search(r"^\s*(import|from) (papermill|dvc)\b", code, re.M), file
+
+
+def test_photos_are_listed_and_rows_are_judged_without_torch(root):
+    """It takes a second to import, and these are the commands that a person waits for."""
+    modules = "ppe.datasets.index, ppe.pipeline.new_study, ppe.evaluation.collection, ppe.claims.verdicts, ppe.claims.tradeoff"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
 @pytest.mark.parametrize("stage", list(STAGES))

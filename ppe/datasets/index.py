@@ -14,7 +14,6 @@ import pandas as pd
 from ppe.datasets.olivetti import OLIVETTI_FILE, OLIVETTI_SHA256, OLIVETTI_URL, find_olivetti_row, load_olivetti
 from ppe.datasets.photos import Photo, describe_error, describe_file, load_photo
 from ppe.datasets.readers import READERS, choose_photos
-from ppe.datasets.synthetic_reader import describe_synthetic, draw_batches
 
 
 def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_identities=None, num_auxiliary=0,
@@ -72,6 +71,8 @@ def read_index(reader, *, root=None, min_photos=1, max_photos=None, seed=0, num_
                             photos_per_prominent=photos_per_prominent, photos_per_auxiliary=photos_per_auxiliary)
     files = choose_photos(files, min_photos, max_photos, seed)
     if reader == "synthetic":
+        from ppe.datasets.synthetic_reader import describe_synthetic  # here, because folders of photos are listed without torch
+
         return describe_synthetic(files, seed)
     if reader == "olivetti":
         faces = load_olivetti(root)
@@ -145,6 +146,8 @@ def iter_photos(index, reader, *, root=None, seed=0, size=128, batch_size=64, do
     """
     root = find_root(reader, root, download_dir)
     if reader == "synthetic":
+        from ppe.datasets.synthetic_reader import draw_batches
+
         batches = draw_batches(list(index["image_id"]), seed, size, batch_size)
         return ((positions, [Photo(pixels) for pixels in block]) for positions, block in batches)
     if reader == "olivetti":

@@ -9,7 +9,6 @@ import numpy as np
 
 from ppe.datasets.olivetti import list_olivetti
 from ppe.datasets.photos import walk_photos
-from ppe.datasets.synthetic_reader import list_synthetic
 
 NO_IDENTITY = "(no identity)"  # identity of files without one: they are listed but never readable
 
@@ -97,6 +96,29 @@ def list_celeba(root, **_):
     files = [(identity, name, f"{folder}/{name}", on_disk.get(name, "")) for name, identity in identities.items()]
     return files + [(NO_IDENTITY, name, f"{folder}/{name}", reason or "it is not named in identity_CelebA.txt")
                     for name, reason in on_disk.items() if name not in identities]
+
+
+def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity, photos_per_auxiliary=None,
+                   num_prominent=0, photos_per_prominent=None):
+    """List synthetic photos, person-0001/0001 and so on: (identity, image_id, "", "").
+
+    Identities to attack come first, then the auxiliary identities, with ``photos_per_auxiliary`` photos each (None:
+    ``photos_per_identity``). The first ``num_prominent`` identities have ``photos_per_prominent`` photos each.
+    """
+    if not num_identities or num_identities < 1 or num_auxiliary < 0 or not photos_per_identity \
+            or photos_per_identity < 1:
+        raise ValueError(f"num_identities={num_identities}, num_auxiliary={num_auxiliary}, photos_per_identity="
+                         f"{photos_per_identity}: at least 1, 0 and 1 are needed (params.yaml: datasets)")
+    if not 0 <= num_prominent <= num_identities or (num_prominent and not photos_per_prominent):
+        raise ValueError(f"num_prominent={num_prominent}, photos_per_prominent={photos_per_prominent}: give at most "
+                         f"num_identities={num_identities} identities, and their number of photos (params.yaml: datasets)")
+    # All numbers have the same width, so that sorting by name sorts by number.
+    total = num_identities + num_auxiliary
+    photos = [photos_per_prominent] * num_prominent + [photos_per_identity] * (num_identities - num_prominent)
+    photos += [photos_per_auxiliary or photos_per_identity] * num_auxiliary
+    width, photo_width = max(4, len(str(total))), max(4, len(str(max(photos))))
+    return [(f"person-{i:0{width}d}", f"person-{i:0{width}d}/{p:0{photo_width}d}", "", "")
+            for i, count in enumerate(photos, start=1) for p in range(1, count + 1)]
 
 
 READERS = {"synthetic": list_synthetic, "lfw": list_folder, "olivetti": list_olivetti, "celeba": list_celeba,

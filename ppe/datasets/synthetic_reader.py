@@ -16,29 +16,6 @@ MANY_PHOTOS = 256
 """Number of photos from which on several processes are faster than one."""
 
 
-def list_synthetic(root, *, num_identities, num_auxiliary, photos_per_identity, photos_per_auxiliary=None,
-                   num_prominent=0, photos_per_prominent=None):
-    """List synthetic photos, person-0001/0001 and so on: (identity, image_id, "", "").
-
-    Identities to attack come first, then the auxiliary identities, with ``photos_per_auxiliary`` photos each (None:
-    ``photos_per_identity``). The first ``num_prominent`` identities have ``photos_per_prominent`` photos each.
-    """
-    if not num_identities or num_identities < 1 or num_auxiliary < 0 or not photos_per_identity \
-            or photos_per_identity < 1:
-        raise ValueError(f"num_identities={num_identities}, num_auxiliary={num_auxiliary}, photos_per_identity="
-                         f"{photos_per_identity}: at least 1, 0 and 1 are needed (params.yaml: datasets)")
-    if not 0 <= num_prominent <= num_identities or (num_prominent and not photos_per_prominent):
-        raise ValueError(f"num_prominent={num_prominent}, photos_per_prominent={photos_per_prominent}: give at most "
-                         f"num_identities={num_identities} identities, and their number of photos (params.yaml: datasets)")
-    # All numbers have the same width, so that sorting by name sorts by number.
-    total = num_identities + num_auxiliary
-    photos = [photos_per_prominent] * num_prominent + [photos_per_identity] * (num_identities - num_prominent)
-    photos += [photos_per_auxiliary or photos_per_identity] * num_auxiliary
-    width, photo_width = max(4, len(str(total))), max(4, len(str(max(photos))))
-    return [(f"person-{i:0{width}d}", f"person-{i:0{width}d}/{p:0{photo_width}d}", "", "")
-            for i, count in enumerate(photos, start=1) for p in range(1, count + 1)]
-
-
 def photo_seed(seed, identity, photo):
     """Seed of photo number ``photo`` of identity number ``identity``, both from 0: 63 bits of a SeedSequence."""
     return int(np.random.SeedSequence((seed, identity, photo)).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -55,7 +32,7 @@ def find_vectors_and_seeds(image_ids, seed):
 
     Parameters
     ----------
-    image_ids : sequence of str [B], of ``list_synthetic``.
+    image_ids : sequence of str [B], of ``ppe.datasets.readers.list_synthetic``.
     seed : int
         Seed of the data set.
 

@@ -104,6 +104,7 @@ def choose_embedder(verification, min_auc):
 
 def match_rows(rows, **wanted):
     """Select the rows whose columns have the wanted values."""
+    is_wanted = np.ones(len(rows), bool)  # one mask: each selection would copy all columns
     for column, value in wanted.items():
-        rows = rows[rows[column] == value]
-    return rows
+        is_wanted &= (rows[column] == value).to_numpy(bool)
+    return rows[is_wanted]
