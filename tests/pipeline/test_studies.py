@@ -94,6 +94,15 @@ def test_more_photos_are_of_the_same_identities_with_the_same_queries(root):
     assert [len(photos) for photos in trained] == [30, 60, 150]
 
 
+LIST = """
+import contextlib, sys
+from ppe.pipeline import stages
+for name in sys.argv[1:]:
+    with contextlib.suppress(ValueError):  # six identities are too few to attack, which is found once they are listed
+        stages.index(name)
+"""
+
+
 def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
     """Synthetic identities stand in for CASIA-WebFace, VGGFace2 and FFHQ: params load, photos are listed, dvc finds its way."""
     project, copy = tmp_path / "project", tmp_path / "project" / ".studies" / "paper"
@@ -117,8 +126,7 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
     environment = prepare_copy(project, copy, "paper") | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     params = load_params(root=copy)
     assert list(params.runs) == list(overlay["runs"])
-    listing = f"from ppe.pipeline import stages; [stages.index(name) for name in {list(params.datasets)}]"  # starts once for all
-    done = subprocess.run([sys.executable, "-c", listing], cwd=copy, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", LIST, *params.datasets], cwd=copy, env=environment, capture_output=True, text=True)
     for name in params.datasets:
         assert params.dataset_root(name) == project / "photos" / name, "a relative root is relative to the project"
         assert f"{name}: 12 photos of 6 identities, 0 files not usable" in done.stdout, done.stderr
