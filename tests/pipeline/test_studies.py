@@ -126,7 +126,8 @@ def test_the_papers_graph_fits_together_on_small_folders(root, tmp_path):
     environment = prepare_copy(project, copy, "paper") | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     params = load_params(root=copy)
     assert list(params.runs) == list(overlay["runs"])
-    done = subprocess.run([sys.executable, "-c", LIST, *params.datasets], cwd=copy, env=environment, capture_output=True, text=True)
+    listing = [sys.executable, "-c", LIST, *params.datasets]
+    done = subprocess.run(listing, cwd=copy, env=environment, capture_output=True, text=True)
     for name in params.datasets:
         assert params.dataset_root(name) == project / "photos" / name, "a relative root is relative to the project"
         assert f"{name}: 12 photos of 6 identities, 0 files not usable" in done.stdout, done.stderr
