@@ -6,6 +6,8 @@ reduces faces to a resolution, ``duplicates`` finds pictures that occur twice, a
 ``prepare_faces`` detects, aligns and flags a whole data set.
 """
 
+import time
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -25,6 +27,8 @@ __all__ = [
     "BOX_COLUMNS", "LANDMARK_COLUMNS", "TEMPLATE", "align_faces", "build_detector", "check_identities", "describe_fate",
     "detect_faces", "find_duplicates", "fit_similarity", "measure_sharpness", "prepare_faces", "resize_faces",
 ]  # fmt: skip
+LINE_SECONDS = 30
+"""Seconds between two lines of a log, which take the place of a progress bar."""
 
 
 def prepare_faces(index, photos, size=112, device="cpu", rules=None, detector=None, out=None):
@@ -61,6 +65,7 @@ def prepare_faces(index, photos, size=112, device="cpu", rules=None, detector=No
         raise ValueError(f"out is {faces.dtype} {list(faces.shape)}, but must be uint8 {[len(index), 3, size, size]}")
     detector = detector or build_detector(str(device))
     rows, opened = [no_face("the photo was not given")] * len(index), {}
+    told = time.monotonic()
     with tqdm(total=len(index), desc="faces", unit="photo", disable=None) as bar:
         for block in iter_faces(open_photos(photos, opened), detector, rules):
             for position, _, row in block:
@@ -70,6 +75,9 @@ def prepare_faces(index, photos, size=112, device="cpu", rules=None, detector=No
                     faces[position] = cut_out(photo, [row[column] for column in LANDMARK_COLUMNS], size)
             release_pages(faces)
             bar.update(len(block))
+            if bar.disable and time.monotonic() > told + LINE_SECONDS:
+                told = time.monotonic()
+                print(f"faces: {bar.n} of {len(index)} photos", flush=True)
     names = index[["image_id", "identity"]].reset_index(drop=True)
     columns = [column for column in FACE_COLUMNS if column not in BOX_COLUMNS]
     table = pd.concat([names, pd.DataFrame(rows, columns=[*columns, "note"])], axis=1)

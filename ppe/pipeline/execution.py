@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from ppe.config import find_root, load_params
 from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCKS, check_member
@@ -23,6 +24,9 @@ BOOKS = {
     "7_sensitivity": "run", "8_overrepresentation": "experiment", "9_claims": "study", "defences": "tradeoff",
 }  # fmt: skip
 """Notebook -> its one parameter."""
+QUIET = ("--no-progress-bar", "--log-level", "ERROR", "--stdout-file", "-", "--stderr-file", "-")
+"""Options of papermill: what cells print goes to the terminal, their tables and figures stay in the notebook. Papermill's own
+error stream, with a warning of every kernel, is shown where it fails."""
 SENTENCES = ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError", "RuntimeError", "ConnectionError")
 """Errors that ppe raises with a sentence of its own."""
 DISK_IS_FULL = ("No space left on device", "File too large", "unexpected pos")
@@ -55,10 +59,12 @@ def run_notebook(book, name):
     unfinished = target.with_suffix(".unfinished.ipynb")
     target.parent.mkdir(exist_ok=True)
     unfinished.unlink(missing_ok=True)  # its error is not this one's
-    command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(unfinished), "-k", "python3", "--log-output"]
-    with note_runtime(params, book.split("_", 1)[-1], name):
-        status = wait_for(subprocess.Popen([*command, "--no-progress-bar", "-p", BOOKS[book], name], cwd=params.root))
+    command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(unfinished), "-k", "python3", *QUIET]
+    with note_runtime(params, book.split("_", 1)[-1], name), TemporaryFile() as errors:
+        status = wait_for(subprocess.Popen([*command, "-p", BOOKS[book], name], cwd=params.root, stderr=errors), shows_time=True)
         if status:
+            errors.seek(0)
+            print(errors.read().decode(errors="replace"), end="", file=sys.stderr, flush=True)
             raise RuntimeError(_read_error(unfinished, target.stem) or f"{target.stem} stopped with status {status}")
     with write_whole(target) as partial:
         partial.write_text(strip_notebook(unfinished.read_text(encoding="utf-8")), encoding="utf-8")
@@ -139,12 +145,19 @@ def explain_full_disk(sentence):
     return f"{sentence}: the disk is full, make room and give the same command again" if is_full else sentence
 
 
-def wait_for(process):
-    """Wait for a process also after Ctrl-C, which the terminal sends to it as well: it must not be left at work."""
-    was_stopped = False
+def wait_for(process, shows_time=False):
+    """Wait for a process also after Ctrl-C, which the terminal sends to it as well: it must not be left at work.
+
+    With ``shows_time`` a person at a terminal sees how long it has been at work; the next line is written over that.
+    """
+    was_stopped, started = False, time.monotonic()
+    tick = 1.0 if shows_time and sys.stderr.isatty() else None
     while process.returncode is None:
         try:
-            process.wait()
+            process.wait(tick)
+        except subprocess.TimeoutExpired:
+            minutes, seconds = divmod(int(time.monotonic() - started), 60)
+            print(f"{minutes}:{seconds:02d}", end="\r", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             was_stopped = True
     if was_stopped:
