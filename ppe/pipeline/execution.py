@@ -59,6 +59,7 @@ def run_notebook(book, name):
     unfinished = target.with_suffix(".unfinished.ipynb")
     target.parent.mkdir(exist_ok=True)
     unfinished.unlink(missing_ok=True)  # its error is not this one's
+    started = time.monotonic()
     command = [sys.executable, "-m", "papermill", f"notebooks/{book}.ipynb", str(unfinished), "-k", "python3", *QUIET]
     with note_runtime(params, book.split("_", 1)[-1], name), TemporaryFile() as errors:
         status = wait_for(subprocess.Popen([*command, "-p", BOOKS[book], name], cwd=params.root, stderr=errors), shows_time=True)
@@ -69,6 +70,7 @@ def run_notebook(book, name):
     with write_whole(target) as partial:
         partial.write_text(strip_notebook(unfinished.read_text(encoding="utf-8")), encoding="utf-8")
     unfinished.unlink()
+    print(f"{target.relative_to(params.root).as_posix()}: {time.monotonic() - started:.0f} s")
 
 
 def _list_allowed(params, kind):
@@ -157,7 +159,7 @@ def wait_for(process, shows_time=False):
             process.wait(tick)
         except subprocess.TimeoutExpired:
             minutes, seconds = divmod(int(time.monotonic() - started), 60)
-            print(f"{minutes}:{seconds:02d}", end="\r", file=sys.stderr, flush=True)
+            print(f"at work for {minutes}:{seconds:02d}", end="\r", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             was_stopped = True
     if was_stopped:
