@@ -32,5 +32,5 @@ def check_attacks():
         if unknown := sorted(set(list_needed(attack)) - given):
             raise ValueError(
                 f"the attack {attack!r} reads {unknown}, and {sorted(given)} are given: correct the name, or give it a default; "
-                "an attack on pictures belongs into SCORES of ppe/attacks/appearance.py"
+                "an attack on pictures belongs into SCORES of ppe/attacks/appearance.py, its name into ppe/attacks/rivals.py"
             )
