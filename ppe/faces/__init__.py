@@ -65,7 +65,7 @@ def prepare_faces(index, photos, size=112, device="cpu", rules=None, detector=No
         raise ValueError(f"out is {faces.dtype} {list(faces.shape)}, but must be uint8 {[len(index), 3, size, size]}")
     detector = detector or build_detector(str(device))
     rows, opened = [no_face("the photo was not given")] * len(index), {}
-    told = time.monotonic()
+    done, told = 0, time.monotonic()
     with tqdm(total=len(index), desc="faces", unit="photo", disable=None) as bar:
         for block in iter_faces(open_photos(photos, opened), detector, rules):
             for position, _, row in block:
@@ -75,9 +75,10 @@ def prepare_faces(index, photos, size=112, device="cpu", rules=None, detector=No
                     faces[position] = cut_out(photo, [row[column] for column in LANDMARK_COLUMNS], size)
             release_pages(faces)
             bar.update(len(block))
+            done += len(block)  # a bar that is not shown does not count
             if bar.disable and time.monotonic() > told + LINE_SECONDS:
                 told = time.monotonic()
-                print(f"faces: {bar.n} of {len(index)} photos", flush=True)
+                print(f"faces: {done} of {len(index)} photos", flush=True)
     names = index[["image_id", "identity"]].reset_index(drop=True)
     columns = [column for column in FACE_COLUMNS if column not in BOX_COLUMNS]
     table = pd.concat([names, pd.DataFrame(rows, columns=[*columns, "note"])], axis=1)

@@ -65,8 +65,9 @@ def run_notebook(book, name):
         status = wait_for(subprocess.Popen([*command, "-p", BOOKS[book], name], cwd=params.root, stderr=errors), shows_time=True)
         if status:
             errors.seek(0)
-            print(errors.read().decode(errors="replace"), end="", file=sys.stderr, flush=True)
-            raise RuntimeError(_read_error(unfinished, target.stem) or f"{target.stem} stopped with status {status}")
+            said = errors.read().decode(errors="replace")
+            print(said, end="", file=sys.stderr, flush=True)
+            raise RuntimeError(_read_error(unfinished, target.stem) or _explain_status(target.stem, status, said))
     with write_whole(target) as partial:
         partial.write_text(strip_notebook(unfinished.read_text(encoding="utf-8")), encoding="utf-8")
     unfinished.unlink()
@@ -99,6 +100,12 @@ def strip_notebook(text):
 
 def _is_kept(output):
     return output.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def _explain_status(name, status, said):
+    """Why a notebook stopped whose cells do not say it: the last line of papermill's error stream, or else what is likely."""
+    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "") or "was its output closed?"
+    return explain_full_disk(f"{name} stopped with status {status}: {last}")
 
 
 @contextmanager
@@ -153,18 +160,26 @@ def wait_for(process, shows_time=False):
     With ``shows_time`` a person at a terminal sees how long it has been at work; the next line is written over that.
     """
     was_stopped, started = False, time.monotonic()
-    tick = 1.0 if shows_time and sys.stderr.isatty() else None
+    tick = 1.0 if shows_time and sys.stderr and sys.stderr.isatty() else None
     while process.returncode is None:
         try:
-            process.wait(tick)
-        except subprocess.TimeoutExpired:
-            minutes, seconds = divmod(int(time.monotonic() - started), 60)
-            print(f"at work for {minutes}:{seconds:02d}", end="\r", file=sys.stderr, flush=True)
+            _wait_a_while(process, tick, started)
         except KeyboardInterrupt:
             was_stopped = True
+        except OSError:  # the terminal has gone away, and the work goes on
+            tick = None
     if was_stopped:
         raise KeyboardInterrupt
     return process.returncode
+
+
+def _wait_a_while(process, tick, started):
+    """Wait ``tick`` seconds, or until the end where it is None; then write the time that has passed, to be written over."""
+    try:
+        process.wait(tick)
+    except subprocess.TimeoutExpired:
+        minutes, seconds = divmod(int(time.monotonic() - started), 60)
+        print(f"{minutes}:{seconds:02d}", end="\r", file=sys.stderr, flush=True)  # short: what is left of it would mislead
 
 
 def _read_error(path, name, patience=2.0):

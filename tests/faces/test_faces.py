@@ -131,6 +131,13 @@ def test_one_picture_under_two_names_is_flagged(synthetic_photos):
     assert table.duplicate_of.tolist() == ["", "", "", "a"]
 
 
+def test_where_no_bar_is_shown_a_line_says_how_many_photos_are_done(synthetic_photos, monkeypatch, capsys):
+    monkeypatch.setattr("ppe.faces.LINE_SECONDS", -1)
+    index = pd.DataFrame({"image_id": list("abc"), "identity": "x"})
+    prepare_faces(index, ((np.array([i]), [Photo(synthetic_photos[i])]) for i in range(3)))
+    assert capsys.readouterr().out.splitlines()[-1] == "faces: 3 of 3 photos"
+
+
 def test_every_photo_keeps_its_row(synthetic_photos):
     noise = np.full((112, 112, 3), 127, np.uint8)
     tiny = np.zeros((1, 1, 3), np.uint8)

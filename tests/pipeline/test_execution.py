@@ -150,8 +150,8 @@ def test_what_a_notebook_is_not_about_is_one_sentence(root, monkeypatch, book, n
         execution.run_notebook(book, name)
 
 
-@pytest.mark.parametrize("code", ["1 / 0", "import os; os._exit(3)"])
-def test_a_notebook_that_stopped_does_not_count_as_executed(root, tmp_path, monkeypatch, code):
+@pytest.mark.parametrize(("code", "why"), [("1 / 0", "division by zero"), ("import os; os._exit(3)", "Kernel died")])
+def test_a_notebook_that_stopped_does_not_count_as_executed(root, tmp_path, monkeypatch, code, why):
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(root / name, tmp_path / name)
     (tmp_path / "ppe").mkdir()
@@ -162,7 +162,7 @@ def test_a_notebook_that_stopped_does_not_count_as_executed(root, tmp_path, monk
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new_notebook(cells=[parameters, new_code_cell(code)], metadata=kernel), book)
     whole = tmp_path / "executed" / "1_faces-synthetic.ipynb"
-    with pytest.raises(RuntimeError, match="1_faces-synthetic stopped"):
+    with pytest.raises(RuntimeError, match=f"1_faces-synthetic stopped.*{why}"):
         execution.run_notebook("1_faces", "synthetic")
     assert not whole.exists() and whole.with_suffix(".unfinished.ipynb").exists()
     nbformat.write(new_notebook(cells=[parameters, new_code_cell("dataset")], metadata=kernel), book)
@@ -181,6 +181,46 @@ def test_threads_that_wait_do_not_spin_whoever_starts_the_command(root):
     bare = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env=bare, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "PASSIVE"
+
+
+class Terminal:
+    """An error stream at a terminal that breaks where the time at work is written."""
+
+    def __init__(self, error):
+        self.error, self.written = error, ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.written += text
+        if self.error:
+            raise self.error
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("error", [None, OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_process_is_waited_for_whatever_becomes_of_the_terminal(monkeypatch, error):
+    """It must not be left at work, with its stage's lock free."""
+    terminal = Terminal(error)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"])
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            execution.wait_for(process, shows_time=True)
+    else:
+        assert execution.wait_for(process, shows_time=True) == 0
+    assert process.returncode == 0 and terminal.written.startswith("0:01")
+    monkeypatch.setattr(sys, "stderr", None)  # closed by 2>&-
+    assert execution.wait_for(subprocess.Popen([sys.executable, "-c", ""]), shows_time=True) == 0
+
+
+def test_a_notebook_that_says_nothing_has_a_likely_reason():
+    assert execution._explain_status("x", 1, "a\nDeadKernelError: died\n\n").endswith("status 1: DeadKernelError: died")
+    assert execution._explain_status("x", 1, " ").endswith("was its output closed?")
+    assert "make room" in execution._explain_status("x", 1, "OSError: [Errno 28] No space left on device")
 
 
 @pytest.mark.parametrize(("before", "said"), [("", ""), ("sys.modules['triton'] = sys", "looked for")])

@@ -48,5 +48,5 @@ def test_names_are_given_back_to_the_scores_that_were_committed_and_to_no_others
     hidden, rounded = load_table(tmp_path / "hidden.csv"), load_table(tmp_path / "hidden.csv").round({"score": 4})
     assert not np.array_equal(hidden.score, rounded.score), "more than four decimals"
     params = SimpleNamespace(attack_folder=lambda run: tmp_path, generators_folder=lambda run: tmp_path)
-    named = _name_scores(params, {"new": hidden, "old": rounded, "other": hidden.assign(score=hidden.score - 2e-4)})
+    named = _name_scores(params, {"new": hidden, "old": rounded, "other": hidden.assign(score=hidden.score - 2e-6)})
     assert list(named) == ["new", "old"] and set(named["new"].identity) == set(photos.identity)
