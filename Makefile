@@ -75,4 +75,4 @@ lint: $(BIN)/.installed
 	ruff check .
 
 lab: $(BIN)/.installed
-	jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
+	jupyter lab --ServerApp.root_dir=. --ContentsManager.allow_hidden=True --LabApp.default_url=/lab/tree/notebooks

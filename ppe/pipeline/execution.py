@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from ppe.config import find_root, load_params
-from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCKS, check_member
+from ppe.config.paths import LAST_WORDS, SCRATCH_STUDY, STAGE_LOCKS, check_member, find_project
 from ppe.config.storage import hold_lock, write_whole
 from ppe.pipeline.runtime import note_runtime
 
@@ -71,7 +71,7 @@ def run_notebook(book, name):
     with write_whole(target) as partial:
         partial.write_text(strip_notebook(unfinished.read_text(encoding="utf-8")), encoding="utf-8")
     unfinished.unlink()
-    print(f"{target.relative_to(params.root).as_posix()}: {time.monotonic() - started:.0f} s")
+    print(f"{target.relative_to(find_project(params.root)).as_posix()}: {time.monotonic() - started:.0f} s")
 
 
 def _list_allowed(params, kind):

@@ -117,8 +117,7 @@ def _end_study(params, name, only, copy, root):
     """Print what a study found, bring its results back, and say where they are."""
     report_study(params, only)
     bring_back(copy, root / "results" / name)
-    books = f"; these notebooks are in {COPIES}/{name}/executed/" if any((copy / "executed").glob("*.ipynb")) else ""
-    print(f"Tables and figures were brought back to results/{name}/{books}.")
+    print(f"Tables and figures were brought back to results/{name}/.")
     if only is not None and list_git_files(root, f"results/{name}/attacks.csv"):
         print(f"Only the rows of {only} are of this machine; `python -m ppe check {name}` compares them with the committed ones.")
 

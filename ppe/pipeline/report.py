@@ -1,6 +1,9 @@
 """What a study found, in a few lines: printed when it ends, and after its first run."""
 
+from pathlib import Path
+
 from ppe.config import load_table
+from ppe.config.paths import find_project
 from ppe.evaluation.collection import compute_headlines, select_headline
 from ppe.evaluation.tables import choose_embedder
 from ppe.faces.losses import describe_losses
@@ -9,24 +12,25 @@ from ppe.faces.losses import describe_losses
 def report_study(params, run=None):
     """Print the headline of each run and experiment, and where to read on: in the notebook of ``run``, else of the first."""
     rows = load_table(params.results_folder() / "attacks.csv")
+    if params.toy:
+        print("\nThis study is a toy: it shows that all stages run, and its numbers mean nothing.")
     print("\nAUC of the attack `nearest` on unseen photos (0.5 is chance), pooled over two generators:")
     for line in describe_runs(rows, list(params.runs), params.verdicts):
         print(f"  {line}")
     if params.experiments:
         table = load_table(params.results_folder() / "overrepresentation.csv")
         rate = params.overrepresentation.match_rate
-        print(f"\nBy data share of a person: faces that match ({rate:.1%} is chance), identities detected:")
+        print(f"\nBy the share of a person's photos in the training set ({rate:.1%} of the faces match by chance):")
         for line in describe_experiments(table, list(params.experiments), params.verdicts.min_verification_auc):
             print(f"  {line}")
     for sentence in describe_photos(params):
         print(f"\nNote: {sentence}.")
-    if params.toy:
-        print("\nThis study is a toy: it shows that all stages run, and its numbers mean nothing.")
     print("\nRead on (make lab opens the notebooks):")
     run = run if run in params.runs else next(iter(params.runs))
-    files = (params.executed_file("5_attack", run), params.executed_file("9_claims", params.study),
-             params.results_folder() / "attacks.csv", params.results_folder() / "figures")  # fmt: skip
-    for file in filter(lambda file: file.exists(), files):  # of runs that came with the repository there are no notebooks
+    books = (params.executed_file("5_attack", run), params.executed_file("9_claims", params.study))
+    for book in filter(Path.exists, books):  # of runs that came with the repository there are no notebooks
+        print(f"  {book.relative_to(find_project(params.root))}")
+    for file in (params.results_folder() / "attacks.csv", params.results_folder() / "figures"):  # also brought back from a copy
         print(f"  {file.relative_to(params.root)}")
 
 
@@ -34,7 +38,8 @@ def report_run(params, run):
     """Print the headline of one run as soon as it stands, while the study goes on."""
     (line,) = describe_runs(load_table(params.rows_file(run)), [run], params.verdicts)
     print(f"\nThe first result stands, AUC of the attack `nearest` on unseen photos (0.5 is chance): {line}")
-    print(f"Read {params.executed_file('5_attack', run).relative_to(params.root)} while the study goes on.\n", flush=True)
+    book = params.executed_file("5_attack", run).relative_to(find_project(params.root))
+    print(f"Read {book} while the study goes on.\n", flush=True)
 
 
 def describe_photos(params):
@@ -76,6 +81,7 @@ def describe_experiments(table, experiments, min_auc):
         main, is_sound = choose_embedder(verified, min_auc)
         means = own[(own.embedder == main) & (own.statistic == "mean") & own.calibration.isin(["", "generators"])]
         cells = means.pivot_table(index="data_share", columns="measure", values="value")
-        shares = "; ".join(f"{row.Index:.1%}: {row.match_share:.1%}, {row.detected:.0%}" for row in cells.itertuples())
+        shares = "; ".join(f"{row.Index:.1%}: {row.match_share:.1%} of the faces match, {row.detected:.0%} of the people detected"
+                           for row in cells.itertuples())  # fmt: skip
         lines.append(f"{experiment}: {shares}" + ("" if is_sound else ", no verdict: no face recognition model is sound here"))
     return lines

@@ -6,6 +6,7 @@ import pytest
 import torch
 from synthetic_scores import make_photos, make_scores
 
+from ppe.attacks.keywords import CONSTANTS, EMBEDDINGS, list_needed
 from ppe.attacks.queries import SCORE_COLUMNS, find_surest_members, score_held_out, score_photos, score_with_constants
 from ppe.attacks.scores import ATTACKS
 from ppe.attacks.selection import aggregate_queries, pseudonymise_scores, restore_queries, select_queries
@@ -40,17 +41,18 @@ def test_every_attack_scores_every_set_for_which_it_has_its_inputs(photos):
     assert set(scores.face_set) == {"a", "b"} and set(scores.attack) == {"nearest"}
 
 
-UNCALIBRATED = ("nearest_mirrored", "nearest_top_k", "nearest_snorm", "density", "monte_carlo")
-
-
 def test_calibrated_attacks_run_once_with_each_calibration(photos):
     embeddings = torch.nn.functional.normalize(torch.randn(len(photos), 8), dim=1)
     generated = {group: torch.nn.functional.normalize(torch.randn(30, 8), dim=1) for group in ("a", "b", "c", "train-a")}
     constants = {"epsilon": 0.5, "concentration": 8.0, "top_k": 3, "cohort_size": 5, "snorm_top_k": 3}
     scores = score_with_constants(photos, embeddings, generated, generated["train-a"], constants, "net", embeddings)
     kinds = scores.groupby(["attack", "calibration"]).face_set.unique().map(sorted).to_dict()
-    expected = {(name, ""): ["a", "b", "c"] for name in UNCALIBRATED}
-    for name in ("nearest_calibrated", "nearest_top_k_calibrated", "density_ratio"):
+    needs = {name: set(list_needed(name)) for name in ATTACKS}
+    by_embeddings = [name for name in ATTACKS if needs[name] <= CONSTANTS | EMBEDDINGS and name != "nearest"]
+    calibrated = [name for name in by_embeddings if "calibration_embeddings" in needs[name]]
+    assert {"nearest_calibrated", "nearest_top_k_calibrated", "density_ratio"} <= set(calibrated) < set(by_embeddings)
+    expected = {(name, ""): ["a", "b", "c"] for name in by_embeddings if name not in calibrated}
+    for name in calibrated:
         expected[name, "reference_generator"] = ["a", "b"]  # the reference generator is not calibrated by itself
         expected[name, "cohort"] = ["a", "b", "c"]
     assert kinds == expected

@@ -8,6 +8,7 @@ import yaml
 
 from ppe.config import load_params, load_table, require_file, save_array, save_json, save_table
 from ppe.config.params import load_study, merge_study
+from ppe.generators import GENERATORS
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def use_stylegan2(key):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (set_run("generator", "fastGAN"), "generator='fastGAN' is not one of ['fastgan', 'stylegan2', 'edm'] (params.yaml)"),
+        (set_run("generator", "fastGAN"), f"generator='fastGAN' is not one of {list(GENERATORS)} (params.yaml)"),
         (set_run("dataset", "nobody"), "runs.synthetic-32-fastgan-10.dataset='nobody' is not one of ['synthetic'] (params.yaml)"),
         (set_run("resolution", 64), "runs.synthetic-32-fastgan-10.resolution=64 is not one of [32] (params.yaml)"),
         (
