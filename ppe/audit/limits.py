@@ -45,6 +45,16 @@ def list_limits(findings, sets, rules):
     return limits
 
 
+def limit_power(findings, rules):
+    """That few planted people were named, where a report names somebody and may seem to clear the others: list of str."""
+    power = findings.power
+    if power is None or not len(power) or not names_one(findings, rules) or power.power.max() >= rules.power:
+        return []
+    best = power.loc[power.power.idxmax()]
+    return [f"Of planted people at most {best.power:.0%} were named, with photos that make up {best.share:.2g} of the faces: "
+            "who does not stand out is not cleared."]  # fmt: skip
+
+
 def _say_matched(findings):
     """That photos differ, and what the matched controls say."""
     differ = f"Photos of people and controls differ in {list_differing(findings)}"

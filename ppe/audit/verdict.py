@@ -5,6 +5,7 @@ import numpy as np
 from ppe.audit.limits import (
     count_decisive,
     count_wanted,
+    limit_power,
     list_differing,
     list_limits,
     list_unconfirmed,
@@ -59,10 +60,10 @@ def judge(findings, sets, rules):
     exposed = int((copied | flagged).sum())
     first = _say_copies(trained, int(copied.sum()), exposed, len(people))
     first = first or _say_first(level, len(people), int(flagged.sum()), reasons, rules, findings)
+    limits = list_limits(findings, sets, rules) + (limit_power(findings, rules) if level == "exposed" else [])
     title = ONLY_TRAINING if level == "exposed" and not exposed else LEVELS[level]
     return {"level": level, "title": title, "sentences": [first, _say_second(level, group, findings, rules)],
-            "trust": _say_doubt(findings), "limits": list_limits(findings, sets, rules),
-            "steps": list_steps(level, findings, rules)}  # fmt: skip
+            "trust": _say_doubt(findings), "limits": limits, "steps": list_steps(level, findings, rules)}  # fmt: skip
 
 
 def _is_group_exposed(findings, rules):
