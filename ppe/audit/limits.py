@@ -51,7 +51,7 @@ def limit_power(findings, rules):
     if power is None or not len(power) or not names_one(findings, rules) or power.power.max() >= rules.power:
         return []
     best = power.loc[power.power.idxmax()]
-    return [f"Of planted people at most {best.power:.0%} were named, with photos that make up {best.share:.2g} of the faces: "
+    return [f"Of planted people at most {100 * best.power:.0f} % were named, with photos that are {100 * best.share:.2g} % of the faces: "
             "who does not stand out is not cleared."]  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_where_nobody_leaks_nobody_is_named_and_the_report_says_what_it_could_ha
     blind = judge(replace(findings, power=findings.power.assign(power=0.0)), sets, params.audit)
     named = {"people": findings.people.assign(is_flagged=True), "power": findings.power.assign(power=0.12)}
     limits = judge(replace(findings, **named), sets, params.audit)["limits"]
-    assert limits[-1].startswith("Of planted people at most 12% were named") and limits[-1].endswith("is not cleared.")
+    assert limits[-1].startswith("Of planted people at most 12 % were named") and limits[-1].endswith("is not cleared.")
     limits = judge(replace(findings, people=named["people"]), sets, params.audit)["limits"]
     assert not any(limit.startswith("Of planted people") for limit in limits), "enough are found"
     assert blind["level"] == "unknown" and blind["steps"][0].startswith("Give more generated faces, more photos of each person")
