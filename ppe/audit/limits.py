@@ -51,8 +51,8 @@ def limit_power(findings, rules):
     if power is None or not len(power) or not names_one(findings, rules) or power.power.max() >= rules.power:
         return []
     best = power.loc[power.power.idxmax()]
-    return [f"Of planted people at most {100 * best.power:.0f} % were named, with photos that are {100 * best.share:.2g} % of the faces: "
-            "who does not stand out is not cleared."]  # fmt: skip
+    return [f"Of planted people at most {100 * best.power:.0f} % were named, with photos that make up {100 * best.share:.2g} % "
+            "of the faces: who does not stand out is not cleared."]  # fmt: skip
 
 
 def _say_matched(findings):
